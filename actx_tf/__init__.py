@@ -1,0 +1,13 @@
+"""Attentive action and context factorization (ActX) for Keras.
+
+Importing the package registers every layer and model, so that
+`keras.saving.load_model` finds them.
+"""
+
+from actx_tf import data as data
+from actx_tf import layers as layers
+from actx_tf import losses as losses
+from actx_tf import metrics as metrics
+from actx_tf import models as models
+
+__version__ = "0.1.0"

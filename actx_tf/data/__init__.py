@@ -1,0 +1,1 @@
+"""From video files to feature maps and pairs of them."""

@@ -1,0 +1,216 @@
+import math
+
+import keras
+from keras import ops
+
+from actx_tf.layers.att_norm import AttNorm
+from actx_tf.layers.map_axes import broadcast_mask
+from actx_tf.layers.percentile_shift import PercentileShift
+
+
+@keras.saving.register_keras_serializable(package="actx_tf")
+class FactorizedAttentionPooling(keras.layers.Layer):
+    """Splits a clip into action and context and pools each part.
+
+    ```
+    S_act = sigmoid(alpha * PercentileShift(AttNorm(phi(F))))       (Eq. 6)
+    S_att = softmax(beta * AttNorm(psi(F)))                         (Eq. 6)
+    S = S_act * S_att,   C = 1 - S_act                              (Eq. 5)
+    theta(F) = relu(F + conv3d(F))                                  (Sec. 3.3)
+    F_s = sum_i S_i theta(F)_i / sum_i S_i,   F_c likewise with C   (Sec. 3.3)
+    ```
+
+    phi and psi are convolutions with one filter and no bias (AttNorm would
+    remove it); the convolution of theta keeps the number of channels. Maps are
+    computed and returned in float32 whatever the dtype policy.
+
+    Args:
+        rho: float in [0, 100]. Percentage of S_act above 0.5. Defaults to
+            `30.0`.
+        alpha: float >= 0. Sharpness of the border between action and context:
+            0 makes S_act 0.5 everywhere, large values make it binary.
+            Defaults to `1.0`.
+        beta: float >= 0. Sharpness of S_att: 0 makes it uniform (average
+            pooling), large values select one location (max pooling).
+            Defaults to `1.0`.
+        kernel_size: integer or tuple of 3 integers. Kernel of phi, psi and
+            theta over time, height and width. Defaults to `1`.
+        use_attention_map: boolean. If False, S = S_act, which is "w/o Satt" of
+            Table 1. Defaults to `True`.
+
+    Call arguments:
+        features: the feature map F.
+        mask: optional boolean tensor, True where a location is real:
+            `(batch, time)` or `(batch, time, height, width)`.
+        return_attention_maps: boolean. Whether to return S and C too. Defaults
+            to `False`.
+
+    Input shape: `(batch, time, height, width, channels)`.
+
+    Output shape: `(batch, 2 * channels)`, F_s and F_c side by side. With
+    `return_attention_maps=True` a tuple `(pooled, action_map, context_map)`,
+    the maps S and C of shape `(batch, time, height, width)`.
+
+    Masking: both maps are zero where the mask is False, and what stands there
+    changes no output. The output has no mask.
+
+    Raises:
+        ValueError: if an argument is out of range, or the input is not a
+            feature map with a known number of channels.
+
+    Example:
+
+    >>> features = np.random.normal(size=(2, 10, 8, 11, 64)).astype("float32")
+    >>> pooling = actx_tf.layers.FactorizedAttentionPooling()
+    >>> pooling(features).shape
+    TensorShape([2, 128])
+
+    Reference:
+
+    - Wang et al., Attentive Action and Context Factorization, BMVC 2020.
+    """
+
+    def __init__(
+        self,
+        rho=30.0,
+        alpha=1.0,
+        beta=1.0,
+        kernel_size=1,
+        use_attention_map=True,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        for name, value in (("alpha", alpha), ("beta", beta)):
+            if not (value >= 0 and math.isfinite(value)):
+                raise ValueError(
+                    f"`{name}` must be a finite number >= 0. "
+                    f"Received: {name}={value}"
+                )
+        self.rho = rho
+        self.alpha = alpha
+        self.beta = beta
+        self.kernel_size = kernel_size
+        self.use_attention_map = use_attention_map
+        self.supports_masking = True
+
+        self.phi = self._confidence("phi")
+        self.psi = self._confidence("psi") if use_attention_map else None
+        self.theta = None  # as many filters as F has channels: see `build`
+        # Under bfloat16, rounding between the two would tie what the
+        # percentile has to rank.
+        self.att_norm = AttNorm(dtype="float32", name="att_norm")
+        self.percentile_shift = PercentileShift(
+            rho, dtype="float32", name="percentile_shift"
+        )
+
+    def build(self, input_shape):
+        if len(input_shape) != 5 or input_shape[-1] is None:
+            raise ValueError(
+                "`features` must have the shape (batch, time, height, width, "
+                "channels) with a known number of channels. "
+                f"Received: features.shape={tuple(input_shape)}"
+            )
+        self.input_spec = keras.layers.InputSpec(
+            ndim=5, axes={-1: input_shape[-1]}
+        )
+        self.theta = self._convolution(input_shape[-1], name="theta")
+        for convolution in (self.phi, self.psi, self.theta):
+            if convolution is not None:
+                convolution.build(input_shape)
+        self.att_norm.build(input_shape[:-1])
+        self.percentile_shift.build(input_shape[:-1])
+
+    def call(self, features, mask=None, return_attention_maps=False):
+        if mask is not None:
+            mask = broadcast_mask(mask, ops.shape(features)[:-1])
+            # Kernels larger than 1 would carry padding into real locations.
+            features = ops.where(
+                mask[..., None], features, ops.zeros_like(features)
+            )
+        action_map, context_map = self._attention_maps(features, mask)
+        pooled = self._pool(features, action_map, context_map)
+        if return_attention_maps:
+            return pooled, action_map, context_map
+        return pooled
+
+    def _attention_maps(self, features, mask):
+        """S and C of Eqs. 5 and 6."""
+        confidence = self.att_norm(self.phi(features)[..., 0], mask=mask)
+        confidence = self.percentile_shift(confidence, mask=mask)
+        action_map = ops.sigmoid(self.alpha * confidence)
+        context_map = 1.0 - action_map
+        if mask is not None:
+            action_map = ops.where(mask, action_map, 0.0)
+            context_map = ops.where(mask, context_map, 0.0)
+        if self.use_attention_map:
+            attention = self.att_norm(self.psi(features)[..., 0], mask=mask)
+            action_map *= _softmax_over_locations(self.beta * attention, mask)
+        return action_map, context_map
+
+    def _pool(self, features, action_map, context_map):
+        """F_s and F_c of Sec. 3.3."""
+        batch = ops.shape(features)[0]
+        transformed = ops.relu(features + self.theta(features))
+        transformed = ops.reshape(transformed, (batch, -1, features.shape[-1]))
+        maps = ops.reshape(
+            ops.stack([action_map, context_map], axis=1), (batch, 2, -1)
+        )
+        total = ops.sum(maps, axis=-1, keepdims=True)
+        weights = maps / ops.maximum(total, 1e-12)
+        pooled = ops.matmul(ops.cast(weights, transformed.dtype), transformed)
+        return ops.reshape(pooled, (batch, 2 * features.shape[-1]))
+
+    def _confidence(self, name):
+        return self._convolution(1, name, use_bias=False)
+
+    def _convolution(self, filters, name, use_bias=True):
+        return keras.layers.Conv3D(
+            filters,
+            self.kernel_size,
+            padding="same",
+            data_format="channels_last",
+            use_bias=use_bias,
+            dtype=self.dtype_policy,
+            name=name,
+        )
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], 2 * input_shape[-1])
+
+    def compute_output_spec(
+        self, features, mask=None, return_attention_maps=False
+    ):
+        pooled = keras.KerasTensor(
+            self.compute_output_shape(features.shape), self.compute_dtype
+        )
+        if not return_attention_maps:
+            return pooled
+        maps = [
+            keras.KerasTensor(features.shape[:-1], "float32") for _ in range(2)
+        ]
+        return (pooled, *maps)
+
+    def compute_mask(self, inputs, mask=None):
+        return None
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "rho": self.rho,
+            "alpha": self.alpha,
+            "beta": self.beta,
+            "kernel_size": self.kernel_size,
+            "use_attention_map": self.use_attention_map,
+        }
+
+
+def _softmax_over_locations(scores, mask):
+    """Softmax over time, height and width; zero where `mask` is False."""
+    shape = ops.shape(scores)
+    if mask is not None:
+        scores = ops.where(mask, scores, -1e9)
+    weights = ops.softmax(ops.reshape(scores, (shape[0], -1)), axis=-1)
+    weights = ops.reshape(weights, shape)
+    if mask is not None:
+        weights = ops.where(mask, weights, 0.0)
+    return weights

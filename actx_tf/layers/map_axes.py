@@ -1,0 +1,41 @@
+"""What the layers over maps share: their axes and their masks."""
+
+from keras import ops
+
+
+def validate_axis(axis):
+    """Raises unless `axis` is an integer or a sequence of integers, not 0."""
+    axes = (axis,) if isinstance(axis, int) else tuple(axis)
+    if not axes or not all(isinstance(a, int) for a in axes) or 0 in axes:
+        raise ValueError(
+            "`axis` must be an integer or a sequence of integers without the "
+            f"batch axis 0. Received: axis={axis}"
+        )
+
+
+def resolve_axis(axis, ndim):
+    """Returns `axis` as a sorted tuple of axes in [1, ndim)."""
+    axes = (axis,) if isinstance(axis, int) else tuple(axis)
+    resolved = sorted({a + ndim if a < 0 else a for a in axes})
+    if resolved[0] < 1 or resolved[-1] >= ndim or len(resolved) < len(axes):
+        raise ValueError(
+            f"`axis` must name different axes of an input of rank {ndim}, "
+            f"without the batch axis 0. Received: axis={axis}"
+        )
+    return tuple(resolved)
+
+
+def broadcast_mask(mask, shape):
+    """Broadcasts a mask over leading axes to `shape`, as booleans.
+
+    A mask of shape `(batch, time)` holds for all of a step's locations.
+    """
+    mask = ops.cast(mask, "bool")
+    if len(mask.shape) > len(shape):
+        raise ValueError(
+            f"`mask` must have at most the rank {len(shape)} of what it masks. "
+            f"Received: mask.shape={tuple(mask.shape)}"
+        )
+    for _ in range(len(shape) - len(mask.shape)):
+        mask = ops.expand_dims(mask, -1)
+    return ops.broadcast_to(mask, shape)

@@ -1,0 +1,204 @@
+"""The losses between an action clip and its conjugate clip (Sec. 3.2).
+
+Plain functions in `keras.ops`, one value a sample. Softmaxes, cosines and
+divisions are computed in float32 whatever the inputs' dtype.
+"""
+
+from keras import ops
+
+# Squared length under which a feature vector counts as zero.
+_TINY = 1e-12
+
+
+def match_features(features, reference, gamma=10.0, mask=None):
+    """Expresses each feature vector by the most similar ones of a clip.
+
+    ```
+    eta(F_k, F') = sum_j softmax_j(gamma * cos<F_k, F'_j>) F'_j      (Eq. 2)
+    ```
+
+    Args:
+        features: the feature map F,
+            `(batch, time, height, width, channels)`.
+        reference: the feature map F', of any time, height and width.
+        gamma: float >= 0. How much the most similar vectors outweigh the
+            others; the paper gives no value, the default is ours. Defaults to
+            `10.0`.
+        mask: optional boolean tensor, True where a location of `reference`
+            is real: `(batch, time)` or `(batch, time, height, width)`.
+
+    Returns:
+        Tensor of the shape of `features`, float32. Zeros for a sample whose
+        `reference` is fully masked.
+
+    Raises:
+        ValueError: if the inputs are not feature maps of the same number of
+            channels, or `gamma` is negative or NaN.
+    """
+    _check_feature_maps(features=features, reference=reference)
+    _check_gamma(gamma)
+    keep = _flatten_mask(mask, reference)
+    matched = _match(
+        _unit(_flatten(features)), _flatten(reference, keep), gamma, keep
+    )
+    return ops.reshape(matched, ops.shape(features))
+
+
+def conjugate_similarity(
+    features, conjugate, gamma=10.0, mask=None, conjugate_mask=None
+):
+    """Measures how much of each location is also in the conjugate clip.
+
+    ```
+    similarity_k = cos<eta(F_k, F), eta(F_k, F')>               (Sec. 3.2)
+    ```
+
+    Low for action, high for context. It depends on no weight but those of the
+    backbone.
+
+    Args:
+        features: the feature map F of the action clip,
+            `(batch, time, height, width, channels)`.
+        conjugate: the feature map F' of the conjugate clip, of any time,
+            height and width.
+        gamma: float >= 0. As in `match_features`. Defaults to `10.0`.
+        mask: optional boolean tensor, True where a location of `features` is
+            real: `(batch, time)` or `(batch, time, height, width)`.
+        conjugate_mask: the same for `conjugate`.
+
+    Returns:
+        Tensor of shape `(batch, time, height, width)`, float32, in [-1, 1]:
+        zero where `mask` is False or the conjugate is fully masked.
+
+    Raises:
+        ValueError: as `match_features`.
+    """
+    _check_feature_maps(features=features, conjugate=conjugate)
+    _check_gamma(gamma)
+    keep = _flatten_mask(mask, features)
+    flat = _flatten(features, keep)
+    unit = _unit(flat)
+    keep_conjugate = _flatten_mask(conjugate_mask, conjugate)
+    in_clip = _match(unit, flat, gamma, keep)
+    in_conjugate = _match(
+        unit, _flatten(conjugate, keep_conjugate), gamma, keep_conjugate
+    )
+    cosine = ops.sum(_unit(in_clip) * _unit(in_conjugate), axis=-1)
+    if keep is not None:
+        cosine = ops.where(keep, cosine, 0.0)
+    return ops.reshape(cosine, ops.shape(features)[:-1])
+
+
+def action_similarity(action_map, similarity, xi=0.0, mask=None):
+    """The loss L_s: what is action must not be in the conjugate clip.
+
+    ```
+    L_s = sum_k S_k max(0, similarity_k - xi) / sum_k S_k            (Eq. 3)
+    ```
+
+    Args:
+        action_map: the map S, `(batch, time, height, width)`.
+        similarity: `conjugate_similarity` of the pair, of the same shape.
+        xi: float. Similarity up to which nothing is lost; the paper gives no
+            value, the default is ours. Defaults to `0.0`.
+        mask: optional boolean tensor, True where a location is real:
+            `(batch, time)` or `(batch, time, height, width)`.
+
+    Returns:
+        Tensor of shape `(batch,)`, float32. Zero where the map sums to zero.
+    """
+    similarity = ops.cast(similarity, "float32")
+    return _weighted_mean(ops.maximum(similarity - xi, 0.0), action_map, mask)
+
+
+def context_difference(context_map, similarity, mask=None):
+    """The loss L_d: what is context must be in the conjugate clip.
+
+    ```
+    L_d = sum_k C_k (1 - similarity_k) / sum_k C_k                   (Eq. 4)
+    ```
+
+    Args:
+        context_map: the map C, `(batch, time, height, width)`.
+        similarity: `conjugate_similarity` of the pair, of the same shape.
+        mask: optional boolean tensor, True where a location is real:
+            `(batch, time)` or `(batch, time, height, width)`.
+
+    Returns:
+        Tensor of shape `(batch,)`, float32. Zero where the map sums to zero.
+    """
+    similarity = ops.cast(similarity, "float32")
+    return _weighted_mean(1.0 - similarity, context_map, mask)
+
+
+def _match(unit, reference, gamma, mask):
+    """Eq. 2 on flat maps: `(batch, N, D)` against `(batch, M, D)`."""
+    scores = gamma * ops.matmul(
+        unit, ops.transpose(_unit(reference), (0, 2, 1))
+    )
+    if mask is not None:
+        scores = ops.where(mask[:, None, :], scores, -1e9)
+    return ops.matmul(ops.softmax(scores, axis=-1), reference)
+
+
+def _weighted_mean(values, weights, mask):
+    weights = ops.cast(weights, "float32")
+    if mask is not None:
+        keep = _expand(mask, len(weights.shape))
+        weights = ops.where(keep, weights, 0.0)
+        values = ops.where(keep, values, 0.0)
+    axis = tuple(range(1, len(weights.shape)))
+    total = ops.sum(weights, axis=axis)
+    return ops.sum(weights * values, axis=axis) / ops.maximum(total, _TINY)
+
+
+def _unit(x):
+    """Vectors of length 1; zero vectors stay zero, with a finite gradient."""
+    square = ops.sum(ops.square(x), axis=-1, keepdims=True)
+    return x * ops.rsqrt(ops.maximum(square, _TINY))
+
+
+def _flatten(features, mask=None):
+    """`(batch, time * height * width, channels)`, float32, 0 if masked."""
+    shape = ops.shape(features)
+    flat = ops.reshape(ops.cast(features, "float32"), (shape[0], -1, shape[-1]))
+    return flat if mask is None else ops.where(mask[..., None], flat, 0.0)
+
+
+def _flatten_mask(mask, features):
+    """`(batch, time * height * width)` booleans, or None."""
+    if mask is None:
+        return None
+    shape = ops.shape(features)[:-1]
+    mask = ops.broadcast_to(_expand(mask, len(shape)), shape)
+    return ops.reshape(mask, (shape[0], -1))
+
+
+def _expand(mask, ndim):
+    mask = ops.cast(mask, "bool")
+    for _ in range(ndim - len(mask.shape)):
+        mask = ops.expand_dims(mask, -1)
+    return mask
+
+
+def _check_feature_maps(**maps):
+    (first, a), (second, b) = maps.items()
+    for name, value in maps.items():
+        if len(value.shape) != 5:
+            raise ValueError(
+                f"`{name}` must have the shape (batch, time, height, width, "
+                f"channels). Received: {name}.shape={tuple(value.shape)}"
+            )
+    if a.shape[-1] != b.shape[-1]:
+        raise ValueError(
+            f"`{first}` and `{second}` must have the same number of channels. "
+            f"Received: {first}.shape={tuple(a.shape)}, "
+            f"{second}.shape={tuple(b.shape)}"
+        )
+
+
+def _check_gamma(gamma):
+    if not gamma >= 0:
+        raise ValueError(
+            f"`gamma` must be a number >= 0. Received: gamma={gamma}"
+        )

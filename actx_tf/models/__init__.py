@@ -1,0 +1,4 @@
+"""Models that are trained on pairs of clips, and their backbones."""
+
+from actx_tf.models.actx import ActX as ActX
+from actx_tf.models.paired_model import PairedModel as PairedModel

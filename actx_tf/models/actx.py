@@ -1,0 +1,168 @@
+import keras
+
+from actx_tf import losses
+from actx_tf.layers import FactorizedAttentionPooling
+from actx_tf.models.paired_model import PairedModel
+
+
+@keras.saving.register_keras_serializable(package="actx_tf")
+class ActX(PairedModel):
+    """Attentive action and context factorization.
+
+    ```
+    h(F_s, F_c) = Dense([F_s, F_c])                                 (Sec. 3.3)
+    L = L_c + similarity_weight * L_s + difference_weight * L_d       (Eq. 1)
+    ```
+
+    One clip in: class scores and the maps of action and context out. For the
+    clips and pairs that the model takes, and what `fit` logs, see
+    `PairedModel`.
+
+    Args:
+        num_classes: integer >= 1. Number of logits.
+        rho: float in [0, 100]. Percentage of a clip that is action. Defaults
+            to `30.0`.
+        alpha: float >= 0. Sharpness of the border between action and context.
+            Defaults to `1.0`.
+        beta: float >= 0. Sharpness of the attention within the action.
+            Defaults to `1.0`.
+        gamma: float >= 0. Sharpness of the matching of Eq. 2. The paper gives
+            no value; the default is ours. Defaults to `10.0`.
+        xi: float. Similarity up to which L_s is zero (Eq. 3). The paper gives
+            no value; the default is ours. Defaults to `0.0`.
+        similarity_weight: float >= 0. Weight of L_s. Defaults to `1.0`.
+        difference_weight: float >= 0. Weight of L_d. Defaults to `1.0`.
+        kernel_size: integer or tuple of 3 integers. Kernel of phi, psi and
+            theta. Defaults to `1`.
+        use_attention_map: boolean. False is "w/o Satt" of Table 1. Defaults to
+            `True`.
+        backbone: optional Keras model, clip -> feature map. Defaults to
+            `None`: the inputs are feature maps.
+
+    Input shape: `(batch, time, height, width, channels)`, or a dictionary: see
+        `PairedModel`.
+
+    Output shape: a dictionary of `"logits"`, `(batch, num_classes)`, float32,
+        and `"action_map"` and `"context_map"`, `(batch, time, height, width)`,
+        float32. For a pair also `"similarity_loss"` and `"difference_loss"`,
+        `(batch,)`.
+
+    Masking: what is masked changes no output; both maps are zero there.
+
+    Raises:
+        ValueError: if an argument is out of range.
+
+    Example:
+
+    >>> model = actx_tf.models.ActX(num_classes=8)
+    >>> model.compile(
+    ...     optimizer="adam",
+    ...     loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    ...     metrics=["accuracy"],
+    ... )
+    >>> model.fit({"features": features, "conjugate": conjugates}, labels)
+    >>> maps = model.predict(test_features)["action_map"]
+
+    Reference:
+
+    - Wang et al., Attentive Action and Context Factorization, BMVC 2020.
+    """
+
+    def __init__(
+        self,
+        num_classes,
+        rho=30.0,
+        alpha=1.0,
+        beta=1.0,
+        gamma=10.0,
+        xi=0.0,
+        similarity_weight=1.0,
+        difference_weight=1.0,
+        kernel_size=1,
+        use_attention_map=True,
+        backbone=None,
+        **kwargs,
+    ):
+        super().__init__(
+            similarity_weight, difference_weight, backbone, **kwargs
+        )
+        if not num_classes >= 1:
+            raise ValueError(
+                "`num_classes` must be an integer >= 1. "
+                f"Received: num_classes={num_classes}"
+            )
+        if not gamma >= 0:
+            raise ValueError(
+                f"`gamma` must be a number >= 0. Received: gamma={gamma}"
+            )
+        if xi != xi:
+            raise ValueError(f"`xi` must be a number. Received: xi={xi}")
+        self.num_classes = num_classes
+        self.rho = rho
+        self.alpha = alpha
+        self.beta = beta
+        self.gamma = gamma
+        self.xi = xi
+        self.kernel_size = kernel_size
+        self.use_attention_map = use_attention_map
+        self.pooling = FactorizedAttentionPooling(
+            rho=rho,
+            alpha=alpha,
+            beta=beta,
+            kernel_size=kernel_size,
+            use_attention_map=use_attention_map,
+            dtype=self.dtype_policy,
+            name="pooling",
+        )
+        self.head = keras.layers.Dense(
+            num_classes, dtype="float32", name="head"
+        )
+
+    def build(self, input_shape):
+        if isinstance(input_shape, dict):
+            input_shape = input_shape["features"]
+        if self.backbone is not None:
+            input_shape = self.backbone.compute_output_shape(input_shape)
+        self.pooling.build(input_shape)
+        self.head.build(self.pooling.compute_output_shape(input_shape))
+
+    def classify(self, features, mask=None):
+        pooled, action_map, context_map = self.pooling(
+            features, mask=mask, return_attention_maps=True
+        )
+        return {
+            "logits": self.head(pooled),
+            "action_map": action_map,
+            "context_map": context_map,
+        }
+
+    def pair_losses(self, outputs, pair):
+        similarity = pair.get("conjugate_similarity")
+        if similarity is None:
+            similarity = losses.conjugate_similarity(
+                pair["features"],
+                pair["conjugate"],
+                gamma=self.gamma,
+                mask=pair.get("mask"),
+                conjugate_mask=pair.get("conjugate_mask"),
+            )
+        # Both maps are zero where the clip is masked.
+        return (
+            losses.action_similarity(
+                outputs["action_map"], similarity, xi=self.xi
+            ),
+            losses.context_difference(outputs["context_map"], similarity),
+        )
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_classes": self.num_classes,
+            "rho": self.rho,
+            "alpha": self.alpha,
+            "beta": self.beta,
+            "gamma": self.gamma,
+            "xi": self.xi,
+            "kernel_size": self.kernel_size,
+            "use_attention_map": self.use_attention_map,
+        }

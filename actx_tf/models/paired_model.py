@@ -1,0 +1,162 @@
+import keras
+import tensorflow as tf
+from keras import ops
+
+
+class PairedModel(keras.Model):
+    """A classifier that is trained on pairs of an action and a conjugate clip.
+
+    ```
+    L = L_c + similarity_weight * L_s + difference_weight * L_d       (Eq. 1)
+    ```
+
+    Called on one clip, the model is what is served. Called on a pair, it also
+    returns each sample's L_s and L_d, and `compute_loss` adds them to the loss
+    given to `compile`. Everything else of `fit` and `evaluate` is Keras' own:
+    gradients, loss scaling, XLA, metrics, distribution.
+
+    A subclass writes `classify(features, mask)`, which returns a dictionary
+    with `"logits"`, and `pair_losses(outputs, pair)`, which returns L_s and
+    L_d, each of shape `(batch,)`. `features` and `pair` hold feature maps, the
+    backbone behind them.
+
+    `fit` logs `loss`, `classification_loss` (L_c and any regularization),
+    `similarity_loss`, `difference_loss` and the metrics of `compile`, which
+    receive the logits. L_s and L_d are means over the pairs of the global
+    batch; `sample_weight` and `class_weight` apply to L_c.
+
+    Args:
+        similarity_weight: float >= 0. Weight of L_s. Defaults to `1.0`.
+        difference_weight: float >= 0. Weight of L_d. Defaults to `1.0`.
+        backbone: optional Keras model, clip -> feature map
+            `(batch, time, height, width, channels)`. It is trained along
+            unless its `trainable` is False. Defaults to `None`: the inputs are
+            feature maps.
+
+    Call arguments:
+        inputs: the clips, or a dictionary with
+            `"features"`: the clips, as feature maps or, with a backbone, as
+            what the backbone takes;
+            `"mask"`: optional, boolean, True where a location of the feature
+            map is real, `(batch, time)` or `(batch, time, height, width)`;
+            `"conjugate"`, `"conjugate_mask"`: optional, the conjugate clips;
+            `"conjugate_similarity"`: optional, a map computed beforehand that
+            takes the place of the conjugate clips;
+            `"has_conjugate"`: optional, boolean `(batch,)`, False where a clip
+            has none. L_s and L_d are means over the others.
+        mask: the mask where `inputs` is not a dictionary.
+
+    Raises:
+        ValueError: if a weight is negative, or a dictionary has no
+            `"features"`.
+    """
+
+    def __init__(
+        self,
+        similarity_weight=1.0,
+        difference_weight=1.0,
+        backbone=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        for name, weight in (
+            ("similarity_weight", similarity_weight),
+            ("difference_weight", difference_weight),
+        ):
+            if not weight >= 0:
+                raise ValueError(
+                    f"`{name}` must be a number >= 0. Received: {name}={weight}"
+                )
+        self.similarity_weight = similarity_weight
+        self.difference_weight = difference_weight
+        self.backbone = backbone
+        self.supports_masking = True
+        self._loss_means = {
+            name: keras.metrics.Mean(name=name)
+            for name in (
+                "classification_loss",
+                "similarity_loss",
+                "difference_loss",
+            )
+        }
+
+    def classify(self, features, mask=None):
+        """Returns what is served for feature maps: at least `"logits"`."""
+        raise NotImplementedError
+
+    def pair_losses(self, outputs, pair):
+        """Returns L_s and L_d of each sample, `(batch,)` each."""
+        raise NotImplementedError
+
+    def call(self, inputs, mask=None, training=None):
+        pair = inputs
+        if not isinstance(inputs, dict):
+            pair = {"features": inputs, "mask": mask}
+        elif "features" not in inputs:
+            raise ValueError(
+                "`inputs` must be clips or a dictionary with the key "
+                f'"features". Received: inputs with the keys {sorted(inputs)}'
+            )
+        pair = {key: value for key, value in pair.items() if value is not None}
+        if self.backbone is not None:
+            for key in {"features", "conjugate"} & pair.keys():
+                pair[key] = self.backbone(pair[key], training=training)
+        outputs = self.classify(pair["features"], pair.get("mask"))
+        if {"conjugate", "conjugate_similarity"} & pair.keys():
+            losses = self.pair_losses(outputs, pair)
+            outputs["similarity_loss"], outputs["difference_loss"] = losses
+        return outputs
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        """Eq. 1. See `keras.Model.compute_loss`."""
+        logits = y_pred["logits"]
+        loss = super().compute_loss(x, y, logits, sample_weight, training)
+        # Keras scales a loss by 1 / replicas, since gradients are summed.
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        self._loss_means["classification_loss"].update_state(
+            loss * replicas, sample_weight=ops.shape(logits)[0]
+        )
+        if "similarity_loss" not in y_pred:
+            return loss
+
+        is_pair = ops.ones_like(y_pred["similarity_loss"])
+        if x.get("has_conjugate") is not None:
+            is_pair = ops.cast(x["has_conjugate"], is_pair.dtype)
+        num_pairs = ops.maximum(_sum_over_replicas(ops.sum(is_pair)), 1.0)
+        for name, weight in (
+            ("similarity_loss", self.similarity_weight),
+            ("difference_loss", self.difference_weight),
+        ):
+            values = ops.where(is_pair > 0, y_pred[name], 0.0)
+            loss += weight * ops.sum(values) / num_pairs
+            self._loss_means[name].update_state(values, sample_weight=is_pair)
+        return loss
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        """The metrics of `compile`, on the logits."""
+        return super().compute_metrics(x, y, y_pred["logits"], sample_weight)
+
+    def compute_mask(self, inputs, mask=None):
+        return None
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "similarity_weight": self.similarity_weight,
+            "difference_weight": self.difference_weight,
+            "backbone": keras.saving.serialize_keras_object(self.backbone),
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        backbone = keras.saving.deserialize_keras_object(config["backbone"])
+        return cls(**{**config, "backbone": backbone})
+
+
+def _sum_over_replicas(value):
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return value
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, value)
