@@ -1,3 +1,5 @@
+import math
+
 import keras
 
 from actx_tf import losses
@@ -91,9 +93,10 @@ class ActX(PairedModel):
                 "`num_classes` must be an integer >= 1. "
                 f"Received: num_classes={num_classes}"
             )
-        if not gamma >= 0:
+        if not (gamma >= 0 and math.isfinite(gamma)):
             raise ValueError(
-                f"`gamma` must be a number >= 0. Received: gamma={gamma}"
+                "`gamma` must be a finite number >= 0. "
+                f"Received: gamma={gamma}"
             )
         if xi != xi:
             raise ValueError(f"`xi` must be a number. Received: xi={xi}")

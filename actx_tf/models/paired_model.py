@@ -1,3 +1,5 @@
+import math
+
 import keras
 import tensorflow as tf
 from keras import ops
@@ -63,9 +65,10 @@ class PairedModel(keras.Model):
             ("similarity_weight", similarity_weight),
             ("difference_weight", difference_weight),
         ):
-            if not weight >= 0:
+            if not (weight >= 0 and math.isfinite(weight)):
                 raise ValueError(
-                    f"`{name}` must be a number >= 0. Received: {name}={weight}"
+                    f"`{name}` must be a finite number >= 0. "
+                    f"Received: {name}={weight}"
                 )
         self.similarity_weight = similarity_weight
         self.difference_weight = difference_weight

@@ -1,0 +1,123 @@
+"""Runs a backbone over videos and stores the feature maps."""
+
+import collections
+import concurrent.futures
+import os
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from actx_tf.data.clip_index import Clip
+from actx_tf.data.feature_store import FeatureStoreWriter
+from actx_tf.data.video import VideoError
+from actx_tf.data.video import read_clip
+
+
+def extract_features(
+    clips: Sequence[Clip],
+    backbone: keras.Model,
+    store_path: str | os.PathLike,
+    *,
+    frame_rate: float | None = None,
+    num_frames: int | None = None,
+    size: tuple[int, int],
+    frames_per_step: int,
+    dtype: str = "float16",
+    progress: bool = True,
+) -> list[tuple[Clip, str]]:
+    """Stores the feature map of each clip.
+
+    Clips that the store holds already are left as they are, so an
+    interrupted run can be taken up again; finished clips are safe at any
+    moment (see `FeatureStoreWriter`). A video that cannot be read, or whose
+    features are not finite, does not stop the run.
+
+    A clip goes through the backbone as a whole: its length is bounded by the
+    memory.
+
+    Args:
+        clips: The clips. `scene` is taken from their other columns.
+        backbone: A model from `(1, frames, height, width, 3)`, RGB values in
+            [0, 255], float32, to `(1, time, height, width, channels)`. Its
+            name identifies the features in the store.
+        store_path: Path of the store.
+        frame_rate: Frames per second to show the backbone. At most one of
+            `frame_rate` and `num_frames` can be given; without both, it sees
+            every frame.
+        num_frames: Number of frames to show it, evenly over the clip.
+        size: (height, width) of the frames that it sees, in pixels.
+        frames_per_step: Number of frames in one step of its feature map.
+        dtype: `"float16"` or `"float32"`: how the features are stored.
+            Defaults to `"float16"`.
+        progress: Whether to show a progress bar. Defaults to `True`.
+
+    Returns:
+        A list of `(clip, message)`, one for each clip that failed.
+    """
+    # Without a signature each new number of frames would be traced again.
+    run = tf.function(
+        lambda frames: backbone(frames, training=False),
+        input_signature=(tf.TensorSpec((1, None, *size, 3), tf.float32),),
+    )
+
+    run.get_concrete_function()  # a backbone that does not fit fails now
+
+    def read(clip):
+        return read_clip(clip.file, num_frames, frame_rate, size)
+
+    def store(clip, video):
+        """Returns what is wrong with the clip, if anything is."""
+        try:
+            frames, rate = video.result()
+        except VideoError as error:
+            return str(error)
+        features = run(frames[np.newaxis].astype("float32"))[0].numpy()
+        try:
+            writer.add(
+                clip.clip,
+                features,
+                clip.label,
+                clip.split,
+                frame_rate=rate,
+                stride=frames_per_step,
+                frames=len(frames),
+                scene=clip.extra.get("scene", ""),
+            )
+        except ValueError as error:
+            return str(error)
+
+    failed = []
+    with FeatureStoreWriter(store_path, backbone.name, dtype) as writer:
+        missing = [clip for clip in clips if clip.clip not in writer]
+        bar = _progress_bar(len(clips), len(clips) - len(missing), progress)
+        with bar, concurrent.futures.ThreadPoolExecutor(1) as reader:
+            for clip, video in _read_ahead(reader, read, missing):
+                if message := store(clip, video):
+                    failed.append((clip, message))
+                bar.update()
+    return failed
+
+
+def _read_ahead(reader, read, clips, ahead=2):
+    """Yields (clip, future of its video) while the next ones are read."""
+    pending = collections.deque()
+    for clip in clips:
+        pending.append((clip, reader.submit(read, clip)))
+        if len(pending) > ahead:
+            yield pending.popleft()
+    yield from pending
+
+
+def _progress_bar(total, done, visible):
+    # Imported late: the rest of the package works without it.
+    try:
+        import tqdm
+    except ImportError as error:
+        raise ImportError(
+            "Extracting features takes tqdm: pip install actx_tf[video]"
+        ) from error
+    return tqdm.tqdm(
+        total=total, initial=done, unit="clip", disable=not visible
+    )

@@ -1,0 +1,259 @@
+"""A backbone that needs no 3D network: MobileNetV2 over the frames."""
+
+import os
+import zipfile
+import zlib
+
+import keras
+import numpy as np
+from keras import ops
+
+
+def MobileNetV2Clip(
+    weights: str | os.PathLike | None = "imagenet",
+    input_shape: tuple[int | None, ...] = (None, 224, 224, 3),
+    frames_per_step: int = 4,
+) -> keras.Model:
+    """MobileNetV2 over the frames of a clip: what is seen, and what moves.
+
+    `frames_per_step` frames make one step of the feature map. Half of its
+    channels are the mean of the frames' features (appearance); the other
+    half are the mean absolute difference of the features of successive
+    frames (motion). See `AppearanceAndMotion` for what happens at the end of
+    a clip and at the borders of steps.
+
+    Args:
+        weights: `"imagenet"`, which downloads Keras' weights; `None`, for
+            random ones; or the path of an `.npz` file that holds
+            `<layer>/kernel` and `<layer>/bias` of every convolution, named as
+            in Keras, with the batch normalization folded into them
+            (`predictions/*` is left unread). Defaults to `"imagenet"`.
+        input_shape: (frames, height, width, 3) of a clip; each of the first
+            three can be `None`. Defaults to `(None, 224, 224, 3)`.
+        frames_per_step: Number of frames in a step. Defaults to 4.
+
+    Input shape:
+        `(batch, frames, height, width, 3)`: RGB values in [0, 255].
+
+    Output shape:
+        `(batch, ceil(frames / frames_per_step), ceil(height / 32),
+        ceil(width / 32), 2560)`: appearance in the first 1280 channels,
+        motion in the others; none is negative.
+
+    Returns:
+        A `keras.Model`. Its name tells the weights (those of a file by a
+        checksum) and `frames_per_step`, and so names features made with it.
+
+    Raises:
+        FileNotFoundError: If there is no file of weights.
+        ValueError: If an argument or the file of weights is wrong.
+
+    Example:
+
+    ```python
+    backbone = actx_tf.models.MobileNetV2Clip()
+    features = backbone(clip)  # (1, 40, 224, 224, 3) -> (1, 10, 7, 7, 2560)
+    ```
+
+    Reference:
+        - Sandler et al., MobileNetV2: Inverted Residuals and Linear
+          Bottlenecks, CVPR 2018
+    """
+    if len(input_shape) != 4 or input_shape[-1] != 3:
+        raise ValueError(
+            "`input_shape` must be (frames, height, width, 3). "
+            f"Received: input_shape={input_shape}"
+        )
+    merge = AppearanceAndMotion(frames_per_step, name="appearance_and_motion")
+    arrays = None
+    name = {"imagenet": "imagenet", None: "untrained"}.get(weights)
+    if name is None:
+        arrays = _read_arrays(weights)
+        name = f"weights_{_checksum(arrays):08x}"
+
+    network = keras.applications.MobileNetV2(
+        include_top=False,
+        weights="imagenet" if name == "imagenet" else None,
+        input_shape=input_shape[1:],
+    )
+    if arrays is not None:
+        _load_folded(network, arrays, weights)
+
+    clip = keras.Input(input_shape, name="clip")
+    frames = FramesToBatch(name="frames_to_batch")(clip)
+    frames = keras.layers.Rescaling(1 / 127.5, offset=-1, name="rescaling")(
+        frames
+    )
+    features = merge(network(frames), clip)
+    return keras.Model(
+        clip, features, name=f"mobilenet_v2_clip_{name}_{frames_per_step}f"
+    )
+
+
+@keras.saving.register_keras_serializable(package="actx_tf")
+class FramesToBatch(keras.layers.Layer):
+    """Makes each frame an image of its own.
+
+    Input shape:
+        `(batch, frames, height, width, channels)`.
+
+    Output shape:
+        `(batch * frames, height, width, channels)`.
+    """
+
+    def call(self, clip):
+        return ops.reshape(clip, (-1, *ops.shape(clip)[2:]))
+
+    def compute_output_shape(self, input_shape):
+        batch, frames = input_shape[:2]
+        known = batch is not None and frames is not None
+        return (batch * frames if known else None, *input_shape[2:])
+
+
+@keras.saving.register_keras_serializable(package="actx_tf")
+class AppearanceAndMotion(keras.layers.Layer):
+    """Joins the features of frames to steps: their mean and their change.
+
+    Both halves are means over `frames_per_step` values. Frame t gives its
+    features f(t) and the difference |f(t + 1) - f(t)|; the difference across
+    the border of two steps so belongs to the earlier one. The last frame has
+    no successor: it gives the difference of the frame before it again. Where
+    frames do not fill the last step, both values of the last frame fill it.
+    A clip of a single frame has the motion 0.
+
+    Args:
+        frames_per_step: Number of frames in a step.
+
+    Call arguments:
+        features: Features of each frame.
+        clip: The clip; it only tells the number of frames.
+
+    Input shape:
+        `features`: `(batch * frames, height, width, channels)`; `clip`:
+        `(batch, frames, ...)`.
+
+    Output shape:
+        `(batch, ceil(frames / frames_per_step), height, width,
+        2 * channels)`: the mean in the first half of the channels, the
+        change in the other.
+    """
+
+    def __init__(self, frames_per_step, **kwargs):
+        super().__init__(**kwargs)
+        if not isinstance(frames_per_step, int) or frames_per_step < 1:
+            raise ValueError(
+                "`frames_per_step` must be a positive integer. "
+                f"Received: frames_per_step={frames_per_step}"
+            )
+        self.frames_per_step = frames_per_step
+
+    def call(self, features, clip):
+        frames = ops.shape(clip)[1]
+        steps = -(-frames // self.frames_per_step)
+        height, width, channels = ops.shape(features)[1:]
+        features = ops.reshape(features, (-1, frames, height, width, channels))
+
+        frame = ops.arange(steps * self.frames_per_step)
+        last = frames - 1
+        before = ops.minimum(frame, ops.maximum(last - 1, 0))
+        after = ops.minimum(before + 1, last)
+        change = ops.abs(
+            ops.take(features, after, axis=1)
+            - ops.take(features, before, axis=1)
+        )
+        features = ops.take(features, ops.minimum(frame, last), axis=1)
+
+        both = ops.concatenate((features, change), axis=-1)
+        both = ops.reshape(
+            both,
+            (-1, steps, self.frames_per_step, height, width, 2 * channels),
+        )
+        return ops.mean(both, axis=2)
+
+    def compute_output_shape(self, features_shape, clip_shape):
+        batch, frames = clip_shape[:2]
+        if frames is not None:
+            frames = -(-frames // self.frames_per_step)
+        return (batch, frames, *features_shape[1:-1], 2 * features_shape[-1])
+
+    def get_config(self):
+        return {**super().get_config(), "frames_per_step": self.frames_per_step}
+
+
+def _read_arrays(path):
+    """Returns the arrays of an .npz file, sorted by name."""
+    if not os.path.isfile(path):
+        raise FileNotFoundError(
+            "`weights` must be 'imagenet', None, or the path of an .npz file. "
+            f"Received: weights={os.fspath(path)!r}, which is no file"
+        )
+    try:
+        with np.load(path) as file:
+            return {
+                name: file[name]
+                for name in sorted(file.files)
+                if not name.startswith("predictions/")
+            }
+    # np.load returns a bare array for an .npy file, which is no context.
+    except (
+        ValueError,
+        TypeError,
+        OSError,
+        EOFError,
+        AttributeError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        raise ValueError(
+            f"`weights` must be an .npz file. "
+            f"Received: weights={os.fspath(path)!r} ({error})"
+        ) from error
+
+
+def _checksum(arrays):
+    checksum = 0
+    for array in arrays.values():
+        checksum = zlib.crc32(np.ascontiguousarray(array), checksum)
+    return checksum
+
+
+def _load_folded(network, arrays, path):
+    """Sets each convolution, and its batch normalization to the bias."""
+    path = os.fspath(path)
+    convolutions = [
+        layer for layer in network.layers if hasattr(layer, "kernel")
+    ]
+    # Each convolution of MobileNetV2 is followed by its normalization.
+    normalizations = [
+        layer
+        for layer in network.layers
+        if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+    spare = set(arrays)
+    for convolution, normalization in zip(
+        convolutions, normalizations, strict=True
+    ):
+        values = {}
+        for part, shape in (
+            ("kernel", tuple(convolution.kernel.shape)),
+            ("bias", tuple(normalization.beta.shape)),
+        ):
+            name = f"{convolution.name}/{part}"
+            if name not in arrays:
+                raise ValueError(f"{path}: array {name!r} is missing.")
+            if arrays[name].shape != shape:
+                raise ValueError(
+                    f"{path}: array {name!r} must have the shape {shape}. "
+                    f"Received: shape={arrays[name].shape}"
+                )
+            spare.remove(name)
+            values[part] = arrays[name]
+        convolution.kernel.assign(values["kernel"])
+        ones = np.ones_like(values["bias"])
+        normalization.gamma.assign(ones)
+        normalization.beta.assign(values["bias"])
+        normalization.moving_mean.assign(0 * ones)
+        # Batch normalization divides by sqrt(variance + epsilon).
+        normalization.moving_variance.assign(ones - normalization.epsilon)
+    if spare:
+        raise ValueError(f"{path}: spare arrays {sorted(spare)}.")

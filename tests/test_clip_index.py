@@ -1,0 +1,125 @@
+import csv
+import pathlib
+
+import pytest
+
+from actx_tf.data import read_clip_index
+
+DATA = pathlib.Path(__file__).parents[1].parent / "shared" / "data"
+HEADER = "clip,file,label,split,conjugates\n"
+
+
+def write(folder, text, encoding="utf-8"):
+    path = folder / "index.csv"
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def test_reads_every_column(tmp_path):
+    path = write(
+        tmp_path,
+        "scene,clip,split,file,label,conjugates\n"
+        "s1, a ,train,videos/a.mp4,run,b  c\n"
+        "\n"
+        's2,b,test,/videos/b.mp4,"stand, still",\n'
+        "s1,c,train,c.mp4,stand,b b\n",
+    )
+    a, b, c = read_clip_index(path)
+    assert (a.clip, a.label, a.split) == ("a", "run", "train")
+    assert a.conjugates == ("b", "c")
+    assert pathlib.Path(a.file) == tmp_path / "videos" / "a.mp4"
+    assert a.extra == {"scene": "s1"}
+    assert (b.label, b.conjugates) == ("stand, still", ())
+    assert pathlib.Path(b.file) == pathlib.Path("/videos/b.mp4")
+    assert c.conjugates == ("b",)
+    assert len({a, b, c}) == 3  # clips can be in sets
+
+
+def test_other_conjugates_column(tmp_path):
+    path = write(
+        tmp_path,
+        "clip,file,label,split,conjugates,opposite\n"
+        "a,a.mp4,run,train,not names,b\n"
+        "b,b.mp4,run,train,,\n",
+    )
+    a, _ = read_clip_index(path, conjugates_column="opposite")
+    assert a.conjugates == ("b",)
+    assert a.extra == {"conjugates": "not names"}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-8"])
+def test_byte_order_mark_and_line_ends(tmp_path, encoding):
+    text = (HEADER + "ä,ä.mp4,run,train,\n").replace("\n", "\r\n")
+    (clip,) = read_clip_index(write(tmp_path, text, encoding))
+    assert clip.clip == "ä"
+
+
+@pytest.mark.parametrize(
+    "text, line, words",
+    [
+        ("", 1, "empty"),
+        ("\n \n", 1, "empty"),
+        ("clip,file,label,conjugates\na,a,b,\n", 1, "'split'"),
+        ("clip,file,label,split\na,a,b,c\n", 1, "'conjugates'"),
+        ("clip,clip,file,label,split,conjugates\n", 1, "more than once"),
+        (HEADER + "a,a,run,train\n", 2, "expected 5 fields. Received: 4"),
+        (HEADER + "a,a,run,train,,\n", 2, "Received: 6"),
+        (HEADER + "a,a,run,train,\n ,a,run,train,\n", 3, "`clip` is empty"),
+        (HEADER + "a,,run,train,\n", 2, "`file` is empty"),
+        (HEADER + "a,a, ,train,\n", 2, "`label` is empty"),
+        (HEADER + "a,a,run,,\n", 2, "`split` is empty"),
+        (HEADER + "a,a,b,c,\n\nb,a,b,c,\na,x,b,c,\n", 5, "line 2"),
+        (HEADER + 'a,"x\ny",b,c,\nb,,b,c,\n', 4, "`file` is empty"),
+        (HEADER + "a,a,b,c,\nb,a,b,c,a z\n", 3, "unknown conjugate 'z'"),
+        (HEADER + "a,a,b,c,a\n", 2, "conjugate of itself"),
+        (HEADER + "x/y,a,b,c,\n", 2, "plain name"),
+        (HEADER + "x\\y,a,b,c,\n", 2, "plain name"),
+        (HEADER + "..,a,b,c,\n", 2, "plain name"),
+        (HEADER + "a,a,b,c,\nb\0,a,b,c,\n", 3, "NUL"),
+        (HEADER + 'a,a,b,"c,\n', 2, "unexpected end"),
+        (HEADER + f"a,{'x' * 200_000},b,c,\n", 2, "field limit"),
+    ],
+)
+def test_wrong_rows(tmp_path, text, line, words):
+    path = write(tmp_path, text)
+    with pytest.raises(ValueError) as info:
+        read_clip_index(path)
+    assert str(info.value).startswith(f"{path}:{line}: ")
+    assert words in str(info.value)
+
+
+def test_not_utf8(tmp_path):
+    path = write(tmp_path, HEADER + "a,a,b,c,\né,a,b,c,\n", "latin-1")
+    with pytest.raises(ValueError) as info:
+        read_clip_index(path)
+    assert str(info.value).startswith(f"{path}:3: not UTF-8")
+
+
+def test_many_columns_give_a_short_message(tmp_path):
+    path = write(tmp_path, ",".join(f"c{i}" for i in range(100_000)))
+    with pytest.raises(ValueError, match="'clip'") as info:
+        read_clip_index(path)
+    assert len(str(info.value)) < 1000
+
+
+def test_missing_index(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere.csv"):
+        read_clip_index(tmp_path / "nowhere.csv")
+
+
+def test_real_index():
+    path = DATA / "sc_fight" / "index.csv"
+    if not path.exists():
+        pytest.skip("no sc_fight data")
+    clips = read_clip_index(path, conjugates_column="same_scene_opposite")
+    with open(path, encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [clip.clip for clip in clips] == [row["clip"] for row in rows]
+    assert all(pathlib.Path(clip.file).is_file() for clip in clips)
+    by_name = {clip.clip: clip for clip in clips}
+    for clip in clips:
+        for name in clip.conjugates:
+            conjugate = by_name[name]
+            assert conjugate.extra["scene"] == clip.extra["scene"]
+            assert conjugate.label != clip.label
+            assert conjugate.split == clip.split

@@ -1,0 +1,251 @@
+import os
+import pathlib
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from actx_tf.data import Clip
+from actx_tf.data import FeatureStore
+from actx_tf.data import extract_features
+from actx_tf.data import read_clip
+from actx_tf.data import read_clip_index
+
+av = pytest.importorskip("av")
+pytest.importorskip("tqdm")
+
+ROOT = pathlib.Path(__file__).parents[1]
+SIZE = (16, 24)
+
+
+def write_video(path, num_frames=12, rate=12):
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=rate)
+        stream.height, stream.width, stream.pix_fmt = 32, 48, "yuv420p"
+        for number in range(num_frames):
+            image = np.full((32, 48, 3), 20 + 10 * number, np.uint8)
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts = number
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def make_backbone(name="means", scale=1.0):
+    """The mean color of blocks of 2 frames, 8 rows and 8 columns."""
+    frames = keras.Input((None, *SIZE, 3))
+    means = keras.layers.AveragePooling3D((2, 8, 8))(frames)
+    means = keras.layers.Rescaling(scale)(means)
+    return keras.Model(frames, means, name=name)
+
+
+@pytest.fixture
+def clips(tmp_path):
+    names = ("a", "b", "broken", "missing", "c")
+    for number, name in enumerate(names):
+        path = tmp_path / f"{name}.mp4"
+        if name == "broken":
+            path.write_text("no video")
+        elif name != "missing":
+            write_video(path, num_frames=8 + 2 * number)
+    return [
+        Clip(
+            name,
+            str(tmp_path / f"{name}.mp4"),
+            "run",
+            "train",
+            extra={"scene": f"scene of {name}"} if name != "c" else {},
+        )
+        for name in names
+    ]
+
+
+def extract(clips, path, backbone=None, **arguments):
+    return extract_features(
+        clips,
+        backbone or make_backbone(),
+        path,
+        size=SIZE,
+        frames_per_step=2,
+        progress=False,
+        **arguments,
+    )
+
+
+def test_extraction(clips, tmp_path):
+    failed = extract(clips, tmp_path / "f.h5", dtype="float32")
+    assert [clip.clip for clip, _ in failed] == ["broken", "missing"]
+    for clip, message in failed:
+        assert clip.file in message
+    with FeatureStore(tmp_path / "f.h5") as store:
+        assert sorted(store) == ["a", "b", "c"]
+        assert (store.backbone, store.channels) == ("means", 3)
+        for clip in clips:
+            if clip.clip not in store:
+                continue
+            frames, rate = read_clip(clip.file, size=SIZE)
+            count = len(frames) // 2
+            expected = frames.reshape(count, 2, 2, 8, 3, 8, 3).mean((1, 3, 5))
+            np.testing.assert_allclose(store[clip.clip], expected, rtol=1e-4)
+            assert store.attributes(clip.clip) == {
+                "label": "run",
+                "split": "train",
+                "scene": clip.extra.get("scene", ""),
+                "frame_rate": rate,
+                "stride": 2,
+                "frames": len(frames),
+            }
+
+
+def test_sampling(clips, tmp_path):
+    extract(clips[:1], tmp_path / "rate.h5", frame_rate=6)
+    with FeatureStore(tmp_path / "rate.h5") as store:
+        assert store.shape("a")[0] == 2  # 8 frames at 12 / s, 4 at 6 / s
+        assert store.attributes("a")["frame_rate"] == 6
+    extract(clips[:1], tmp_path / "frames.h5", num_frames=6)
+    with FeatureStore(tmp_path / "frames.h5") as store:
+        assert store.shape("a")[0] == 3
+        assert store.attributes("a")["frame_rate"] == pytest.approx(9)
+
+
+def test_stored_clips_are_not_read_again(clips, tmp_path):
+    extract(clips[:2], tmp_path / "f.h5")
+    for clip in clips[:2]:
+        pathlib.Path(clip.file).unlink()
+    failed = extract(clips, tmp_path / "f.h5")
+    assert [clip.clip for clip, _ in failed] == ["broken", "missing"]
+    with FeatureStore(tmp_path / "f.h5") as store:
+        assert sorted(store) == ["a", "b", "c"]
+
+
+def test_interrupt_keeps_finished_clips(clips, tmp_path, monkeypatch):
+    read = []
+
+    def interrupted(path, *arguments):
+        if path == clips[4].file:
+            raise KeyboardInterrupt
+        read.append(path)
+        return read_clip(path, *arguments)
+
+    monkeypatch.setattr("actx_tf.data.extraction.read_clip", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        extract(clips, tmp_path / "f.h5")
+    assert not (tmp_path / "f.h5").exists()
+    monkeypatch.setattr("actx_tf.data.extraction.read_clip", read_clip)
+    for clip in clips[:2]:
+        pathlib.Path(clip.file).unlink()
+    extract(clips, tmp_path / "f.h5")
+    with FeatureStore(tmp_path / "f.h5") as store:
+        assert sorted(store) == ["a", "b", "c"]
+
+
+def test_features_that_overflow(clips, tmp_path):
+    loud = make_backbone(scale=1e4)
+    failed = extract(clips[:1], tmp_path / "f.h5", loud)
+    assert "finite in float16" in failed[0][1]
+    assert not extract(clips[:1], tmp_path / "f.h5", loud, dtype="float32")
+
+
+def test_another_backbone_is_refused(clips, tmp_path):
+    extract(clips[:1], tmp_path / "f.h5")
+    with pytest.raises(ValueError, match="`backbone`.*'means'.*'other'"):
+        extract(clips, tmp_path / "f.h5", make_backbone("other"))
+
+
+def test_a_backbone_that_does_not_fit_fails_at_once(clips, tmp_path):
+    frames = keras.Input((None, 99, 99, 3))
+    model = keras.Model(frames, keras.layers.Rescaling(2)(frames))
+    with pytest.raises(ValueError, match="99"):
+        extract(clips, tmp_path / "f.h5", model)
+    assert not list(tmp_path.glob("f.h5*"))
+
+
+def test_both_samplings_are_refused(clips, tmp_path):
+    with pytest.raises(ValueError, match="`num_frames`.*`frame_rate`"):
+        extract(clips, tmp_path / "f.h5", num_frames=3, frame_rate=3)
+
+
+# The example: its own process, as its user sees it.
+
+
+def run_example(*flags):
+    return subprocess.run(
+        [sys.executable, ROOT / "examples" / "extract_features.py", *flags],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+
+
+def write_index(tmp_path, names):
+    rows = [f"{name},{name}.mp4,run,train,\n" for name in names]
+    path = tmp_path / "index.csv"
+    path.write_text("clip,file,label,split,conjugates\n" + "".join(rows))
+    return path
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "weights.npz"
+    network = keras.applications.MobileNetV2(
+        (32, 32, 3), include_top=False, weights=None
+    )
+    arrays = {}
+    for layer in network.layers:
+        if hasattr(layer, "kernel"):
+            name = layer.name
+            arrays[f"{name}/kernel"] = layer.kernel.numpy()
+        elif isinstance(layer, keras.layers.BatchNormalization):
+            arrays[f"{name}/bias"] = layer.beta.numpy()
+    np.savez(path, **arrays)
+    return path
+
+
+def test_example(clips, tmp_path, weights):
+    result = run_example(
+        f"--index={write_index(tmp_path, ['a', 'broken', 'b'])}",
+        f"--output={tmp_path / 'f.h5'}",
+        f"--weights={weights}",
+        "--size=32,64",
+        "--frame_rate=6",
+    )
+    assert result.returncode == 0, result.stderr
+    assert "2 of 3 clips are stored" in result.stdout
+    assert "failed: broken: " in result.stdout
+    with FeatureStore(tmp_path / "f.h5") as store:
+        assert sorted(store) == ["a", "b"]
+        assert store.shape("a") == (1, 1, 2, 2560)
+
+
+def test_example_fails_if_every_clip_fails(clips, tmp_path, weights):
+    result = run_example(
+        f"--index={write_index(tmp_path, ['broken', 'missing'])}",
+        f"--output={tmp_path / 'f.h5'}",
+        f"--weights={weights}",
+        "--size=32,32",
+    )
+    assert result.returncode == 1
+    assert "failed: missing: " in result.stdout
+
+
+@pytest.mark.parametrize(
+    "flags, words",
+    [
+        (["--index=nowhere.csv", "--output=f.h5"], "nowhere.csv"),
+        (["--index=a.csv", "--output=f.h5", "--size=3"], "size"),
+        (["--index=a.csv", "--output=f.h5", "--dtype=int8"], "dtype"),
+        (["--output=f.h5"], "index"),
+    ],
+)
+def test_example_tells_what_is_wrong(flags, words):
+    result = run_example(*flags)
+    assert result.returncode == 1
+    assert words in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_index_and_extraction_agree(clips, tmp_path):
+    # What an index gives is what extraction takes.
+    path = write_index(tmp_path, ["a"])
+    assert not extract(read_clip_index(path), tmp_path / "f.h5")

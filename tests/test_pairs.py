@@ -1,0 +1,262 @@
+import keras
+import numpy as np
+import pytest
+
+from actx_tf.data import Clip
+from actx_tf.data import FeatureStore
+from actx_tf.data import FeatureStoreWriter
+from actx_tf.data import make_evaluation_dataset
+from actx_tf.data import make_pair_dataset
+
+CLASSES = ("run", "jump", "nothing")
+# Steps of each clip; each value tells the clip and the step that it is from.
+TIMES = {"a": 9, "b": 3, "c": 12, "d": 4, "e": 5, "f": 7, "g": 4}
+PLACES = {name: place for place, name in enumerate(TIMES)}
+
+
+def feature_map(name):
+    steps = 100 * (PLACES[name] + 1) + np.arange(TIMES[name])
+    return np.broadcast_to(
+        steps[:, None, None, None], (TIMES[name], 2, 3, 4)
+    ).astype(np.float16)
+
+
+def clip(name, label, *conjugates):
+    return Clip(name, f"{name}.mp4", label, "train", conjugates)
+
+
+CLIPS = [
+    clip("a", "run", "f", "g"),
+    clip("b", "jump", "f"),
+    clip("c", "jump"),  # no conjugate
+    clip("d", "run", "unknown"),  # none that has features
+    clip("e", "nothing", "a"),  # background
+]
+
+
+@pytest.fixture(params=["dictionary", "store"])
+def features(request, tmp_path):
+    arrays = {name: feature_map(name) for name in TIMES}
+    if request.param == "dictionary":
+        yield arrays
+        return
+    path = tmp_path / "features.h5"
+    with FeatureStoreWriter(path, "net") as writer:
+        for name, array in arrays.items():
+            writer.add(name, array, "run", "train", 25.0, 4, 4 * len(array))
+    with FeatureStore(path) as store:
+        yield store
+
+
+@pytest.fixture
+def arrays():
+    return {name: feature_map(name) for name in TIMES}
+
+
+def make(features, **arguments):
+    arguments = {
+        "num_steps": 5,
+        "batch_size": 2,
+        "background": ("nothing",),
+        **arguments,
+    }
+    return make_pair_dataset(features, CLIPS, CLASSES, **arguments)
+
+
+def epoch(dataset):
+    """Returns the examples of an epoch: (dictionary of arrays, label)."""
+    return [
+        ({key: value[k] for key, value in inputs.items()}, labels[k])
+        for inputs, labels in dataset.as_numpy_iterator()
+        for k in range(len(labels))
+    ]
+
+
+def check_stretch(array, mask):
+    """Returns (clip, first step) of a stretch, which must be whole."""
+    count = mask.sum()
+    assert mask[:count].all()
+    assert not array[count:].any()
+    values = array[:count, 0, 0, 0]
+    assert (array[:count] == values[:, None, None, None]).all()
+    name = list(TIMES)[int(values[0]) // 100 - 1]
+    start = int(values[0]) % 100
+    assert values.tolist() == [values[0] + k for k in range(count)]
+    assert count == min(5, TIMES[name])
+    return name, start
+
+
+def test_pairs(features):
+    by_name = {clip.clip: clip for clip in CLIPS}
+    dataset = make(features)
+    starts = set()
+    conjugates = set()
+    for _ in range(12):
+        examples = epoch(dataset)
+        names = []
+        for inputs, label in examples:
+            name, start = check_stretch(inputs["features"], inputs["mask"])
+            assert CLASSES[label] == by_name[name].label
+            assert inputs["has_conjugate"] == (name in "ab")
+            if inputs["has_conjugate"]:
+                conjugate, _ = check_stretch(
+                    inputs["conjugate"], inputs["conjugate_mask"]
+                )
+                assert conjugate in by_name[name].conjugates
+                conjugates.add((name, conjugate))
+            else:
+                assert not inputs["conjugate"].any()
+                assert not inputs["conjugate_mask"].any()
+            names.append(name)
+            starts.add((name, start))
+        assert sorted(names) == list("abcde")  # each clip once
+    assert conjugates == {("a", "f"), ("a", "g"), ("b", "f")}
+    # 12 epochs show more than one stretch of a long clip, and only possible
+    # ones; a short clip starts at its start.
+    assert len({start for name, start in starts if name == "c"}) > 2
+    assert {start for name, start in starts if name in "bde"} == {0}
+
+
+def test_every_stretch_is_drawn(arrays):
+    dataset = make_pair_dataset(
+        arrays, [clip("a", "run")], CLASSES, num_steps=5
+    ).repeat(100)
+    starts = [
+        int(inputs["features"][0, 0, 0, 0, 0]) % 100
+        for inputs, _ in dataset.as_numpy_iterator()
+    ]
+    assert set(starts) == set(range(TIMES["a"] - 5 + 1))
+
+
+def assert_same(one, other):
+    for (inputs, label), (others, other_label) in zip(one, other, strict=True):
+        assert label == other_label
+        for key, value in inputs.items():
+            np.testing.assert_array_equal(value, others[key])
+
+
+def same(one, other):
+    try:
+        assert_same(one, other)
+    except AssertionError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_seed(arrays, shuffle):
+    first = make(arrays, shuffle=shuffle, seed=3)
+    second = make(arrays, shuffle=shuffle, seed=3)
+    epochs = [epoch(first) for _ in range(4)]
+    for number in range(4):
+        assert_same(epochs[number], epoch(second))
+    for number in range(3):
+        assert not same(epochs[number], epochs[number + 1])
+    assert not same(epochs[0], epoch(make(arrays, shuffle=shuffle, seed=4)))
+
+
+def test_order(arrays):
+    def order(dataset):
+        return [
+            check_stretch(inputs["features"], inputs["mask"])[0]
+            for inputs, _ in epoch(dataset)
+        ]
+
+    assert order(make(arrays, shuffle=False)) == list("abcde")
+    dataset = make(arrays)
+    assert len({tuple(order(dataset)) for _ in range(6)}) > 1
+
+
+def test_signature(features):
+    dataset = make(features)
+    inputs, label = dataset.element_spec
+    assert {key: tuple(spec.shape) for key, spec in inputs.items()} == {
+        "features": (None, 5, 2, 3, 4),
+        "mask": (None, 5),
+        "conjugate": (None, 5, 2, 3, 4),
+        "conjugate_mask": (None, 5),
+        "has_conjugate": (None,),
+    }
+    assert tuple(label.shape) == (None,) and label.dtype.is_integer
+    assert inputs["features"].dtype == "float16"
+    assert inputs["conjugate"].dtype == "float16"
+    assert inputs["mask"].dtype == inputs["has_conjugate"].dtype == "bool"
+    sizes = [len(labels) for _, labels in dataset.as_numpy_iterator()]
+    assert sizes == [2, 2, 1]  # the last partial batch is kept
+    assert int(dataset.cardinality()) == 3
+
+
+def test_float32_is_kept():
+    arrays = {name: feature_map(name).astype(np.float32) for name in TIMES}
+    inputs, _ = make(arrays).element_spec
+    assert inputs["features"].dtype == "float32"
+
+
+def test_background_can_be_one_name(arrays):
+    by_string = make(arrays, background="nothing")
+    assert_same(epoch(by_string), epoch(make(arrays)))
+    has_conjugate = [x["has_conjugate"] for x, _ in epoch(make(arrays))]
+    assert sum(has_conjugate) == 2
+    everywhere = epoch(make(arrays, background=()))
+    assert sum(inputs["has_conjugate"] for inputs, _ in everywhere) == 3
+
+
+def test_evaluation(features):
+    dataset = make_evaluation_dataset(features, CLIPS, CLASSES, batch_size=2)
+    inputs, _ = dataset.element_spec
+    assert tuple(inputs["features"].shape) == (None, 12, 2, 3, 4)
+    assert inputs["features"].dtype == "float16"
+    assert tuple(inputs["mask"].shape) == (None, 12)
+    examples = epoch(dataset)
+    assert len(examples) == len(CLIPS)
+    for clip_, (inputs, label) in zip(CLIPS, examples, strict=True):
+        assert set(inputs) == {"features", "mask"}
+        assert CLASSES[label] == clip_.label
+        time = TIMES[clip_.clip]
+        np.testing.assert_array_equal(inputs["mask"], np.arange(12) < time)
+        np.testing.assert_array_equal(
+            inputs["features"][:time], feature_map(clip_.clip)
+        )
+        assert not inputs["features"][time:].any()
+
+
+def test_predict_puts_the_results_together(arrays):
+    steps = keras.Input((12, 2, 3, 4), name="features")
+    mask = keras.Input((12,), dtype="bool", name="mask")
+    count = keras.ops.sum(keras.ops.cast(mask, "float32"), axis=1)
+    model = keras.Model({"features": steps, "mask": mask}, count)
+    dataset = make_evaluation_dataset(arrays, CLIPS, CLASSES, batch_size=2)
+    counts = model.predict(dataset, verbose=0)
+    np.testing.assert_array_equal(
+        counts.ravel(), [TIMES[clip.clip] for clip in CLIPS]
+    )
+
+
+def test_errors(arrays):
+    for function in (make_pair_dataset, make_evaluation_dataset):
+        with pytest.raises(ValueError, match="`clips`.*Received"):
+            function(arrays, [], CLASSES)
+        with pytest.raises(ValueError, match="`class_names`.*label='fly'"):
+            function(arrays, [clip("a", "fly")], CLASSES)
+        with pytest.raises(ValueError, match="`class_names`.*differ"):
+            function(arrays, CLIPS, ("run", "run"))
+        with pytest.raises(ValueError, match="`features`.*'z'"):
+            function(arrays, [clip("z", "run")], CLASSES)
+        with pytest.raises(ValueError, match="`batch_size`.*Received"):
+            function(arrays, CLIPS, CLASSES, batch_size=0)
+        odd = {**arrays, "b": np.zeros((3, 2, 2, 4), np.float16)}
+        with pytest.raises(ValueError, match="`features`.*'a'.*'b'"):
+            function(odd, CLIPS, CLASSES)
+        odd = {**arrays, "b": arrays["b"].astype(np.float32)}
+        with pytest.raises(ValueError, match="dtype.*'a'.*'b'"):
+            function(odd, CLIPS, CLASSES)
+        odd = {**arrays, "b": np.zeros((3, 2, 4), np.float16)}
+        with pytest.raises(ValueError, match="`features`.*'b'"):
+            function(odd, CLIPS, CLASSES)
+    with pytest.raises(ValueError, match="`num_steps`.*Received"):
+        make(arrays, num_steps=0)
+    with pytest.raises(ValueError, match="`background`.*'non'"):
+        make(arrays, background=("non",))
+    odd = {**arrays, "f": np.zeros((3, 2, 2, 4), np.float16)}
+    with pytest.raises(ValueError, match="`features`.*'a'.*'f'"):
+        make(odd)  # conjugates, too
