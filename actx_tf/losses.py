@@ -4,6 +4,8 @@ Plain functions in `keras.ops`, one value a sample. Softmaxes, cosines and
 divisions are computed in float32 whatever the inputs' dtype.
 """
 
+import math
+
 from keras import ops
 
 # Squared length under which a feature vector counts as zero.
@@ -33,7 +35,7 @@ def match_features(features, reference, gamma=10.0, mask=None):
 
     Raises:
         ValueError: if the inputs are not feature maps of the same number of
-            channels, or `gamma` is negative or NaN.
+            channels, or `gamma` is negative or not finite.
     """
     _check_feature_maps(features=features, reference=reference)
     _check_gamma(gamma)
@@ -198,7 +200,7 @@ def _check_feature_maps(**maps):
 
 
 def _check_gamma(gamma):
-    if not gamma >= 0:
+    if not (gamma >= 0 and math.isfinite(gamma)):
         raise ValueError(
-            f"`gamma` must be a number >= 0. Received: gamma={gamma}"
+            f"`gamma` must be a finite number >= 0. Received: gamma={gamma}"
         )

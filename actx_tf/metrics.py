@@ -85,7 +85,7 @@ def localization_auc(voxels, scores):
     inside = ops.reshape(ops.cast(voxels, "float32"), shape)
     outside = 1.0 - inside
     above = scores[:, :, None] - scores[:, None, :]
-    wins = 0.5 * (ops.sign(above) + 1.0)
+    wins = ops.cast(0.5 * (ops.sign(above) + 1.0), "float32")
     won = ops.einsum("bi,bij,bj->b", inside, wins, outside)
     pairs = ops.sum(inside, axis=1) * ops.sum(outside, axis=1)
     known = ops.cast(pairs > 0, "float32")

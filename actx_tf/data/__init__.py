@@ -1,5 +1,6 @@
 """From videos to pairs of feature maps."""
 
+from actx_tf.data import synthetic as synthetic
 from actx_tf.data.clip_index import Clip as Clip
 from actx_tf.data.clip_index import read_clip_index as read_clip_index
 from actx_tf.data.extraction import extract_features as extract_features

@@ -144,7 +144,10 @@ class FactorizedAttentionPooling(keras.layers.Layer):
             context_map = ops.where(mask, context_map, 0.0)
         if self.use_attention_map:
             attention = self.att_norm(self.psi(features)[..., 0], mask=mask)
-            action_map *= _softmax_over_locations(self.beta * attention, mask)
+            # Not `*=`: PyTorch needs the sigmoid's own output for the gradient.
+            action_map = action_map * _softmax_over_locations(
+                self.beta * attention, mask
+            )
         return action_map, context_map
 
     def _pool(self, features, action_map, context_map):

@@ -101,6 +101,10 @@ class PairedModel(keras.Model):
                 f'"features". Received: inputs with the keys {sorted(inputs)}'
             )
         pair = {key: value for key, value in pair.items() if value is not None}
+        if "has_conjugate" in pair:
+            # Zeros, for whatever stands there could make the gradient NaN.
+            for key in {"conjugate", "conjugate_similarity"} & pair.keys():
+                pair[key] = _keep(pair["has_conjugate"], pair[key])
         if self.backbone is not None:
             for key in {"features", "conjugate"} & pair.keys():
                 pair[key] = self.backbone(pair[key], training=training)
@@ -156,6 +160,13 @@ class PairedModel(keras.Model):
     def from_config(cls, config):
         backbone = keras.saving.deserialize_keras_object(config["backbone"])
         return cls(**{**config, "backbone": backbone})
+
+
+def _keep(samples, values):
+    """Zeros where the booleans `samples`, `(batch,)`, are False."""
+    shape = [-1] + [1] * (len(values.shape) - 1)
+    samples = ops.reshape(ops.cast(samples, "bool"), shape)
+    return ops.where(samples, values, ops.zeros_like(values))
 
 
 def _sum_over_replicas(value):

@@ -1,0 +1,37 @@
+# `make demo` and `make test` do all the set-up on a fresh machine.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+BACKEND_TESTS := tests/test_att_norm.py tests/test_percentile_shift.py \
+	tests/test_factorized_attention_pooling.py tests/test_losses.py \
+	tests/test_metrics.py
+
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/.video
+	$(BIN)/python examples/train_actx.py --output=runs/demo
+
+test: $(VENV)/.dev lint
+	$(BIN)/python -m pytest
+	KERAS_BACKEND=jax $(BIN)/python -m pytest $(BACKEND_TESTS)
+	KERAS_BACKEND=torch $(BIN)/python -m pytest $(BACKEND_TESTS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+$(VENV)/.video: setup.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q -e ".[video]"
+	touch $@
+
+$(VENV)/.dev: setup.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q -e ".[video,dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) runs build dist *.egg-info

@@ -1,0 +1,326 @@
+"""A data set made on the fly: actions, their scenes and the true voxels.
+
+A small actor moves over a textured scene in which other things move too.
+Eight classes differ in the actor's motion alone: no single frame tells them
+apart. In training the scene nearly always gives the class away; at test it
+says nothing. Each clip has a conjugate: the same scene, shifted a little,
+without the actor or with the actor standing still.
+"""
+
+import dataclasses
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import layers
+from keras import ops
+
+CLASS_NAMES = (
+    "horizontal",
+    "vertical",
+    "rising",
+    "falling",
+    "clockwise",
+    "counterclockwise",
+    "pulsing",
+    "spinning",
+)
+NUM_FRAMES = 16
+SIZE = 48  # pixels
+STRIDE = (4, 8, 8)  # frames and pixels that a voxel of the feature map covers
+FEATURE_SIZE = (4, 6, 6)  # time, height and width of the feature map
+
+_WEIGHTS = Path(__file__).with_name("synthetic_backbone.npz")
+_PERIOD = 8.0  # frames
+_AMPLITUDE = 4.0  # pixels
+_REACH = 14  # pixels from a thing's place to where it never gets
+_RIM = 250.0  # brightness of an actor's rim
+_NOISE = 6.0  # standard deviation, of 255
+
+
+@dataclasses.dataclass(frozen=True)
+class SyntheticClips:
+    """Clips with their conjugates.
+
+    Attributes:
+        videos: uint8 `(clips, 16, 48, 48, 3)`, the action clips.
+        conjugates: the same for the conjugate clips.
+        labels: int32 `(clips,)`, indices into `CLASS_NAMES`.
+        scenes: int32 `(clips,)`, the scene of each pair.
+        actor_masks: boolean `(clips, 16, 48, 48)`, the actor's pixels.
+    """
+
+    videos: np.ndarray
+    conjugates: np.ndarray
+    labels: np.ndarray
+    scenes: np.ndarray
+    actor_masks: np.ndarray
+
+
+def make_part(part, num_clips):
+    """Makes a part of the built-in data set.
+
+    The parts share eight scenes. In "train" the scene is that of the clip's
+    class in 95% of the clips, and a scene drawn at random in the others; in
+    "validation" and "test" it is always drawn at random and says nothing.
+
+    Args:
+        part: `"train"`, `"validation"` or `"test"`.
+        num_clips: integer. Number of pairs; the classes are equally frequent.
+
+    Returns:
+        `SyntheticClips`, always the same for the same arguments.
+
+    Raises:
+        ValueError: if there is no such part.
+    """
+    parts = ("train", "validation", "test")
+    if part not in parts:
+        raise ValueError(f"`part` must be one of {parts}. Received: {part=}")
+    return make_clips(
+        num_clips,
+        scene_bias=0.95 if part == "train" else 0.0,
+        seed=parts.index(part),
+    )
+
+
+def make_clips(
+    num_clips,
+    scene_bias=0.0,
+    num_scenes=8,
+    num_actors=1,
+    scene_seed=0,
+    seed=0,
+):
+    """Makes pairs of clips.
+
+    Args:
+        num_clips: integer. Number of pairs; the classes are equally frequent.
+        scene_bias: float in [0, 1]. Share of the clips whose scene is that of
+            their class; the others' is drawn at random. Defaults to `0.0`.
+        num_scenes: integer. Number of scenes. Defaults to `8`.
+        num_actors: integer up to 7. Actors in a clip, all of which move in
+            the same way. Defaults to `1`.
+        scene_seed: integer. Other seeds have other scenes. Defaults to `0`.
+        seed: integer. Other seeds have other clips. Defaults to `0`.
+
+    Returns:
+        `SyntheticClips`, always the same for the same arguments.
+    """
+    rng = np.random.default_rng((seed, scene_seed))
+    scenery = [_Scene(scene_seed, k) for k in range(num_scenes)]
+    classes = len(CLASS_NAMES)
+    labels = rng.permutation(np.arange(num_clips) % classes)
+    scenes = rng.integers(num_scenes, size=num_clips)
+    given_away = rng.random(num_clips) < scene_bias
+    scenes = np.where(given_away, labels % num_scenes, scenes)
+    shape = (num_clips, NUM_FRAMES, SIZE, SIZE)
+    clips = SyntheticClips(
+        videos=np.empty((*shape, 3), np.uint8),
+        conjugates=np.empty((*shape, 3), np.uint8),
+        labels=labels.astype(np.int32),
+        scenes=scenes.astype(np.int32),
+        actor_masks=np.empty(shape, bool),
+    )
+    for i in range(num_clips):
+        pair = _render_pair(rng, scenery[scenes[i]], labels[i], num_actors)
+        clips.videos[i], clips.conjugates[i], clips.actor_masks[i] = pair
+    return clips
+
+
+def action_voxels(actor_masks):
+    """The true action voxels at the size of `backbone`'s feature maps.
+
+    Args:
+        actor_masks: boolean `(clips, 16, 48, 48)`, the actors' pixels.
+
+    Returns:
+        Boolean `(clips, 4, 6, 6)`: True where an actor covers at least a tenth
+        of the 4 frames of 8 x 8 pixels that belong to a voxel.
+    """
+    (t, h, w), (dt, dh, dw) = FEATURE_SIZE, STRIDE
+    cells = np.reshape(actor_masks, (-1, t, dt, h, dh, w, dw))
+    return cells.mean(axis=(2, 4, 6)) >= 0.1
+
+
+def backbone(weights="synthetic"):
+    """The network whose feature maps the built-in data set is made of.
+
+    A small 3D network that plays the part of an I3D trained on Kinetics: it
+    was trained to tell motions and scenes apart by average pooling, on
+    unbiased clips of other scenes (examples/train_synthetic_backbone.py), and
+    is used frozen. Its features have zero mean and unit variance in each
+    voxel.
+
+    Args:
+        weights: `"synthetic"`, the weights in the package, or None for an
+            untrained network. Defaults to `"synthetic"`.
+
+    Returns:
+        A `keras.Model`, videos `(batch, frames, height, width, 3)` of values
+        in [0, 255] -> feature map `(batch, frames / 4, height / 8, width / 8,
+        64)`.
+
+    Raises:
+        ValueError: for other `weights`.
+    """
+    if weights not in ("synthetic", None):
+        raise ValueError(
+            f'`weights` must be "synthetic" or None. Received: {weights=}'
+        )
+    video = keras.Input((None, None, None, 3), name="video")
+    x = layers.Rescaling(1 / 127.5, offset=-1)(video)
+    # Small differences, made as large as the frames themselves.
+    change = ops.pad(
+        3.0 * (x[:, 1:] - x[:, :-1]), ((0, 0), (0, 1), *[(0, 0)] * 3)
+    )
+    x = layers.Concatenate()([x, change])
+    for filters, kernel_size, strides in (
+        (16, (1, 3, 3), (1, 2, 2)),
+        (32, 3, 2),
+        (64, 3, 2),
+    ):
+        x = layers.Conv3D(
+            filters, kernel_size, strides, padding="same", use_bias=False
+        )(x)
+        x = layers.BatchNormalization()(x)
+        x = layers.ReLU()(x)
+    x = layers.Conv3D(64, (3, 1, 1), padding="same", use_bias=False)(x)
+    x = layers.LayerNormalization(center=False, scale=False)(x)
+    model = keras.Model(video, x, name="synthetic_backbone")
+    if weights is not None:
+        with np.load(_WEIGHTS) as arrays:
+            model.set_weights([arrays[str(i)] for i in range(len(arrays))])
+        model.trainable = False
+    return model
+
+
+def save_backbone_weights(model, path=None):
+    """Writes a trained `backbone(weights=None)`, by default into the package.
+
+    Args:
+        model: the network.
+        path: path of the npz file. Defaults to the package's own.
+    """
+    arrays = {str(i): array for i, array in enumerate(model.get_weights())}
+    np.savez_compressed(path or _WEIGHTS, **arrays)
+
+
+class _Scene:
+    """A texture, and what moves in front of it."""
+
+    def __init__(self, scene_seed, number):
+        rng = np.random.default_rng((7919, scene_seed, number))
+        size = SIZE + 32
+        y, x = np.mgrid[:size, :size]
+        pattern = np.zeros((size, size))
+        for _ in range(3):
+            angle = rng.uniform(0, np.pi)
+            frequency = rng.uniform(0.25, 1.2)
+            pattern += np.sin(
+                frequency * (np.cos(angle) * x + np.sin(angle) * y)
+                + rng.uniform(0, 2 * np.pi)
+            )
+        pattern = 0.5 + pattern / 6.0
+        dark, light = rng.uniform(20, 235, (2, 3))
+        texture = dark + pattern[..., None] * (light - dark)
+        self.texture = texture.astype(np.float32)
+        self.motions = rng.choice(CLASS_NAMES, size=2)
+        self.colors = rng.uniform(20, 235, (2, 3))
+
+
+def _render_pair(rng, scene, label, num_actors):
+    places = _places(rng, num_actors + len(scene.motions))
+    angles = rng.uniform(0, np.pi, len(places))
+    colors = rng.uniform(20, 235, (len(places), 3))
+    colors[num_actors:] = scene.colors
+    things = [
+        _Thing(*looks, is_actor=i < num_actors)
+        for i, looks in enumerate(zip(places, colors, angles, strict=True))
+    ]
+    offset = rng.integers(4, 28, size=2)
+
+    def film(actor_motion, shift=0):
+        top, left = offset - shift
+        background = scene.texture[top : top + SIZE, left : left + SIZE]
+        frames = np.repeat(background[None], NUM_FRAMES, axis=0)
+        mask = np.zeros(frames.shape[:-1], bool)
+        for thing, motion in zip(
+            things[num_actors:], scene.motions, strict=True
+        ):
+            phase = rng.uniform(0, 2 * np.pi)
+            _draw(frames, mask, thing, motion, phase, shift)
+        phase = rng.uniform(0, 2 * np.pi)
+        for actor in things[:num_actors] if actor_motion else ():
+            _draw(frames, mask, actor, actor_motion, phase, shift)
+        noise = rng.standard_normal(frames.shape, np.float32)
+        frames = np.rint(frames + _NOISE * noise)
+        return np.clip(frames, 0, 255).astype(np.uint8), mask
+
+    video, mask = film(CLASS_NAMES[label])
+    conjugate, _ = film(
+        rng.choice(["standing", ""]), shift=rng.integers(-2, 3, size=2)
+    )
+    return video, conjugate, mask
+
+
+def _places(rng, count):
+    """Centers of `count` things that do not cover each other."""
+    cells = rng.permutation(9)[:count]
+    centers = 8 + 16 * np.stack([cells // 3, cells % 3], axis=-1)
+    return centers + rng.uniform(-3, 3, (count, 2))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Thing:
+    """An actor (an ellipse with a light rim) or another thing (a box)."""
+
+    place: np.ndarray
+    color: np.ndarray
+    angle: float
+    is_actor: bool
+
+
+def _draw(frames, mask, thing, motion, phase, shift):
+    """Paints a thing into `frames` and, if it is an actor, into `mask`."""
+    swing = 2 * np.pi * np.arange(NUM_FRAMES) / _PERIOD + phase
+    sin, cos = np.sin(swing), np.cos(swing)
+    still = np.zeros(NUM_FRAMES)
+    dy, dx = {
+        "horizontal": (still, sin),
+        "vertical": (sin, still),
+        "rising": (-0.71 * sin, 0.71 * sin),
+        "falling": (0.71 * sin, 0.71 * sin),
+        "clockwise": (0.85 * sin, 0.85 * cos),
+        "counterclockwise": (-0.85 * sin, 0.85 * cos),
+    }.get(motion, (still, still))
+    scale = 1.0 + 0.45 * sin if motion == "pulsing" else 1.0 + still
+    angle = thing.angle + (swing / 2 if motion == "spinning" else still)
+
+    # Only the pixels that the thing can reach.
+    middle = thing.place + shift
+    top, left = np.maximum(0, np.floor(middle).astype(int) - _REACH)
+    bottom, right = np.ceil(middle).astype(int) + _REACH
+    window = (slice(None), slice(top, bottom), slice(left, right))
+    y, x = np.mgrid[window[1:]]
+    height, width = frames[window].shape[1:3]
+    y, x = y[:height, :width], x[:height, :width]
+
+    def per_frame(values):
+        return values[:, None, None].astype(np.float32)
+
+    y = y - per_frame(middle[0] + _AMPLITUDE * dy)
+    x = x - per_frame(middle[1] + _AMPLITUDE * dx)
+    c, s = per_frame(np.cos(angle)), per_frame(np.sin(angle))
+    u = (c * x + s * y) / per_frame(6.0 * scale)
+    v = (c * y - s * x) / per_frame(4.0 * scale)
+    if thing.is_actor:
+        radius = np.sqrt(u * u + v * v)
+    else:
+        radius = np.maximum(np.abs(u), np.abs(v))
+    cover = np.clip(4.0 * (1.0 - radius), 0.0, 1.0)[..., None]
+    color = thing.color
+    if thing.is_actor:
+        mask[window] |= cover[..., 0] > 0.5
+        color = np.where(cover > 0.85, color, _RIM)
+    frames[window] += cover * (color - frames[window])

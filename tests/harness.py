@@ -1,0 +1,85 @@
+"""What the tests share; the only importer of Keras' own test harness."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import ops
+from keras.src.testing.test_case import TestCase
+
+from actx_tf import losses
+
+ROOT = Path(__file__).parents[1]
+
+
+def run_layer_test(layer_class, init_kwargs, **kwargs):
+    TestCase().run_layer_test(layer_class, init_kwargs, **kwargs)
+
+
+def clips(*shape, seed=0):
+    """Standard normal values, the same for the same seed."""
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def to_numpy(x):
+    return ops.convert_to_numpy(x).astype("float64")
+
+
+def assert_close(actual, expected, tolerance=2e-5):
+    """The largest error, relative to the largest magnitude expected."""
+    actual, expected = to_numpy(actual), to_numpy(expected)
+    assert actual.shape == expected.shape
+    scale = np.max(np.abs(expected)) or 1.0
+    error = np.max(np.abs(actual - expected)) / scale
+    assert error <= tolerance, f"relative error {error:.1e}"
+
+
+def run_fresh(code, *arguments):
+    """Runs Python code in a process of its own and returns its output."""
+    result = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr[-4000:]
+    return result.stdout
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class PairLosses(keras.layers.Layer):
+    """L_s and L_d as a layer, for the tests that hold for every layer.
+
+    The clip is the first half of the channels and its conjugate the second.
+    The first channel of each stands for S and C.
+    """
+
+    def __init__(self, gamma=10.0, xi=0.0, **kwargs):
+        super().__init__(**kwargs)
+        self.gamma = gamma
+        self.xi = xi
+        self.supports_masking = True
+
+    def call(self, x, mask=None):
+        features, conjugate = ops.split(x, 2, axis=-1)
+        similarity = losses.conjugate_similarity(
+            features, conjugate, self.gamma, mask, conjugate_mask=mask
+        )
+        action_map, context_map = (
+            # What is padded must not get a gradient from here.
+            ops.stop_gradient(ops.sigmoid(clip[..., 0]))
+            for clip in (features, conjugate)
+        )
+        l_s = losses.action_similarity(action_map, similarity, self.xi, mask)
+        l_d = losses.context_difference(context_map, similarity, mask)
+        return ops.stack([l_s, l_d], axis=-1)
+
+    def compute_mask(self, inputs, mask=None):
+        return None
+
+    def get_config(self):
+        return {**super().get_config(), "gamma": self.gamma, "xi": self.xi}

@@ -1,0 +1,172 @@
+import keras
+import numpy as np
+import pytest
+
+from actx_tf.layers import FactorizedAttentionPooling
+from tests import reference
+from tests.harness import assert_close
+from tests.harness import clips
+from tests.harness import to_numpy
+
+LOCATIONS = 10 * 4 * 3
+
+
+def maps_of(features, **kwargs):
+    """F_s, F_c, S and C of a layer with new weights."""
+    keras.utils.set_random_seed(0)
+    layer = FactorizedAttentionPooling(**kwargs)
+    outputs = layer(features, return_attention_maps=True)
+    pooled, action_map, context_map = map(to_numpy, outputs)
+    return *np.split(pooled, 2, axis=-1), action_map, context_map
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {},
+        {"rho": 70.0, "alpha": 3.0, "beta": 0.5},
+        {"kernel_size": 3},
+        {"kernel_size": (1, 2, 3)},
+        {"use_attention_map": False},
+    ],
+    ids=str,
+)
+def test_equals_the_paper_for_each_clip(kwargs):
+    features = clips(2, 4, 3, 5, 6)
+    layer = FactorizedAttentionPooling(**kwargs)
+    layer.build(features.shape)
+    layer.theta.bias.assign(clips(6, seed=1))
+    outputs = layer(features, return_attention_maps=True)
+
+    phi = to_numpy(layer.phi.kernel)
+    psi = to_numpy(layer.psi.kernel) if layer.use_attention_map else None
+    theta = to_numpy(layer.theta.kernel), to_numpy(layer.theta.bias)
+    for i, clip in enumerate(features):
+        action_map, context_map = reference.attention_maps(
+            clip, phi, psi, layer.rho, layer.alpha, layer.beta
+        )
+        pooled = [
+            reference.pool(clip, weights, *theta)
+            for weights in (action_map, context_map)
+        ]
+        expected = np.concatenate(pooled), action_map, context_map
+        for actual, wanted in zip(outputs, expected, strict=True):
+            assert_close(actual[i], wanted)
+    assert_close(layer(features), outputs[0], tolerance=0)
+
+
+def test_alpha_zero_makes_half_of_everything_action():
+    features = clips(2, 10, 4, 3, 6)
+    *_, action_map, context_map = maps_of(
+        features, alpha=0.0, use_attention_map=False
+    )
+    assert np.all(action_map == 0.5)
+    assert np.all(context_map == 0.5)
+
+
+@pytest.mark.parametrize("rho", [0.0, 10.0, 30.0, 75.0, 100.0])
+def test_large_alpha_makes_rho_percent_action_and_the_rest_context(rho):
+    features = clips(2, 10, 4, 3, 6)
+    *_, action_map, context_map = maps_of(
+        features, rho=rho, alpha=1e6, use_attention_map=False
+    )
+    ones = np.mean(action_map == 1, axis=(1, 2, 3))
+    zeros = np.mean(action_map == 0, axis=(1, 2, 3))
+    np.testing.assert_allclose(ones, rho / 100, atol=1 / LOCATIONS)
+    # The location at the percentile itself is on the border.
+    assert np.all(ones + zeros >= 1 - 1 / LOCATIONS)
+    np.testing.assert_array_equal(context_map, 1 - action_map)
+
+
+def test_the_attention_map_sums_to_one():
+    features = clips(2, 10, 4, 3, 6)
+    for beta in (0.0, 1.0, 30.0):
+        *_, action_map, context_map = maps_of(features, beta=beta)
+        attention_map = action_map / (1 - context_map)
+        np.testing.assert_allclose(
+            attention_map.sum(axis=(1, 2, 3)), 1, rtol=1e-5
+        )
+
+
+def test_beta_zero_is_average_pooling():
+    features = clips(2, 10, 4, 3, 6)
+    f_s, f_c, *_ = maps_of(features, alpha=0.0, beta=0.0)
+    layer = FactorizedAttentionPooling()
+    layer.build(features.shape)
+    # With theta the identity, what is averaged is relu(F).
+    layer.theta.kernel.assign(np.zeros((1, 1, 1, 6, 6)))
+    layer.alpha = layer.beta = 0.0
+    mean = np.maximum(features, 0).mean(axis=(1, 2, 3))
+    assert_close(layer(features), np.concatenate([mean, mean], axis=-1))
+    assert_close(f_s, f_c)
+
+
+def test_large_beta_is_max_pooling():
+    features = np.abs(clips(2, 10, 4, 3, 6))
+    layer = FactorizedAttentionPooling(beta=1e4)
+    layer.build(features.shape)
+    layer.theta.kernel.assign(np.zeros((1, 1, 1, 6, 6)))
+    pooled, action_map, _ = layer(features, return_attention_maps=True)
+    confidence = features @ to_numpy(layer.psi.kernel)[0, 0, 0, :, 0]
+    for i in range(2):
+        best = np.unravel_index(np.argmax(confidence[i]), (10, 4, 3))
+        assert np.flatnonzero(to_numpy(action_map)[i]).size == 1
+        assert to_numpy(action_map)[i][best] > 0
+        assert_close(pooled[i, :6], features[i][best])
+
+
+def test_padding_changes_nothing_and_has_no_attention():
+    clip = clips(1, 4, 4, 3, 6)
+    padded = np.concatenate([clip, np.full((1, 2, 4, 3, 6), np.nan)], axis=1)
+    mask = np.arange(6)[None] < 4
+    layer = FactorizedAttentionPooling(kernel_size=3)
+    alone = layer(clip, return_attention_maps=True)
+    batched = layer(padded, mask=mask, return_attention_maps=True)
+    assert_close(batched[0], alone[0])
+    for cut, whole in zip(alone[1:], batched[1:], strict=True):
+        assert_close(whole[:, :4], cut)
+        assert np.all(to_numpy(whole)[:, 4:] == 0)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_every_weight_learns(masked):
+    features = clips(8, 4, 3, 2, 6)
+    inputs = [keras.Input((None, 3, 2, 6)), keras.Input((4,), dtype="bool")]
+    layer = FactorizedAttentionPooling()
+    pooled = layer(inputs[0], mask=inputs[1] if masked else None)
+    model = keras.Model(inputs, keras.layers.Dense(1)(pooled))
+    before = [to_numpy(weight) for weight in layer.weights]
+    model.compile("sgd", "mse")
+    mask = np.arange(4) < np.full((8, 1), 3)
+    model.fit([features, mask], np.ones(8), verbose=0)
+    assert len(before) == 4
+    for old, new in zip(before, layer.weights, strict=True):
+        assert np.all(np.isfinite(to_numpy(new)))
+        assert np.any(to_numpy(new) != old)
+
+
+@pytest.mark.parametrize("name", ["alpha", "beta"])
+@pytest.mark.parametrize("value", [-0.1, float("nan"), float("inf")])
+def test_rejects_a_sharpness_that_is_negative_or_not_finite(name, value):
+    with pytest.raises(ValueError, match=rf"`{name}` must .* {name}={value}"):
+        FactorizedAttentionPooling(**{name: value})
+
+
+@pytest.mark.parametrize("rho", [-1, 101, float("nan")])
+def test_rejects_rho_that_is_no_percentage(rho):
+    with pytest.raises(ValueError, match="`rho` must be a percentage"):
+        FactorizedAttentionPooling(rho=rho)
+
+
+def test_rejects_what_is_no_feature_map():
+    with pytest.raises(ValueError, match="`features` must have the shape"):
+        FactorizedAttentionPooling()(clips(2, 4, 3, 6))
+    with pytest.raises(ValueError, match="known number of channels"):
+        FactorizedAttentionPooling().build((None, 4, 3, 3, None))
+
+
+def test_rejects_another_number_of_channels_than_it_was_built_for():
+    layer = FactorizedAttentionPooling()
+    layer(clips(2, 4, 3, 3, 6))
+    with pytest.raises(ValueError, match="incompatible with the layer"):
+        layer(clips(2, 4, 3, 3, 7))

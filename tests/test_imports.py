@@ -1,0 +1,66 @@
+"""Who may import what, and who holds what."""
+
+import ast
+import sys
+
+import pytest
+
+from tests.harness import ROOT
+
+FILES = sorted(
+    path.relative_to(ROOT) for path in (ROOT / "actx_tf").rglob("*.py")
+)
+TREES = {
+    path.as_posix(): ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    for path in FILES
+}
+# These run on every backend of Keras.
+PLAIN = ("actx_tf/layers/", "actx_tf/losses.py", "actx_tf/metrics.py")
+WITH_TENSORFLOW = (
+    "actx_tf/models/paired_model.py",
+    "actx_tf/data/",
+    "actx_tf/export.py",
+)
+
+
+def imported_modules(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "a relative import"
+            yield node.module
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+@pytest.mark.parametrize("path", TREES)
+def test_imports_only_what_it_may(path):
+    for module in imported_modules(TREES[path]):
+        top = module.split(".")[0]
+        assert not module.startswith("keras.src"), module
+        assert not module.endswith("*"), module
+        if top == "tensorflow":
+            assert path.startswith(WITH_TENSORFLOW), module
+        if path.startswith(PLAIN):
+            standard = top in sys.stdlib_module_names
+            ours = module.startswith("actx_tf.layers")
+            ours = ours and path.startswith("actx_tf/layers/")
+            assert standard or ours or top in ("keras", "numpy"), module
+
+
+@pytest.mark.parametrize("package", ["layers", "models"])
+def test_one_public_name_a_file_that_is_named_after_it(package):
+    tree = TREES[f"actx_tf/{package}/__init__.py"]
+    imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+    assert imports
+    for node in imports:
+        (name,) = node.names
+        stem = node.module.rsplit(".", 1)[1]
+        assert name.name == name.asname
+        assert name.name.lower() == stem.replace("_", "")
+    assert len({node.module for node in imports}) == len(imports)
+
+
+def test_the_rules_are_about_files_that_exist():
+    for prefix in PLAIN + WITH_TENSORFLOW:
+        assert any(path.startswith(prefix) for path in TREES), prefix

@@ -1,0 +1,419 @@
+"""The training step, on ActX as the model."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import ops
+
+from actx_tf import losses
+from actx_tf.models import ActX
+from actx_tf.models import PairedModel
+from tests import reference
+from tests.harness import assert_close
+from tests.harness import clips
+from tests.harness import run_fresh
+from tests.harness import to_numpy
+
+PAIRS = {
+    "features": clips(6, 3, 2, 4, 5),
+    "conjugate": clips(6, 4, 3, 2, 5, seed=1),  # another length and size
+}
+LABELS = np.array([0, 2, 1, 1, 0, 2])
+LOSSES = ("classification_loss", "similarity_loss", "difference_loss")
+
+
+def compiled(compile_kwargs=None, input_shape=(3, 2, 4, 5), **kwargs):
+    """A small model; all that Eq. 1 could hide has an unusual value."""
+    keras.utils.set_random_seed(0)
+    defaults = {
+        "similarity_weight": 0.5,
+        "difference_weight": 2.0,
+        "gamma": 3.0,
+        "xi": 0.2,
+    }
+    model = ActX(3, **{**defaults, **kwargs})
+    model.compile(
+        **{
+            "optimizer": keras.optimizers.SGD(0.1),
+            "loss": keras.losses.SparseCategoricalCrossentropy(
+                from_logits=True
+            ),
+            "jit_compile": False,
+            **(compile_kwargs or {}),
+        }
+    )
+    model.build((None, *input_shape))  # while the seed holds
+    return model
+
+
+def fit(model, pairs, labels=LABELS, **kwargs):
+    """The logs of one epoch; a single step unless told otherwise."""
+    kwargs = {"batch_size": len(labels), "verbose": 0, **kwargs}
+    history = model.fit(pairs, labels, shuffle=False, **kwargs).history
+    return {name: values[-1] for name, values in history.items()}
+
+
+def expected_logs(model, pairs, has_conjugate=None):
+    """Eq. 1 by the reference, from the model's own logits and maps."""
+    outputs = model.predict(pairs["features"], verbose=0)
+    l_c, l_s, l_d = [], [], []
+    for i, label in enumerate(LABELS):
+        l_c.append(reference.cross_entropy(outputs["logits"][i], label))
+        if has_conjugate is None or has_conjugate[i]:
+            similarity = reference.similarity(
+                pairs["features"][i], pairs["conjugate"][i], model.gamma
+            )
+            action_map = outputs["action_map"][i]
+            l_s.append(
+                reference.action_similarity(action_map, similarity, model.xi)
+            )
+            context_map = outputs["context_map"][i]
+            l_d.append(reference.context_difference(context_map, similarity))
+    weights = model.similarity_weight, model.difference_weight
+    parts = [np.mean(part) if part else 0.0 for part in (l_c, l_s, l_d)]
+    return {
+        "loss": reference.objective(l_c, l_s, l_d, *weights),
+        **dict(zip(LOSSES, parts, strict=True)),
+    }
+
+
+def assert_same_logs(actual, expected, rel=2e-5):
+    assert {name: actual[name] for name in expected} == pytest.approx(
+        expected, rel=rel
+    )
+
+
+def test_fit_and_evaluate_log_eq_1():
+    model = compiled()
+    expected = expected_logs(model, PAIRS)
+    assert_same_logs(
+        model.evaluate(PAIRS, LABELS, return_dict=True, verbose=0), expected
+    )
+    assert_same_logs(fit(model, PAIRS), expected)
+
+
+def test_each_epoch_logs_the_mean_of_its_own_batches():
+    model = compiled({"optimizer": keras.optimizers.SGD(0.0)})
+    logs = fit(model, PAIRS, batch_size=2, epochs=2)
+    assert_same_logs(logs, expected_logs(model, PAIRS))
+
+
+@pytest.mark.parametrize(
+    "has_conjugate", [[1, 0, 0, 1, 1, 0], [0, 0, 1, 0, 0, 0], [0] * 6]
+)
+def test_clips_without_a_conjugate_count_in_the_classification_alone(
+    has_conjugate,
+):
+    has_conjugate = np.array(has_conjugate, "bool")
+    model = compiled()
+    expected = expected_logs(model, PAIRS, has_conjugate)
+    # What stands in the place of a conjugate that is not there is no matter.
+    conjugate = PAIRS["conjugate"].copy()
+    conjugate[~has_conjugate] = np.nan
+    pairs = {
+        **PAIRS,
+        "conjugate": conjugate,
+        "has_conjugate": has_conjugate,
+    }
+    assert_same_logs(fit(model, pairs), expected)
+    for weight in model.weights:
+        assert np.all(np.isfinite(to_numpy(weight)))
+
+
+def test_padding_of_either_clip_changes_no_loss():
+    longer = {
+        name: np.concatenate([clip, np.full_like(clip[:, :2], np.nan)], axis=1)
+        for name, clip in PAIRS.items()
+    }
+    masks = {
+        "mask": np.arange(5) < np.full((6, 1), 3),
+        "conjugate_mask": np.arange(6) < np.full((6, 1), 4),
+    }
+    model, padded = compiled(), compiled()
+    for _ in range(2):
+        assert_same_logs(fit(padded, {**longer, **masks}), fit(model, PAIRS))
+
+
+def test_a_similarity_given_beforehand_takes_the_place_of_the_conjugate():
+    model, stored = compiled(), compiled()
+    similarity = losses.conjugate_similarity(
+        PAIRS["features"], PAIRS["conjugate"], gamma=3.0
+    )
+    pairs = {
+        "features": PAIRS["features"],
+        "conjugate_similarity": ops.convert_to_numpy(similarity),
+    }
+    for _ in range(2):
+        assert_same_logs(fit(stored, pairs), fit(model, PAIRS))
+
+
+def test_a_stored_similarity_may_be_missing_too():
+    has_conjugate = np.array([1, 0, 0, 1, 1, 0], "bool")
+    similarity = np.full((6, 3, 2, 4), np.nan, "float32")
+    similarity[has_conjugate] = 0.5
+    model = compiled()
+    logs = fit(
+        model,
+        {
+            "features": PAIRS["features"],
+            "conjugate_similarity": similarity,
+            "has_conjugate": has_conjugate,
+        },
+    )
+    # S and C are weights: the means of 0.5 - xi and of 1 - 0.5.
+    assert_same_logs(logs, {"similarity_loss": 0.3, "difference_loss": 0.5})
+    for weight in model.weights:
+        assert np.all(np.isfinite(to_numpy(weight)))
+
+
+def test_evaluate_and_predict_need_no_conjugate():
+    model = compiled({"metrics": ["accuracy"]})
+    fit(model, PAIRS)
+    features = PAIRS["features"]
+    l_c = expected_logs(model, PAIRS)["classification_loss"]
+    for x in (features, {"features": features}):
+        logs = model.evaluate(x, LABELS, return_dict=True, verbose=0)
+        assert_same_logs(logs, {"loss": l_c, "classification_loss": l_c})
+    outputs = model.predict({"features": features}, verbose=0)
+    assert set(outputs) == {"logits", "action_map", "context_map"}
+    for name, expected in model.predict(features, verbose=0).items():
+        assert_close(outputs[name], expected)
+    # The metrics of `compile` get the logits.
+    accuracy = np.mean(outputs["logits"].argmax(axis=1) == LABELS)
+    assert logs["accuracy"] == pytest.approx(accuracy)
+
+
+def test_several_labels_a_clip():
+    labels = np.eye(3)[LABELS] + np.eye(3)[::-1][LABELS]
+    model = compiled(
+        {"loss": keras.losses.BinaryCrossentropy(from_logits=True)}
+    )
+    logits = model.predict(PAIRS["features"], verbose=0)["logits"]
+    l_c = np.mean(np.log(1 + np.exp(logits)) - labels * logits)
+    logs = fit(model, PAIRS, labels)
+    assert_same_logs(logs, {"classification_loss": l_c})
+
+
+def test_sample_weights_apply_to_the_classification():
+    model = compiled()
+    expected = expected_logs(model, PAIRS)
+    logs = fit(model, PAIRS, sample_weight=np.full(6, 3.0))
+    for name in LOSSES:
+        factor = 3 if name == "classification_loss" else 1
+        assert_same_logs(logs, {name: factor * expected[name]})
+
+
+def test_regularization_is_part_of_the_loss():
+    model = compiled()
+    logs = fit(compiled(), PAIRS)
+    model.head.kernel.regularizer = keras.regularizers.L2(0.1)
+    penalty = 0.1 * np.sum(to_numpy(model.head.kernel) ** 2)
+    assert_same_logs(fit(model, PAIRS), {"loss": logs["loss"] + penalty})
+
+
+def test_batches_may_differ_in_length():
+    def batches():
+        for steps in (3, 5, 2):
+            pairs = {
+                "features": clips(2, steps, 2, 4, 5),
+                "conjugate": clips(2, 7 - steps, 2, 4, 5),
+            }
+            yield pairs, np.array([0, 1])
+
+    spec = tf.TensorSpec((None, None, 2, 4, 5))
+    dataset = tf.data.Dataset.from_generator(
+        batches,
+        output_signature=(
+            {"features": spec, "conjugate": spec},
+            tf.TensorSpec((None,), "int64"),
+        ),
+    )
+    logs = compiled().fit(dataset, verbose=0).history
+    assert np.all(np.isfinite(logs["loss"]))
+
+
+def test_xla_trains_the_same():
+    models = [compiled({"jit_compile": jit}) for jit in (False, True)]
+    logs = [fit(model, PAIRS, epochs=3) for model in models]
+    assert_same_logs(logs[1], logs[0])
+    for eager, xla in zip(models[0].weights, models[1].weights, strict=True):
+        assert_close(xla, eager, tolerance=1e-4)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision_trains_nearly_the_same(policy):
+    exact = compiled()
+    # Keras scales the loss of mixed float16 by 2^15: it has to be undone.
+    model = compiled({"auto_scale_loss": True}, dtype=policy)
+    for _ in range(3):
+        assert_same_logs(fit(model, PAIRS), fit(exact, PAIRS), rel=0.02)
+    scaled = isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+    assert scaled == (policy == "mixed_float16")
+    for weight, expected in zip(model.weights, exact.weights, strict=True):
+        assert weight.dtype == "float32"
+        error = to_numpy(weight) - to_numpy(expected)
+        assert np.max(np.abs(error)) < 5e-3  # of steps up to 2e-2
+    for output in model(PAIRS["features"]).values():
+        assert output.dtype == "float32"
+
+
+def test_two_replicas_equal_one_process():
+    code = """
+import numpy as np, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(
+    cpu, [tf.config.LogicalDeviceConfiguration()] * 2
+)
+from tests import test_paired_model as t
+has_conjugates = None, [1, 1, 1, 1, 0, 0], [0, 0, 0, 0, 1, 0], [0] * 6
+for has_conjugate in has_conjugates:
+    pairs = dict(t.PAIRS)
+    if has_conjugate:
+        # Each replica gets one half of it. Keras takes no booleans here.
+        pairs["has_conjugate"] = np.array(has_conjugate, "int32")
+        pairs["mask"] = np.ones((6, 3), "int32")
+    one = t.compiled()
+    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+        two = t.compiled()
+    t.assert_same_logs(
+        t.fit(two, pairs, epochs=3), t.fit(one, pairs, epochs=3), rel=1e-5
+    )
+    for mirrored, weight in zip(two.weights, one.weights, strict=True):
+        t.assert_close(mirrored, weight, tolerance=1e-5)
+    print("equal")
+"""
+    assert run_fresh(code).split() == ["equal"] * 4
+
+
+VIDEOS = {
+    "features": clips(6, 3, 4, 8, 2),
+    "conjugate": clips(6, 5, 4, 8, 2, seed=1),
+}
+
+
+def with_backbone(trainable=True, **kwargs):
+    """A model that takes `VIDEOS`."""
+    keras.utils.set_random_seed(1)
+    backbone = keras.Sequential(
+        [
+            keras.Input((None, 4, 8, 2)),
+            keras.layers.Conv3D(5, 3, strides=(1, 2, 2), padding="same"),
+        ]
+    )
+    backbone.trainable = trainable
+    return compiled(input_shape=(3, 4, 8, 2), backbone=backbone, **kwargs)
+
+
+def test_a_backbone_comes_before_everything():
+    model = with_backbone()
+    pairs = {
+        name: model.backbone.predict(clip, verbose=0)
+        for name, clip in VIDEOS.items()
+    }
+    assert_same_logs(fit(model, VIDEOS), fit(compiled(), pairs))
+
+
+@pytest.mark.parametrize(
+    "kwargs, sample_weight",
+    [
+        # L_c alone.
+        ({"similarity_weight": 0.0, "difference_weight": 0.0}, 1.0),
+        # L_s and L_d alone, each through eta alone, as the maps are constant.
+        (
+            {
+                "alpha": 0.0,
+                "use_attention_map": False,
+                "difference_weight": 0.0,
+            },
+            0.0,
+        ),
+        (
+            {
+                "alpha": 0.0,
+                "use_attention_map": False,
+                "similarity_weight": 0.0,
+            },
+            0.0,
+        ),
+    ],
+    ids=["L_c", "L_s", "L_d"],
+)
+def test_each_loss_trains_the_backbone(kwargs, sample_weight):
+    for trainable in (True, False):
+        model = with_backbone(trainable, **kwargs)
+        kernel = model.backbone.weights[0]
+        before = to_numpy(kernel)
+        fit(model, VIDEOS, sample_weight=np.full(6, sample_weight))
+        moved = np.max(np.abs(to_numpy(kernel) - before))
+        assert moved > 1e-5 if trainable else moved == 0
+
+
+def test_the_backbone_knows_whether_it_is_training():
+    model = compiled(backbone=keras.layers.Dropout(0.5))
+    still = model(PAIRS["features"], training=False)["logits"]
+    assert_close(model(PAIRS["features"])["logits"], still)
+    noisy = model(PAIRS["features"], training=True)["logits"]
+    assert np.any(to_numpy(noisy) != to_numpy(still))
+
+
+def test_keras_file_in_a_fresh_process(tmp_path):
+    models = {
+        "features": (compiled(), PAIRS),
+        "mixed": (compiled(dtype="mixed_bfloat16"), PAIRS),
+        "backbone": (with_backbone(), VIDEOS),
+        "other_arguments": (
+            compiled(kernel_size=(1, 3, 3), use_attention_map=False, rho=50.0),
+            PAIRS,
+        ),
+    }
+    for name, (model, pairs) in models.items():
+        fit(model, pairs)
+        model.save(tmp_path / f"{name}.keras")
+        logits = model.predict(pairs["features"], verbose=0)["logits"]
+        logs = fit(model, pairs)
+        np.savez(tmp_path / name, logits=logits, loss=logs["loss"], **pairs)
+    code = """
+import sys, pathlib, keras, numpy as np
+import actx_tf
+for path in sorted(pathlib.Path(sys.argv[1]).glob("*.keras")):
+    model = keras.models.load_model(path)
+    data = np.load(path.with_suffix(".npz"))
+    pairs = {"features": data["features"], "conjugate": data["conjugate"]}
+    logits = model.predict(data["features"], verbose=0)["logits"]
+    np.testing.assert_allclose(logits, data["logits"], rtol=1e-4, atol=1e-5)
+    labels = np.array([0, 2, 1, 1, 0, 2])
+    loss = model.fit(pairs, labels, shuffle=False, verbose=0).history
+    np.testing.assert_allclose(loss["loss"], [data["loss"]], rtol=1e-4)
+    print(path.stem)
+"""
+    assert run_fresh(code, tmp_path).split() == sorted(models)
+
+
+def test_rejects_what_it_cannot_take():
+    model = compiled()
+    with pytest.raises(ValueError, match='with the key "features"'):
+        model({"conjugate": PAIRS["conjugate"]})
+    model(PAIRS)
+    with pytest.raises(ValueError, match="incompatible with the layer"):
+        model(PAIRS["features"][..., :4])
+    with pytest.raises(ValueError, match="the same number of channels"):
+        model({**PAIRS, "conjugate": PAIRS["conjugate"][..., :4]})
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match="label value of 3"
+    ):
+        fit(model, PAIRS, LABELS + 1)
+
+
+@pytest.mark.parametrize("name", ["similarity_weight", "difference_weight"])
+@pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf")])
+def test_rejects_a_weight_that_is_negative_or_not_finite(name, weight):
+    with pytest.raises(
+        ValueError, match=rf"`{name}` must be .*{name}={weight}"
+    ):
+        compiled(**{name: weight})
+
+
+def test_is_made_to_be_subclassed():
+    with pytest.raises(NotImplementedError):
+        PairedModel()(PAIRS["features"])
