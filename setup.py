@@ -13,7 +13,13 @@ VERSION = re.search(
 
 EXTRAS = {
     "cuda": ["tensorflow[and-cuda]>=2.21"],
-    "video": ["av", "opencv-python-headless", "tqdm", "matplotlib"],
+    "video": [
+        "av",
+        "opencv-python-headless",
+        "tqdm",
+        "matplotlib",
+        "tensorboard",
+    ],
     "mining": ["faiss-cpu"],
     "ray": ["ray[data,train]"],
     "serving": ["tensorflow-serving-api"],

@@ -5,9 +5,11 @@ Importing the package registers every layer and model, so that
 """
 
 from actx_tf import data as data
+from actx_tf import export as export
 from actx_tf import layers as layers
 from actx_tf import losses as losses
 from actx_tf import metrics as metrics
 from actx_tf import models as models
+from actx_tf import visualization as visualization
 
 __version__ = "0.1.0"

@@ -12,7 +12,7 @@ from keras import ops
 _TINY = 1e-12
 
 
-def match_features(features, reference, gamma=10.0, mask=None):
+def match_features(features, reference, gamma=20.0, mask=None):
     """Expresses each feature vector by the most similar ones of a clip.
 
     ```
@@ -25,7 +25,7 @@ def match_features(features, reference, gamma=10.0, mask=None):
         reference: the feature map F', of any time, height and width.
         gamma: float >= 0. How much the most similar vectors outweigh the
             others; the paper gives no value, the default is ours. Defaults to
-            `10.0`.
+            `20.0`.
         mask: optional boolean tensor, True where a location of `reference`
             is real: `(batch, time)` or `(batch, time, height, width)`.
 
@@ -47,7 +47,7 @@ def match_features(features, reference, gamma=10.0, mask=None):
 
 
 def conjugate_similarity(
-    features, conjugate, gamma=10.0, mask=None, conjugate_mask=None
+    features, conjugate, gamma=20.0, mask=None, conjugate_mask=None
 ):
     """Measures how much of each location is also in the conjugate clip.
 
@@ -63,7 +63,7 @@ def conjugate_similarity(
             `(batch, time, height, width, channels)`.
         conjugate: the feature map F' of the conjugate clip, of any time,
             height and width.
-        gamma: float >= 0. As in `match_features`. Defaults to `10.0`.
+        gamma: float >= 0. As in `match_features`. Defaults to `20.0`.
         mask: optional boolean tensor, True where a location of `features` is
             real: `(batch, time)` or `(batch, time, height, width)`.
         conjugate_mask: the same for `conjugate`.

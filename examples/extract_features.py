@@ -2,7 +2,7 @@
 
 python examples/extract_features.py \
     --index=sc_fight/index.csv --conjugates_column=same_scene_opposite \
-    --output=/tmp/sc_fight.h5
+    --output=sc_fight.h5
 
 The index is a CSV file with the columns clip, file, label, split, and one of
 conjugates. Run the same command again to go on after an interruption.

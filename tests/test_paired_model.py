@@ -22,6 +22,10 @@ PAIRS = {
 LABELS = np.array([0, 2, 1, 1, 0, 2])
 LOSSES = ("classification_loss", "similarity_loss", "difference_loss")
 
+only_tensorflow = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="of TensorFlow"
+)
+
 
 def compiled(compile_kwargs=None, input_shape=(3, 2, 4, 5), **kwargs):
     """A small model; all that Eq. 1 could hide has an unusual value."""
@@ -255,9 +259,10 @@ def test_mixed_precision_trains_nearly_the_same(policy):
         error = to_numpy(weight) - to_numpy(expected)
         assert np.max(np.abs(error)) < 5e-3  # of steps up to 2e-2
     for output in model(PAIRS["features"]).values():
-        assert output.dtype == "float32"
+        assert keras.backend.standardize_dtype(output.dtype) == "float32"
 
 
+@only_tensorflow
 def test_two_replicas_equal_one_process():
     code = """
 import numpy as np, tensorflow as tf
@@ -384,7 +389,7 @@ for path in sorted(pathlib.Path(sys.argv[1]).glob("*.keras")):
     np.testing.assert_allclose(logits, data["logits"], rtol=1e-4, atol=1e-5)
     labels = np.array([0, 2, 1, 1, 0, 2])
     loss = model.fit(pairs, labels, shuffle=False, verbose=0).history
-    np.testing.assert_allclose(loss["loss"], [data["loss"]], rtol=1e-4)
+    np.testing.assert_allclose(loss["loss"], [data["loss"]], rtol=1e-3)
     print(path.stem)
 """
     assert run_fresh(code, tmp_path).split() == sorted(models)
@@ -399,10 +404,14 @@ def test_rejects_what_it_cannot_take():
         model(PAIRS["features"][..., :4])
     with pytest.raises(ValueError, match="the same number of channels"):
         model({**PAIRS, "conjugate": PAIRS["conjugate"][..., :4]})
+
+
+@only_tensorflow
+def test_rejects_a_label_that_is_no_class():
     with pytest.raises(
         tf.errors.InvalidArgumentError, match="label value of 3"
     ):
-        fit(model, PAIRS, LABELS + 1)
+        fit(compiled(), PAIRS, LABELS + 1)
 
 
 @pytest.mark.parametrize("name", ["similarity_weight", "difference_weight"])

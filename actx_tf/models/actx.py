@@ -29,7 +29,7 @@ class ActX(PairedModel):
         beta: float >= 0. Sharpness of the attention within the action.
             Defaults to `1.0`.
         gamma: float >= 0. Sharpness of the matching of Eq. 2. The paper gives
-            no value; the default is ours. Defaults to `10.0`.
+            no value; the default is ours. Defaults to `20.0`.
         xi: float. Similarity up to which L_s is zero (Eq. 3). The paper gives
             no value; the default is ours. Defaults to `0.0`.
         similarity_weight: float >= 0. Weight of L_s. Defaults to `1.0`.
@@ -76,7 +76,7 @@ class ActX(PairedModel):
         rho=30.0,
         alpha=1.0,
         beta=1.0,
-        gamma=10.0,
+        gamma=20.0,
         xi=0.0,
         similarity_weight=1.0,
         difference_weight=1.0,
@@ -95,8 +95,7 @@ class ActX(PairedModel):
             )
         if not (gamma >= 0 and math.isfinite(gamma)):
             raise ValueError(
-                "`gamma` must be a finite number >= 0. "
-                f"Received: gamma={gamma}"
+                f"`gamma` must be a finite number >= 0. Received: gamma={gamma}"
             )
         if xi != xi:
             raise ValueError(f"`xi` must be a number. Received: xi={xi}")

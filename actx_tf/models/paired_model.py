@@ -45,7 +45,10 @@ class PairedModel(keras.Model):
             `"conjugate_similarity"`: optional, a map computed beforehand that
             takes the place of the conjugate clips;
             `"has_conjugate"`: optional, boolean `(batch,)`, False where a clip
-            has none. L_s and L_d are means over the others.
+            has none. L_s and L_d are means over the others, and what stands
+            in the place of a missing conjugate changes nothing.
+            `fit` on several replicas takes no booleans: give 1 and 0 as
+            `int32` there (Keras averages the first batch to build the model).
         mask: the mask where `inputs` is not a dictionary.
 
     Raises:

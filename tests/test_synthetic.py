@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+
+from actx_tf.data import synthetic
+
+
+@pytest.fixture(scope="module")
+def training():
+    return synthetic.make_part("train", 160)
+
+
+def test_same_arguments_give_the_same_clips(training):
+    again = synthetic.make_part("train", 160)
+    np.testing.assert_array_equal(again.videos, training.videos)
+    np.testing.assert_array_equal(again.conjugates, training.conjugates)
+
+
+def test_scene_tells_the_class_in_training_only(training):
+    test = synthetic.make_part("test", 400)
+    assert np.mean(training.scenes == training.labels) > 0.9
+    assert np.mean(test.scenes == test.labels) < 0.2
+    # No rule from scene to class does better than chance, give or take.
+    best = sum(
+        np.bincount(test.labels[test.scenes == scene]).max()
+        for scene in range(8)
+    )
+    assert best / len(test.labels) < 0.25
+
+
+def test_classes_are_equally_frequent(training):
+    assert set(np.bincount(training.labels)) == {20}
+
+
+def test_actor_moves_within_its_mask(training):
+    still = synthetic.make_clips(8, num_actors=1, seed=5)
+    change = np.abs(np.diff(still.videos.astype(int), axis=1)).max(axis=-1)
+    moving = still.actor_masks[:, 1:] ^ still.actor_masks[:, :-1]
+    # Where the actor comes or goes, pixels change more than noise does.
+    assert np.median(change[moving]) > 2 * np.median(change[~moving])
+
+
+def test_voxels_lie_where_the_actor_is(training):
+    voxels = synthetic.action_voxels(training.actor_masks)
+    assert voxels.shape[1:] == synthetic.FEATURE_SIZE
+    assert voxels.any(axis=(1, 2, 3)).all()
+    inside = np.kron(voxels, np.ones((1, *synthetic.STRIDE))).astype(bool)
+    assert training.actor_masks[inside].sum() > 0.8 * training.actor_masks.sum()
+
+
+def test_no_single_frame_tells_the_class():
+    from sklearn.linear_model import LogisticRegression
+
+    clips = synthetic.make_clips(480, seed=9)
+    frames = clips.videos[:, 8, ::3, ::3].reshape(480, -1) / 255.0
+    classifier = LogisticRegression(C=0.01, max_iter=200)
+    classifier.fit(frames[:320], clips.labels[:320])
+    assert classifier.score(frames[320:], clips.labels[320:]) < 0.25
+
+
+def test_backbone_carries_motion_and_scene():
+    """Read out by average pooling, on scenes it was not trained on."""
+    from sklearn.linear_model import LogisticRegression
+
+    clips = synthetic.make_clips(480, num_actors=5, seed=9)
+    features = synthetic.backbone().predict(clips.videos, verbose=0)
+    pooled = features.mean(axis=(1, 2, 3))
+    for labels in (clips.labels, clips.scenes):
+        classifier = LogisticRegression(C=10, max_iter=2000)
+        classifier.fit(pooled[:320], labels[:320])
+        assert classifier.score(pooled[320:], labels[320:]) > 0.9
+
+
+def test_backbone_weights_are_small():
+    assert synthetic._WEIGHTS.stat().st_size < 1_000_000
+
+
+def test_unknown_part():
+    with pytest.raises(ValueError, match="`part` must be one of"):
+        synthetic.make_part("training", 8)
+
+
+def test_unknown_weights():
+    with pytest.raises(ValueError, match="`weights` must be"):
+        synthetic.backbone("imagenet")
