@@ -32,31 +32,32 @@ def attention_figure(videos, action_maps, context_maps, titles=None):
             f"number of clips, at least one. Received: {counts} clips"
         )
     steps = max(len(maps) for maps in action_maps)
-    rows = 3 * len(videos)
-    figure = Figure(figsize=(1.3 * steps + 1.2, 1.3 * rows), dpi=100)
-    axes = figure.subplots(
-        rows,
-        steps,
-        squeeze=False,
-        gridspec_kw={"wspace": 0.05, "hspace": 0.08},
+    columns = min(2, len(videos))
+    rows = -(-len(videos) // columns)
+    figure = Figure(
+        figsize=(1.2 * steps * columns + 1.5, 4.1 * rows),
+        dpi=100,
+        layout="constrained",
     )
-    for axis in axes.flat:
-        axis.set(xticks=[], yticks=[], frame_on=False)
+    panels = figure.subfigures(rows, columns, squeeze=False).flat
     for clip, video in enumerate(videos):
+        axes = panels[clip].subplots(3, steps, squeeze=False)
+        for axis in axes.flat:
+            axis.set(xticks=[], yticks=[], frame_on=False)
         image = _draw_clip(
-            axes[3 * clip : 3 * clip + 3],
+            axes,
             np.asarray(video),
             np.asarray(action_maps[clip]),
             np.asarray(context_maps[clip]),
         )
+        panels[clip].colorbar(
+            image,
+            ax=list(axes[1:].flat),
+            aspect=40,
+            label="share of the largest value",
+        )
         if titles is not None:
-            axes[3 * clip, 0].set_title(titles[clip], loc="left", fontsize=9)
-    figure.colorbar(
-        image,
-        ax=list(axes.flat),
-        fraction=0.03,
-        label="share of the map's largest value",
-    )
+            panels[clip].suptitle(titles[clip], fontsize=9)
     return figure
 
 

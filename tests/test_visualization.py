@@ -19,7 +19,7 @@ def test_maps_are_drawn_on_the_frame_they_belong_to():
     assert np.unravel_index(np.argmax(drawn.get_array()), (2, 3)) == (0, 2)
     assert drawn.get_extent() == [0, 48, 32, 0]
     assert drawn.get_array().max() == pytest.approx(1.0)
-    assert axes[0].get_title("left") == "a clip"
+    assert figure.subfigs[0].get_suptitle() == "a clip"
 
 
 def test_numbers_of_clips_must_agree():
