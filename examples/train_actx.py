@@ -337,10 +337,10 @@ def main(argv):
             model = train(method, data, seed)
             row, outputs = evaluate(model, data.test, data)
             rows.append({"method": method, "seed": seed, **row})
-            if method == "ActX" and seed == 0:
-                save(model, outputs, data)
             # After each run, so that an interruption loses none.
             _write_rows(rows, Path(FLAGS.output) / "results.csv")
+            if method == "ActX" and seed == 0:
+                save(model, outputs, data)
     print_table(rows)
     print(
         f"\nwritten to {FLAGS.output}: results.csv, actx.keras, "

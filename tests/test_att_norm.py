@@ -42,6 +42,7 @@ def test_masked_values_take_no_part_and_become_zero():
     x = clips(2, 5, 4, 3)
     mask = np.ones((2, 5), "bool")
     mask[1, 3:] = False
+    x[1, 3:] = np.nan
     y = to_numpy(AttNorm()(x, mask=mask))
     assert_close(y[0], reference.att_norm(x[0]))
     assert_close(y[1, :3], reference.att_norm(x[1, :3]))
