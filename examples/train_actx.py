@@ -296,9 +296,11 @@ def save(model, outputs, data):
 
 
 def print_table(rows):
-    columns = [key for key in rows[0] if key not in ("method", "seed")]
-    columns = list(dict.fromkeys(sum(([*row] for row in rows), columns)))
-    columns = [key for key in columns if key not in ("method", "seed")]
+    columns = [
+        key
+        for key in dict.fromkeys(key for row in rows for key in row)
+        if key not in ("method", "seed")
+    ]
     table = [["", *columns]]
     for method in dict.fromkeys(row["method"] for row in rows):
         line = [method]
