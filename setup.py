@@ -25,7 +25,6 @@ EXTRAS = {
     "serving": ["tensorflow-serving-api"],
     "dev": [
         "pytest",
-        "pytest-xdist",
         "ruff",
         "scikit-learn",
         "jax",

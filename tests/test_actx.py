@@ -107,6 +107,18 @@ def test_padding_changes_no_output(as_dictionary):
         assert_close(actual[:, :3] if name != "logits" else actual, expected)
 
 
+def test_hands_its_arguments_to_the_pooling():
+    arguments = {
+        "rho": 12.0,
+        "alpha": 2.0,
+        "beta": 3.0,
+        "kernel_size": (1, 3, 3),
+        "use_attention_map": False,
+    }
+    config = ActX(3, **arguments).pooling.get_config()
+    assert {name: config[name] for name in arguments} == arguments
+
+
 def test_has_the_weights_of_the_paper_s_table_1():
     model = ActX(13)
     model.build((None, None, 8, 11, 1024))

@@ -248,13 +248,22 @@ def test_xla_trains_the_same():
         assert_close(xla, eager, tolerance=1e-4)
 
 
+@pytest.mark.parametrize("as_global", [False, True])
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-def test_mixed_precision_trains_nearly_the_same(policy):
+def test_mixed_precision_trains_nearly_the_same(policy, as_global):
     exact = compiled()
-    # Keras scales the loss of mixed float16 by 2^15: it has to be undone.
-    model = compiled({"auto_scale_loss": True}, dtype=policy)
+    if as_global:
+        keras.config.set_dtype_policy(policy)
+        try:
+            model = compiled()
+        finally:
+            keras.config.set_dtype_policy("float32")
+    else:
+        model = compiled(dtype=policy)
+    assert model.pooling.compute_dtype == policy.removeprefix("mixed_")
     for _ in range(3):
         assert_same_logs(fit(model, PAIRS), fit(exact, PAIRS), rel=0.02)
+    # Keras scales the loss of float16 by 2^15, and has to undo it.
     scaled = isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
     assert scaled == (policy == "mixed_float16")
     for weight, expected in zip(model.weights, exact.weights, strict=True):
