@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 
 BACKEND_TESTS := tests/test_att_norm.py tests/test_percentile_shift.py \
 	tests/test_factorized_attention_pooling.py tests/test_losses.py \
-	tests/test_metrics.py
+	tests/test_metrics.py tests/test_actx.py
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
