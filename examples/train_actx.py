@@ -359,4 +359,7 @@ def _write_rows(rows, path):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    try:
+        app.run(main)
+    except KeyboardInterrupt:
+        sys.exit("interrupted: results.csv holds the runs that had finished")
