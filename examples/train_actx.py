@@ -74,7 +74,7 @@ class Part:
 
     dataset: tf.data.Dataset
     labels: np.ndarray
-    paired: np.ndarray | None = None  # clips whose scene shows every class
+    paired: np.ndarray | None = None  # clips with conjugates in the index
     voxels: np.ndarray | None = None  # true action voxels
 
 
@@ -139,9 +139,10 @@ def stored_data():
         print(f"{missing} clips of {FLAGS.index} are not in {FLAGS.features}")
     names = sorted({clip.label for clip in index})
     train = [clip for clip in clips if clip.split == "train"]
+    tested = [clip for clip in clips if clip.split == "test"]
+    validated = [clip for clip in clips if clip.split == "validation"]
     splits = {}
-    for split in ("validation", "test"):
-        chosen = [clip for clip in clips if clip.split == split]
+    for split, chosen in (("validation", validated), ("test", tested)):
         splits[split] = chosen and Part(
             make_evaluation_dataset(store, chosen, names, FLAGS.batch_size),
             np.array([names.index(clip.label) for clip in chosen]),
@@ -152,7 +153,6 @@ def stored_data():
             f"{FLAGS.index}: clips of the splits 'train' and 'test' are "
             f"expected. Received: {sorted({clip.split for clip in clips})}"
         )
-    tested = [clip for clip in clips if clip.split == "test"]
     return Data(
         class_names=names,
         scored=np.array([name not in FLAGS.background for name in names]),
