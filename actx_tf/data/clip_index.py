@@ -16,10 +16,12 @@ class Clip:
     Attributes:
         clip: Name of the clip, unique in its index.
         file: Path of the video file.
-        label: Name of the clip's class.
+        label: Name of the clip's class, or several, with `|` between them.
         split: Name of the clip's split, such as `"train"`.
         conjugates: Names of the clips that show the same scene without the
             action; may be empty.
+        start: Where in the file the clip begins, in seconds.
+        end: Where it ends, in seconds; None at the end of the file.
         extra: All other columns of the row, such as `scene`.
     """
 
@@ -28,7 +30,14 @@ class Clip:
     label: str
     split: str
     conjugates: tuple[str, ...] = ()
+    start: float = 0.0
+    end: float | None = None
     extra: dict[str, str] = dataclasses.field(default_factory=dict, hash=False)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the clip's classes."""
+        return tuple(self.label.split("|"))
 
 
 def read_clip_index(
