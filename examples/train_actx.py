@@ -108,7 +108,7 @@ def built_in_data():
         return Part(
             dataset.batch(FLAGS.batch_size),
             clips.labels,
-            voxels=synthetic.action_voxels(clips.actor_masks),
+            voxels=synthetic.to_voxels(clips.actor_masks),
         )
 
     clips, inputs = arrays("train", FLAGS.train_clips)

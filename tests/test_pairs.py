@@ -260,3 +260,55 @@ def test_errors(arrays):
     odd = {**arrays, "f": np.zeros((3, 2, 2, 4), np.float16)}
     with pytest.raises(ValueError, match="`features`.*'a'.*'f'"):
         make(odd)  # conjugates, too
+
+
+def companion(name):
+    """As the feature map: each value tells the clip and the step."""
+    return feature_map(name)[..., 0, :1].astype(np.float32)
+
+
+def test_companions_are_cut_out_where_the_features_are(arrays):
+    companions = {"boxes": {name: companion(name) for name in "abcde"}}
+    dataset = make(arrays, companions=companions)
+    evaluated = make_evaluation_dataset(
+        arrays, CLIPS, CLASSES, companions=companions
+    )
+    for _ in range(3):
+        for inputs, _ in epoch(dataset) + epoch(evaluated):
+            np.testing.assert_array_equal(
+                inputs["boxes"], inputs["features"][..., 0, :1]
+            )
+
+
+def test_a_companion_must_fit_the_features(arrays):
+    boxes = {name: companion(name) for name in "abcde"}
+    for function in (make_pair_dataset, make_evaluation_dataset):
+        for odd, words in (
+            ({"a": boxes["a"]}, "hold every clip.*'b'"),
+            (boxes | {"b": boxes["b"][:2]}, "as many steps.*2 steps.*3 of"),
+            (boxes | {"b": np.zeros(())}, r"must be \(time, .*clip 'b'"),
+            (boxes | {"b": np.zeros((3, 9))}, "must agree.*'a'.*'b'"),
+        ):
+            with pytest.raises(ValueError, match=f"`companions.*{words}"):
+                function(arrays, CLIPS, CLASSES, companions={"boxes": odd})
+
+
+def test_clips_of_several_classes(arrays):
+    clips = [
+        clip("a", "run|jump", "f"),
+        clip("b", "jump"),
+        clip("e", "nothing"),
+    ]
+    expected = [[1, 1], [0, 1], [0, 0]]
+    pairs = make_pair_dataset(
+        arrays, clips, ("run", "jump"), multi_label=True, shuffle=False
+    )
+    whole = make_evaluation_dataset(
+        arrays, clips, ("run", "jump"), multi_label=True
+    )
+    for dataset in (pairs, whole):
+        labels = np.array([label for _, label in epoch(dataset)])
+        np.testing.assert_array_equal(labels, expected)
+        assert labels.dtype == "float32"
+    with pytest.raises(ValueError, match="`class_names`.*'run|jump'"):
+        make_evaluation_dataset(arrays, clips, CLASSES)

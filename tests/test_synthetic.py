@@ -40,7 +40,7 @@ def test_actor_moves_within_its_mask(training):
 
 
 def test_voxels_lie_where_the_actor_is(training):
-    voxels = synthetic.action_voxels(training.actor_masks)
+    voxels = synthetic.to_voxels(training.actor_masks)
     assert voxels.shape[1:] == synthetic.FEATURE_SIZE
     assert voxels.any(axis=(1, 2, 3)).all()
     inside = np.kron(voxels, np.ones((1, *synthetic.STRIDE))).astype(bool)
@@ -82,3 +82,32 @@ def test_unknown_part():
 def test_unknown_weights():
     with pytest.raises(ValueError, match="`weights` must be"):
         synthetic.backbone("imagenet")
+
+
+def test_a_detector_finds_the_actor_among_the_other_things(training):
+    assert training.thing_masks[training.actor_masks].all()
+    shares = [m.mean() for m in (training.actor_masks, training.thing_masks)]
+    assert 2 * shares[0] < shares[1] < 5 * shares[0]  # two of three things
+
+    # The union of the boxes is the smallest that holds all things.
+    things = training.thing_masks
+    drawn = np.zeros_like(things)
+    for i, t, k in np.ndindex(training.boxes.shape[:3]):
+        x1, y1, x2, y2 = np.rint(training.boxes[i, t, k] * 48).astype(int)
+        assert 0 <= x1 < x2 <= 48 and 0 <= y1 < y2 <= 48
+        for side in (
+            things[i, t, y1:y2, x1],
+            things[i, t, y1:y2, x2 - 1],
+            things[i, t, y1, x1:x2],
+            things[i, t, y2 - 1, x1:x2],
+        ):
+            assert side.any()
+        drawn[i, t, y1:y2, x1:x2] = True
+    assert drawn[things].all()
+
+
+def test_a_step_s_boxes_hold_those_of_its_frames(training):
+    frames = training.boxes.reshape(160, 4, 4, 3, 4)
+    steps = synthetic.step_boxes(training.boxes)[:, :, None]
+    assert (steps[..., :2] == frames[..., :2].min(axis=2, keepdims=True)).all()
+    assert (steps[..., 2:] == frames[..., 2:].max(axis=2, keepdims=True)).all()

@@ -20,6 +20,8 @@ def make_pair_dataset(
     background: Collection[str] = (),
     shuffle: bool = True,
     seed: int = 0,
+    multi_label: bool = False,
+    companions: Mapping[str, Mapping[str, np.ndarray]] | None = None,
 ) -> tf.data.Dataset:
     """Makes the pairs of clips that a `PairedModel` is trained on.
 
@@ -42,10 +44,17 @@ def make_pair_dataset(
             Without it the stretches and conjugates are still drawn at
             random. Defaults to `True`.
         seed: Seed of all that is random. Defaults to 0.
+        multi_label: Whether a clip can be of several classes, or of none of
+            `class_names`. Defaults to `False`.
+        companions: Mappings from the name of a clip to other arrays that have
+            one entry a step, such as pose masks or boxes. Each is an input
+            under its own key, cut out where the features are. Defaults to
+            none.
 
     Returns:
-        A dataset of `(inputs, label)`, where `label` is `(batch,)`, int32,
-        and `inputs` is a dictionary:
+        A dataset of `(inputs, label)`, where `label` is `(batch,)`, int32
+        (with `multi_label` `(batch, classes)`, float32, 1 for a clip's
+        classes and 0 for others), and `inputs` is a dictionary:
 
         - `features`: `(batch, num_steps, height, width, channels)`, in the
           dtype of the feature maps. Shorter clips end in zeros.
@@ -54,13 +63,15 @@ def make_pair_dataset(
         - `has_conjugate`: `(batch,)`, boolean. Where it is False (background
           clips, and those without a conjugate in `features`), the conjugate
           is zero and its mask False.
+        - each of `companions`, `(batch, num_steps, ...)`.
 
     Raises:
         ValueError: If a clip has no features, its label is unknown, or the
             feature maps do not fit together.
     """
     _check_positive("num_steps", num_steps)
-    labels = _labels(clips, class_names, batch_size)
+    _check_positive("batch_size", batch_size)
+    labels = _labels(clips, class_names, multi_label)
     if isinstance(background, str):
         background = (background,)
     if unknown := set(background) - set(class_names):
@@ -70,42 +81,46 @@ def make_pair_dataset(
         )
     conjugates = [
         []
-        if clip.label in background
+        if set(clip.labels) <= set(background)
         else [name for name in clip.conjugates if name in features]
         for clip in clips
     ]
     names = [clip.clip for clip in clips]
     shapes, dtype = _shapes(features, names + sum(conjugates, []))
     step_shape = shapes[names[0]][1:]
+    specs = {
+        "features": tf.TensorSpec((num_steps, *step_shape), dtype),
+        "mask": tf.TensorSpec((num_steps,), tf.bool),
+        "conjugate": tf.TensorSpec((num_steps, *step_shape), dtype),
+        "conjugate_mask": tf.TensorSpec((num_steps,), tf.bool),
+        **_companion_specs(companions, names, shapes, num_steps),
+    }
 
     def crop(name, random):
         time = shapes[name][0]
         start = random.integers(max(time - num_steps, 0) + 1)
-        stop = min(start + num_steps, time)
-        return _pad(_read(features, name, start, stop), num_steps)
+        return start, min(start + num_steps, time)
 
     def load(index, seed):
         random = np.random.default_rng(seed)
-        action = crop(names[index], random)
+        name, crop_of_name = names[index], crop(names[index], random)
+        arrays = _pad(_read(features, name, *crop_of_name), num_steps)
         if conjugates[index]:
-            conjugate = crop(random.choice(conjugates[index]), random)
+            conjugate = random.choice(conjugates[index])
+            steps = _read(features, conjugate, *crop(conjugate, random))
         else:
-            conjugate = _pad(np.zeros((0, *step_shape), dtype), num_steps)
-        return *action, *conjugate
+            steps = np.zeros((0, *step_shape), dtype)
+        arrays += _pad(steps, num_steps)
+        for companion in (companions or {}).values():
+            steps = _read(companion, name, *crop_of_name)
+            arrays += _pad(steps, num_steps)[:1]
+        return arrays
 
     def to_example(index, seed):
-        arrays = tf.numpy_function(
-            load, (index, seed), (dtype, tf.bool, dtype, tf.bool)
-        )
-        keys = ("features", "mask", "conjugate", "conjugate_mask")
-        inputs = dict(zip(keys, arrays, strict=True))
-        for key, array in inputs.items():
-            is_mask = key.endswith("mask")
-            array.set_shape((num_steps,) if is_mask else map_shape)
+        inputs = _load(load, (index, seed), specs)
         inputs["has_conjugate"] = tf.reduce_any(inputs["conjugate_mask"])
         return inputs, tf.gather(labels, index)
 
-    map_shape = (num_steps, *step_shape)
     indices = tf.data.Dataset.range(len(clips))
     if shuffle:
         indices = indices.shuffle(len(clips), seed=seed)
@@ -120,6 +135,8 @@ def make_evaluation_dataset(
     clips: Sequence[Clip],
     class_names: Sequence[str],
     batch_size: int = 36,
+    multi_label: bool = False,
+    companions: Mapping[str, Mapping[str, np.ndarray]] | None = None,
 ) -> tf.data.Dataset:
     """Makes batches of whole clips, in order.
 
@@ -134,30 +151,39 @@ def make_evaluation_dataset(
         class_names: Names of the classes; the label of a class is its place.
         batch_size: Number of clips in a batch; the last batch can be
             smaller. Defaults to 36.
+        multi_label: As in `make_pair_dataset`. Defaults to `False`.
+        companions: As in `make_pair_dataset`. Defaults to none.
 
     Returns:
-        A dataset of `(inputs, label)`, where `label` is `(batch,)`, int32,
-        and `inputs` is a dictionary of `features` `(batch, time, height,
-        width, channels)`, in the dtype of the feature maps, and `mask`
-        `(batch, time)`, boolean, True where a step is real.
+        A dataset of `(inputs, label)`, where `label` is as in
+        `make_pair_dataset` and `inputs` is a dictionary of `features`
+        `(batch, time, height, width, channels)`, in the dtype of the feature
+        maps, `mask` `(batch, time)`, boolean, True where a step is real, and
+        each of `companions`, `(batch, time, ...)`.
 
     Raises:
         ValueError: If a clip has no features, its label is unknown, or the
             feature maps do not fit together.
     """
-    labels = _labels(clips, class_names, batch_size)
+    _check_positive("batch_size", batch_size)
+    labels = _labels(clips, class_names, multi_label)
     names = [clip.clip for clip in clips]
     shapes, dtype = _shapes(features, names)
     longest = max(shape[0] for shape in shapes.values())
+    specs = {
+        "features": tf.TensorSpec((longest, *shapes[names[0]][1:]), dtype),
+        "mask": tf.TensorSpec((longest,), tf.bool),
+        **_companion_specs(companions, names, shapes, longest),
+    }
 
     def load(index):
-        return _pad(_read(features, names[index]), longest)
+        arrays = _pad(_read(features, names[index]), longest)
+        for companion in (companions or {}).values():
+            arrays += _pad(_read(companion, names[index]), longest)[:1]
+        return arrays
 
     def to_example(index):
-        array, mask = tf.numpy_function(load, (index,), (dtype, tf.bool))
-        array.set_shape((longest, *shapes[names[0]][1:]))
-        mask.set_shape((longest,))
-        return {"features": array, "mask": mask}, tf.gather(labels, index)
+        return _load(load, (index,), specs), tf.gather(labels, index)
 
     return _run(tf.data.Dataset.range(len(clips)), to_example, batch_size)
 
@@ -167,6 +193,33 @@ def _run(dataset, to_example, batch_size):
         to_example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
     return dataset.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+
+
+def _load(load, arguments, specs):
+    """Runs Python code in the pipeline; returns a tensor for each spec."""
+    arrays = tf.numpy_function(
+        load, arguments, [spec.dtype for spec in specs.values()]
+    )
+    inputs = dict(zip(specs, arrays, strict=True))
+    for key, spec in specs.items():
+        inputs[key].set_shape(spec.shape)
+    return inputs
+
+
+def _companion_specs(companions, names, shapes, num_steps):
+    specs = {}
+    for key, companion in (companions or {}).items():
+        found, dtype = _shapes(companion, names, f"companions[{key!r}]")
+        for name in names:
+            if found[name][0] != shapes[name][0]:
+                raise ValueError(
+                    "`companions` must have as many steps as the features. "
+                    f"Received: {found[name][0]} steps of {key!r} and "
+                    f"{shapes[name][0]} of the features of clip {name!r}"
+                )
+        step_shape = found[names[0]][1:]
+        specs[key] = tf.TensorSpec((num_steps, *step_shape), dtype)
+    return specs
 
 
 def _read(features, name, start=0, stop=None):
@@ -182,9 +235,8 @@ def _pad(array, num_steps):
     return np.pad(array, padding), np.arange(num_steps) < len(array)
 
 
-def _labels(clips, class_names, batch_size):
-    """Returns the label of each clip, int32."""
-    _check_positive("batch_size", batch_size)
+def _labels(clips, class_names, multi_label):
+    """Returns the label of each clip, or its row of zeros and ones."""
     if not clips:
         raise ValueError("`clips` must hold at least one clip. Received: none")
     if len(set(class_names)) < len(class_names):
@@ -193,6 +245,11 @@ def _labels(clips, class_names, batch_size):
             f"Received: class_names={class_names}"
         )
     places = {name: place for place, name in enumerate(class_names)}
+    if multi_label:
+        return tf.constant(
+            [[name in clip.labels for name in class_names] for clip in clips],
+            tf.float32,
+        )
     for clip in clips:
         if clip.label not in places:
             raise ValueError(
@@ -203,8 +260,8 @@ def _labels(clips, class_names, batch_size):
     return tf.constant([places[clip.label] for clip in clips], tf.int32)
 
 
-def _shapes(features, names):
-    """Returns the shape of each clip's feature map, and the dtype of all."""
+def _shapes(features, names, argument="features"):
+    """Returns the shape of each clip's array, and the dtype of all."""
     shapes = {}
     kinds = {}
     for name in names:
@@ -212,24 +269,28 @@ def _shapes(features, names):
             continue
         if name not in features:
             raise ValueError(
-                f"`features` must hold every clip. Received: none of clip "
+                f"`{argument}` must hold every clip. Received: none of clip "
                 f"{name!r}"
             )
         if isinstance(features, FeatureStore):
             shape, dtype = features.shape(name), features.dtype
         else:
             shape, dtype = features[name].shape, features[name].dtype
-        if len(shape) != 4 or not shape[0]:
+        is_map = len(shape) == 4 if argument == "features" else shape
+        if not is_map or not shape[0]:
+            axes = (
+                "height, width, channels" if argument == "features" else "..."
+            )
             raise ValueError(
-                "`features` must be (time, height, width, channels) of every "
-                f"clip. Received: shape={shape} of clip {name!r}"
+                f"`{argument}` must be (time, {axes}) of every clip. "
+                f"Received: shape={shape} of clip {name!r}"
             )
         shapes[name] = tuple(shape)
         kinds.setdefault((*shape[1:], np.dtype(dtype)), name)
     if len(kinds) > 1:
         (one, first), (two, second) = list(kinds.items())[:2]
         raise ValueError(
-            "`features` must agree in height, width, channels and dtype. "
+            f"`{argument}` must agree in all axes but time, and in dtype. "
             f"Received: {_describe(one)} of clip {first!r}, {_describe(two)} "
             f"of clip {second!r}"
         )

@@ -48,6 +48,10 @@ class SyntheticClips:
         labels: int32 `(clips,)`, indices into `CLASS_NAMES`.
         scenes: int32 `(clips,)`, the scene of each pair.
         actor_masks: boolean `(clips, 16, 48, 48)`, the actor's pixels.
+        thing_masks: the same for the actor and the other things: all that a
+            detector finds that does not know which of them acts.
+        boxes: float32 `(clips, 16, things, 4)`, a box `(x1, y1, x2, y2)`
+            around each of them, relative to the frame.
     """
 
     videos: np.ndarray
@@ -55,6 +59,8 @@ class SyntheticClips:
     labels: np.ndarray
     scenes: np.ndarray
     actor_masks: np.ndarray
+    thing_masks: np.ndarray
+    boxes: np.ndarray
 
 
 def make_part(part, num_clips):
@@ -121,26 +127,52 @@ def make_clips(
         labels=labels.astype(np.int32),
         scenes=scenes.astype(np.int32),
         actor_masks=np.empty(shape, bool),
+        thing_masks=np.empty(shape, bool),
+        boxes=np.empty((*shape[:2], num_actors + 2, 4), np.float32),
     )
     for i in range(num_clips):
-        pair = _render_pair(rng, scenery[scenes[i]], labels[i], num_actors)
-        clips.videos[i], clips.conjugates[i], clips.actor_masks[i] = pair
+        video, conjugate, masks = _render_pair(
+            rng, scenery[scenes[i]], labels[i], num_actors
+        )
+        clips.videos[i] = video
+        clips.conjugates[i] = conjugate
+        clips.actor_masks[i] = masks[:num_actors].any(axis=0)
+        clips.thing_masks[i] = masks.any(axis=0)
+        clips.boxes[i] = np.stack([_boxes(mask) for mask in masks], axis=1)
     return clips
 
 
-def action_voxels(actor_masks):
-    """The true action voxels at the size of `backbone`'s feature maps.
+def to_voxels(masks):
+    """Masks of pixels at the size of `backbone`'s feature maps.
 
     Args:
-        actor_masks: boolean `(clips, 16, 48, 48)`, the actors' pixels.
+        masks: boolean `(clips, 16, 48, 48)`; `actor_masks` give the true
+            action voxels.
 
     Returns:
-        Boolean `(clips, 4, 6, 6)`: True where an actor covers at least a tenth
+        Boolean `(clips, 4, 6, 6)`: True where the mask covers at least a tenth
         of the 4 frames of 8 x 8 pixels that belong to a voxel.
     """
     (t, h, w), (dt, dh, dw) = FEATURE_SIZE, STRIDE
-    cells = np.reshape(actor_masks, (-1, t, dt, h, dh, w, dw))
+    cells = np.reshape(masks, (-1, t, dt, h, dh, w, dw))
     return cells.mean(axis=(2, 4, 6)) >= 0.1
+
+
+def step_boxes(boxes):
+    """The boxes of each step of `backbone`'s feature maps.
+
+    Args:
+        boxes: float32 `(clips, 16, things, 4)`, boxes of frames.
+
+    Returns:
+        Float32 `(clips, 4, things, 4)`: around a step's four frames.
+    """
+    steps = np.reshape(
+        boxes, (len(boxes), FEATURE_SIZE[0], STRIDE[0], *boxes.shape[2:])
+    )
+    return np.concatenate(
+        [steps[..., :2].min(axis=2), steps[..., 2:].max(axis=2)], axis=-1
+    )
 
 
 def backbone(weights="synthetic"):
@@ -244,24 +276,40 @@ def _render_pair(rng, scene, label, num_actors):
         top, left = offset - shift
         background = scene.texture[top : top + SIZE, left : left + SIZE]
         frames = np.repeat(background[None], NUM_FRAMES, axis=0)
-        mask = np.zeros(frames.shape[:-1], bool)
-        for thing, motion in zip(
-            things[num_actors:], scene.motions, strict=True
+        masks = np.zeros((len(things), *frames.shape[:-1]), bool)
+        for mask, thing, motion in zip(
+            masks[num_actors:],
+            things[num_actors:],
+            scene.motions,
+            strict=True,
         ):
             phase = rng.uniform(0, 2 * np.pi)
             _draw(frames, mask, thing, motion, phase, shift)
         phase = rng.uniform(0, 2 * np.pi)
-        for actor in things[:num_actors] if actor_motion else ():
+        actors = things[:num_actors] if actor_motion else ()
+        for mask, actor in zip(masks, actors, strict=False):
             _draw(frames, mask, actor, actor_motion, phase, shift)
         noise = rng.standard_normal(frames.shape, np.float32)
         frames = np.rint(frames + _NOISE * noise)
-        return np.clip(frames, 0, 255).astype(np.uint8), mask
+        return np.clip(frames, 0, 255).astype(np.uint8), masks
 
-    video, mask = film(CLASS_NAMES[label])
+    video, masks = film(CLASS_NAMES[label])
     conjugate, _ = film(
         rng.choice(["standing", ""]), shift=rng.integers(-2, 3, size=2)
     )
-    return video, conjugate, mask
+    return video, conjugate, masks
+
+
+def _boxes(mask):
+    """Boxes `(frames, 4)` around the pixels of `(frames, 48, 48)`."""
+    columns, rows = mask.any(axis=1), mask.any(axis=2)
+    sides = [
+        columns.argmax(axis=1),
+        rows.argmax(axis=1),
+        SIZE - columns[:, ::-1].argmax(axis=1),
+        SIZE - rows[:, ::-1].argmax(axis=1),
+    ]
+    return np.stack(sides, axis=-1).astype(np.float32) / SIZE
 
 
 def _places(rng, count):
@@ -282,7 +330,7 @@ class _Thing:
 
 
 def _draw(frames, mask, thing, motion, phase, shift):
-    """Paints a thing into `frames` and, if it is an actor, into `mask`."""
+    """Paints a thing into `frames` and `mask`."""
     swing = 2 * np.pi * np.arange(NUM_FRAMES) / _PERIOD + phase
     sin, cos = np.sin(swing), np.cos(swing)
     still = np.zeros(NUM_FRAMES)
@@ -319,8 +367,8 @@ def _draw(frames, mask, thing, motion, phase, shift):
     else:
         radius = np.maximum(np.abs(u), np.abs(v))
     cover = np.clip(4.0 * (1.0 - radius), 0.0, 1.0)[..., None]
+    mask[window] = cover[..., 0] > 0.5
     color = thing.color
     if thing.is_actor:
-        mask[window] |= cover[..., 0] > 0.5
         color = np.where(cover > 0.85, color, _RIM)
     frames[window] += cover * (color - frames[window])
