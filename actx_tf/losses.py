@@ -1,4 +1,5 @@
-"""The losses between an action clip and its conjugate clip (Sec. 3.2).
+"""The losses between an action clip and its conjugate clip (Sec. 3.2), and
+those of ACF, which compares pooled features.
 
 Plain functions in `keras.ops`, one value a sample. Softmaxes, cosines and
 divisions are computed in float32 whatever the inputs' dtype.
@@ -85,7 +86,7 @@ def conjugate_similarity(
     in_conjugate = _match(
         unit, _flatten(conjugate, keep_conjugate), gamma, keep_conjugate
     )
-    cosine = ops.sum(_unit(in_clip) * _unit(in_conjugate), axis=-1)
+    cosine = _cosine(in_clip, in_conjugate)
     if keep is not None:
         cosine = ops.where(keep, cosine, 0.0)
     return ops.reshape(cosine, ops.shape(features)[:-1])
@@ -133,6 +134,50 @@ def context_difference(context_map, similarity, mask=None):
     return _weighted_mean(1.0 - similarity, context_map, mask)
 
 
+def pooled_action_similarity(action, conjugate_action, xi=0.0):
+    """ACF's loss on action features: those of a pair must differ.
+
+    ```
+    L_s = max(0, cos<f(a), f(a')> - xi)
+    ```
+
+    Args:
+        action: action features of the action clip, `(batch, units)`.
+        conjugate_action: action features of the conjugate clip, of the same
+            shape.
+        xi: float. Similarity up to which nothing is lost. Defaults to `0.0`.
+
+    Returns:
+        Tensor of shape `(batch,)`, float32.
+
+    Reference:
+
+    - Wang and Hoai, Pulling Actions out of Context, CVPR 2018; with the cosine
+      distance that Table 1 of the ActX paper compares with.
+    """
+    return ops.maximum(_cosine(action, conjugate_action) - xi, 0.0)
+
+
+def pooled_context_difference(context, conjugate_context):
+    """ACF's loss on context features: those of a pair must agree.
+
+    ```
+    L_d = 1 - cos<g(a), g(a')>
+    ```
+
+    Args:
+        context: context features of the action clip, `(batch, units)`.
+        conjugate_context: context features of the conjugate clip, of the same
+            shape.
+
+    Returns:
+        Tensor of shape `(batch,)`, float32.
+
+    Reference: as `pooled_action_similarity`.
+    """
+    return 1.0 - _cosine(context, conjugate_context)
+
+
 def _match(unit, reference, gamma, mask):
     """Eq. 2 on flat maps: `(batch, N, D)` against `(batch, M, D)`."""
     scores = gamma * ops.matmul(
@@ -152,6 +197,11 @@ def _weighted_mean(values, weights, mask):
     axis = tuple(range(1, len(weights.shape)))
     total = ops.sum(weights, axis=axis)
     return ops.sum(weights * values, axis=axis) / ops.maximum(total, _TINY)
+
+
+def _cosine(x, z):
+    x, z = (_unit(ops.cast(v, "float32")) for v in (x, z))
+    return ops.sum(x * z, axis=-1)
 
 
 def _unit(x):

@@ -170,3 +170,30 @@ def test_rejects_another_number_of_channels_than_it_was_built_for():
     layer(clips(2, 4, 3, 3, 6))
     with pytest.raises(ValueError, match="incompatible with the layer"):
         layer(clips(2, 4, 3, 3, 7))
+
+
+@pytest.mark.parametrize("padding", [0, 2])
+def test_steps_have_the_clip_s_features_as_their_mean(padding):
+    layer = FactorizedAttentionPooling(kernel_size=3)
+    x = clips(2, 5, 3, 4, 6)
+    expected = layer(x)
+    x = np.pad(x, ((0, 0), (0, padding), *[(0, 0)] * 3), constant_values=7.0)
+    mask = np.arange(5 + padding)[None] < [[5], [5]] if padding else None
+    steps = to_numpy(layer(x, mask=mask, keep_time=True))
+    assert steps.shape == (2, 5 + padding, 12)
+    assert_close(steps[:, :5].mean(axis=1), expected)
+    assert not steps[:, 5:].any()
+
+
+def test_a_step_s_feature_is_its_share_of_the_weighted_mean():
+    layer = FactorizedAttentionPooling()
+    x = clips(1, 4, 3, 2, 6)
+    _, action, context = layer(x, return_attention_maps=True)
+    steps = to_numpy(layer(x, keep_time=True))
+    theta = to_numpy(layer.theta(x))
+    for weights, part in ((action, steps[..., :6]), (context, steps[..., 6:])):
+        weights = to_numpy(weights)
+        transformed = np.maximum(0.0, x + theta)
+        for t in range(4):
+            step = np.sum(weights[0, t, ..., None] * transformed[0, t], (0, 1))
+            assert_close(part[0, t], 4 * step / weights.sum())

@@ -44,10 +44,15 @@ class FactorizedAttentionPooling(keras.layers.Layer):
             `(batch, time)` or `(batch, time, height, width)`.
         return_attention_maps: boolean. Whether to return S and C too. Defaults
             to `False`.
+        keep_time: boolean. Whether to pool each step by itself, for a layer
+            that pools time, such as `EigenEvolutionPooling`. Steps keep their
+            share of the maps: the mean over a clip's real steps is what is
+            returned otherwise. Defaults to `False`.
 
     Input shape: `(batch, time, height, width, channels)`.
 
-    Output shape: `(batch, 2 * channels)`, F_s and F_c side by side. With
+    Output shape: `(batch, 2 * channels)`, F_s and F_c side by side; with
+    `keep_time=True` `(batch, time, 2 * channels)`. With
     `return_attention_maps=True` a tuple `(pooled, action_map, context_map)`,
     the maps S and C of shape `(batch, time, height, width)`.
 
@@ -120,7 +125,13 @@ class FactorizedAttentionPooling(keras.layers.Layer):
         self.att_norm.build(input_shape[:-1])
         self.percentile_shift.build(input_shape[:-1])
 
-    def call(self, features, mask=None, return_attention_maps=False):
+    def call(
+        self,
+        features,
+        mask=None,
+        return_attention_maps=False,
+        keep_time=False,
+    ):
         if mask is not None:
             mask = broadcast_mask(mask, ops.shape(features)[:-1])
             # Kernels larger than 1 would carry padding into real locations.
@@ -128,7 +139,7 @@ class FactorizedAttentionPooling(keras.layers.Layer):
                 mask[..., None], features, ops.zeros_like(features)
             )
         action_map, context_map = self._attention_maps(features, mask)
-        pooled = self._pool(features, action_map, context_map)
+        pooled = self._pool(features, action_map, context_map, mask, keep_time)
         if return_attention_maps:
             return pooled, action_map, context_map
         return pooled
@@ -150,18 +161,31 @@ class FactorizedAttentionPooling(keras.layers.Layer):
             )
         return action_map, context_map
 
-    def _pool(self, features, action_map, context_map):
-        """F_s and F_c of Sec. 3.3."""
-        batch = ops.shape(features)[0]
+    def _pool(self, features, action_map, context_map, mask, keep_time):
+        """F_s and F_c of Sec. 3.3, or each step's part in them."""
+        batch, time = ops.shape(features)[:2]
+        channels = features.shape[-1]
         transformed = ops.relu(features + self.theta(features))
-        transformed = ops.reshape(transformed, (batch, -1, features.shape[-1]))
         maps = ops.reshape(
             ops.stack([action_map, context_map], axis=1), (batch, 2, -1)
         )
         total = ops.sum(maps, axis=-1, keepdims=True)
         weights = maps / ops.maximum(total, 1e-12)
-        pooled = ops.matmul(ops.cast(weights, transformed.dtype), transformed)
-        return ops.reshape(pooled, (batch, 2 * features.shape[-1]))
+        weights = ops.cast(weights, transformed.dtype)
+        if not keep_time:
+            transformed = ops.reshape(transformed, (batch, -1, channels))
+            pooled = ops.matmul(weights, transformed)
+            return ops.reshape(pooled, (batch, 2 * channels))
+        weights = ops.reshape(weights, (batch, 2, time, -1))
+        pooled = ops.matmul(
+            ops.transpose(weights, (0, 2, 1, 3)),
+            ops.reshape(transformed, (batch, time, -1, channels)),
+        )
+        pooled = ops.reshape(pooled, (batch, time, 2 * channels))
+        if mask is None:
+            return pooled * ops.cast(time, pooled.dtype)
+        steps = ops.cast(ops.any(mask, axis=(2, 3)), pooled.dtype)
+        return pooled * ops.sum(steps, axis=1)[:, None, None]
 
     def _confidence(self, name):
         return self._convolution(1, name, use_bias=False)
@@ -181,11 +205,16 @@ class FactorizedAttentionPooling(keras.layers.Layer):
         return (input_shape[0], 2 * input_shape[-1])
 
     def compute_output_spec(
-        self, features, mask=None, return_attention_maps=False
+        self,
+        features,
+        mask=None,
+        return_attention_maps=False,
+        keep_time=False,
     ):
-        pooled = keras.KerasTensor(
-            self.compute_output_shape(features.shape), self.compute_dtype
-        )
+        shape = self.compute_output_shape(features.shape)
+        if keep_time:
+            shape = (shape[0], features.shape[1], shape[1])
+        pooled = keras.KerasTensor(shape, self.compute_dtype)
         if not return_attention_maps:
             return pooled
         maps = [
