@@ -10,7 +10,9 @@ import numpy as np
 from keras import ops
 from keras.src.testing.test_case import TestCase
 
+from actx_tf import layers
 from actx_tf import losses
+from actx_tf.layers.map_axes import broadcast_mask
 
 ROOT = Path(__file__).parents[1]
 
@@ -83,3 +85,52 @@ class PairLosses(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "gamma": self.gamma, "xi": self.xi}
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class PoolingOfOne(keras.layers.Layer):
+    """A pooling of two inputs, or of steps, as a layer of a feature map alone.
+
+    `MaskPooling` gets the first channel as its weights, `RegionPooling` two
+    boxes a step from the first location. `EigenEvolutionPooling` gets the
+    averages of the steps; it is adapted to random clips, as other layers have
+    random weights.
+    """
+
+    def __init__(self, pooling, **kwargs):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+        self.kind = pooling
+        self.pooling = getattr(layers, pooling)(dtype=self.dtype_policy)
+
+    def build(self, input_shape):
+        if self.kind == "MaskPooling":
+            self.pooling.build(input_shape, input_shape[:-1])
+        elif self.kind == "RegionPooling":
+            self.pooling.build(input_shape, (*input_shape[:2], 2, 4))
+        else:
+            self.pooling.adapt(np.random.normal(size=(5, 6, 4)))
+
+    def call(self, x, mask=None):
+        # What is padded must not get a gradient from these.
+        if self.kind == "MaskPooling":
+            weights = ops.stop_gradient(ops.sigmoid(x[..., 0]))
+            return self.pooling(x, weights, mask=mask)
+        if self.kind == "RegionPooling":
+            corners = ops.stop_gradient(ops.sigmoid(x[:, :, 0, 0, :4]))
+            corners = ops.stack([corners, corners[..., ::-1]], axis=2)
+            boxes = 0.5 * corners + np.array([0, 0, 0.5, 0.5], "float32")
+            return self.pooling(x, boxes, mask=mask)
+        if mask is None:
+            return self.pooling(ops.mean(x, axis=(2, 3)))
+        mask = broadcast_mask(mask, ops.shape(x)[:-1])
+        count = ops.sum(ops.cast(mask, x.dtype), axis=(2, 3))[..., None]
+        x = ops.where(mask[..., None], x, ops.zeros_like(x))
+        x = ops.sum(x, axis=(2, 3)) / ops.maximum(count, 1.0)
+        return self.pooling(x, mask=ops.any(mask, axis=(2, 3)))
+
+    def compute_mask(self, inputs, mask=None):
+        return None
+
+    def get_config(self):
+        return {**super().get_config(), "pooling": self.kind}

@@ -105,3 +105,85 @@ def objective(l_c, l_s, l_d, similarity_weight=1.0, difference_weight=1.0):
         total += similarity_weight * np.mean(l_s)
         total += difference_weight * np.mean(l_d)
     return total
+
+
+def mask_pooling(features, weights):
+    """PoseMask of Table 1: the weighted mean of F."""
+    total = np.zeros(features.shape[-1])
+    for i in np.ndindex(weights.shape):
+        total += weights[i] * features[i].astype("float64")
+    return total / np.sum(weights, dtype="float64")
+
+
+def roi_align(step, box, bins, ratio):
+    """RoIAlign (aligned) of one box: `(bins, bins, channels)`.
+
+    Mask R-CNN, Sec. 3: each bin is the mean of ratio x ratio values, and each
+    value interpolates between the centers of the four nearest cells.
+    """
+    height, width, channels = step.shape
+    x1, y1, x2, y2 = box * [width, height, width, height] - 0.5
+    pooled = np.zeros((bins, bins, channels))
+    for i, j in np.ndindex(bins, bins):
+        for u, v in np.ndindex(ratio, ratio):
+            y = y1 + (y2 - y1) * (i + (u + 0.5) / ratio) / bins
+            x = x1 + (x2 - x1) * (j + (v + 0.5) / ratio) / bins
+            pooled[i, j] += bilinear(step, y, x) / ratio**2
+    return pooled
+
+
+def bilinear(step, y, x):
+    """The value at (y, x); outside the cells' centers, that of the nearest."""
+    height, width, _ = step.shape
+    y, x = np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)
+    top, left = int(y), int(x)
+    bottom, right = min(top + 1, height - 1), min(left + 1, width - 1)
+    dy, dx = y - top, x - left
+    upper = (1 - dx) * step[top, left] + dx * step[top, right]
+    lower = (1 - dx) * step[bottom, left] + dx * step[bottom, right]
+    return (1 - dy) * upper + dy * lower
+
+
+def region_pooling(features, boxes, bins, ratio):
+    """k-Region of Table 1: the mean of all bins of all boxes that are there."""
+    regions = []
+    for step, of_step in zip(features.astype("float64"), boxes, strict=True):
+        for box in of_step.astype("float64"):
+            if box[2] > box[0] and box[3] > box[1]:  # False for a NaN
+                regions.append(roi_align(step, box, bins, ratio))
+    if not regions:
+        return features.astype("float64").mean(axis=(0, 1, 2))
+    return np.mean(regions, axis=(0, 1, 2))
+
+
+def attentional_pooling(features, top_down, bottom_up):
+    """Tr(X^T X W_k^T) with W_k = sum_p a_kp b_p^T, a mean over locations.
+
+    Girdhar and Ramanan, Sec. 3. `top_down` is `(channels, rank, classes)`,
+    `bottom_up` is `(channels, rank)`.
+    """
+    x = features.reshape(-1, features.shape[-1]).astype("float64")
+    logits = []
+    for k in range(top_down.shape[-1]):
+        w_k = top_down[..., k] @ bottom_up.T
+        logits.append(np.trace(x.T @ x @ w_k.T) / len(x))
+    return np.array(logits)
+
+
+def evolution(steps, num_steps):
+    """Each channel as a function of time: `(channels, num_steps)`.
+
+    The clip is the interval from 0 to 1; what a step holds, and what a value
+    stands for, is in the middle of an equal part of it.
+    """
+    time = (np.arange(len(steps)) + 0.5) / len(steps)
+    wanted = (np.arange(num_steps) + 0.5) / num_steps
+    return np.array([np.interp(wanted, time, f) for f in steps.T])
+
+
+def eigen_evolution_pooling(steps, components):
+    """Projections on each function g_j, as means over time."""
+    num_steps = components.shape[1]
+    basis = components * np.sqrt(num_steps)  # mean square 1
+    functions = evolution(steps, num_steps)
+    return np.concatenate([[np.mean(f * g) for f in functions] for g in basis])

@@ -8,10 +8,15 @@ import pytest
 import tensorflow as tf
 
 import actx_tf
+from actx_tf.layers import AttentionalPooling
 from actx_tf.layers import AttNorm
+from actx_tf.layers import EigenEvolutionPooling
 from actx_tf.layers import FactorizedAttentionPooling
+from actx_tf.layers import MaskPooling
 from actx_tf.layers import PercentileShift
+from actx_tf.layers import RegionPooling
 from tests.harness import PairLosses
+from tests.harness import PoolingOfOne
 from tests.harness import assert_close
 from tests.harness import clips
 from tests.harness import run_fresh
@@ -47,6 +52,27 @@ CASES = {
         {"use_attention_map": False, "kernel_size": (1, 3, 3)},
         FEATURES,
         WITH_MAPS,
+    ),
+    "attentional": (AttentionalPooling, {"num_classes": 4}, FEATURES, {}),
+    "attentional_with_map": (
+        AttentionalPooling,
+        {"num_classes": 4},
+        FEATURES,
+        WITH_MAPS,
+    ),
+    "attentional_rank_2": (
+        AttentionalPooling,
+        {"num_classes": 3, "rank": 2},
+        FEATURES,
+        WITH_MAPS,
+    ),
+    "mask": (PoolingOfOne, {"pooling": "MaskPooling"}, FEATURES, {}),
+    "regions": (PoolingOfOne, {"pooling": "RegionPooling"}, FEATURES, {}),
+    "evolution": (
+        PoolingOfOne,
+        {"pooling": "EigenEvolutionPooling"},
+        FEATURES,
+        {},
     ),
     "losses": (PairLosses, {}, FEATURES, {}),
     "losses_xi": (PairLosses, {"gamma": 1.0, "xi": 0.3}, FEATURES, {}),
@@ -233,8 +259,9 @@ def test_half_precision(
         assert weight.dtype == layer.variable_dtype
 
     outputs = call(layer, x, **call_kwargs)
-    # Maps and losses stay float32; what goes on to other layers does not.
-    is_half = [layer_class is not PairLosses] + [False] * (len(outputs) - 1)
+    # Maps, logits and losses stay float32; what other layers take does not.
+    is_half = [layer_class not in (PairLosses, AttentionalPooling)]
+    is_half += [False] * (len(outputs) - 1)
     for output, half, expected in zip(
         outputs, is_half, call(exact, x, **call_kwargs), strict=True
     ):
@@ -325,7 +352,16 @@ def test_a_clip_does_not_see_its_batch(
 
 
 @pytest.mark.parametrize(
-    "layer_class", [AttNorm, PercentileShift, FactorizedAttentionPooling]
+    "layer_class",
+    [
+        AttNorm,
+        PercentileShift,
+        FactorizedAttentionPooling,
+        AttentionalPooling,
+        MaskPooling,
+        RegionPooling,
+        EigenEvolutionPooling,
+    ],
 )
 def test_docstring_example(layer_class):
     names = {"np": np, "keras": keras, "actx_tf": actx_tf}

@@ -1,0 +1,149 @@
+import keras
+from keras import ops
+
+from actx_tf.layers.map_axes import broadcast_mask
+
+
+@keras.saving.register_keras_serializable(package="actx_tf")
+class AttentionalPooling(keras.layers.Layer):
+    """Classifies a clip by top-down and bottom-up attention.
+
+    ```
+    logits_k = mean_i sum_p (F_i . a_kp) (F_i . b_p)
+             = sum_p trace(F^T F b_p a_kp^T) / number of locations
+    ```
+
+    A classifier of second-order features whose weights have a low rank: the
+    top-down maps F a_kp look for a class, the bottom-up maps F b_p for what
+    stands out, whatever the class. Maps and logits are float32 whatever the
+    dtype policy.
+
+    As in the paper there are no biases. The paper sums over the locations; the
+    mean, which its released code takes, suits clips of any length. That code
+    also has biases and drops features out.
+
+    Args:
+        num_classes: integer >= 1. Number of logits.
+        rank: integer >= 1. Number of bottom-up maps, and of top-down maps a
+            class. Defaults to `1`.
+
+    Call arguments:
+        features: the feature map F.
+        mask: optional boolean tensor, True where a location is real:
+            `(batch, time)` or `(batch, time, height, width)`.
+        return_attention_maps: boolean. Whether to return maps too. Defaults to
+            `False`.
+
+    Input shape: `(batch, time, height, width, channels)`.
+
+    Output shape: `(batch, num_classes)`, logits. With
+    `return_attention_maps=True` a tuple `(logits, class_maps, bottom_up_map)`:
+    `class_maps`, `(batch, time, height, width, num_classes)`, are the products
+    of both kinds of maps, summed over the rank; their means are the logits.
+    `bottom_up_map` has the shape `(batch, time, height, width)`, and at a rank
+    above 1 a last axis of that size. The top-down maps alone are
+    `layer.top_down(features)`.
+
+    Masking: maps are zero where the mask is False, and what stands there
+    changes no output. The output has no mask.
+
+    Raises:
+        ValueError: if an argument is less than 1, or the input is not a feature
+            map with a known number of channels.
+
+    Example:
+
+    >>> features = np.random.normal(size=(2, 10, 8, 11, 64)).astype("float32")
+    >>> pooling = actx_tf.layers.AttentionalPooling(num_classes=8)
+    >>> pooling(features).shape
+    TensorShape([2, 8])
+
+    Reference:
+
+    - Girdhar and Ramanan, Attentional Pooling for Action Recognition,
+      NeurIPS 2017.
+    """
+
+    def __init__(self, num_classes, rank=1, **kwargs):
+        super().__init__(**kwargs)
+        for name, value in (("num_classes", num_classes), ("rank", rank)):
+            if not value >= 1:
+                raise ValueError(
+                    f"`{name}` must be an integer >= 1. "
+                    f"Received: {name}={value}"
+                )
+        self.num_classes = num_classes
+        self.rank = rank
+        self.supports_masking = True
+        self.top_down = self._product(rank * num_classes, "top_down")
+        self.bottom_up = self._product(rank, "bottom_up")
+
+    def build(self, input_shape):
+        if len(input_shape) != 5 or input_shape[-1] is None:
+            raise ValueError(
+                "`features` must have the shape (batch, time, height, width, "
+                "channels) with a known number of channels. "
+                f"Received: features.shape={tuple(input_shape)}"
+            )
+        self.input_spec = keras.layers.InputSpec(
+            ndim=5, axes={-1: input_shape[-1]}
+        )
+        self.top_down.build(input_shape)
+        self.bottom_up.build(input_shape)
+
+    def call(self, features, mask=None, return_attention_maps=False):
+        locations = ops.shape(features)[:-1]
+        real = ops.ones(locations, "float32")
+        if mask is not None:
+            mask = broadcast_mask(mask, locations)
+            real = ops.cast(mask, "float32")
+            features = ops.where(
+                mask[..., None], features, ops.zeros_like(features)
+            )
+        top_down = ops.cast(self.top_down(features), "float32")
+        bottom_up = ops.cast(self.bottom_up(features), "float32")
+        logits = ops.matmul(
+            ops.reshape(bottom_up, (locations[0], 1, -1)),
+            ops.reshape(top_down, (locations[0], -1, self.num_classes)),
+        )
+        count = ops.sum(real, axis=(1, 2, 3))[:, None]
+        logits = logits[:, 0] / ops.maximum(count, 1.0)
+        if not return_attention_maps:
+            return logits
+        top_down = ops.reshape(
+            top_down, (*locations, self.rank, self.num_classes)
+        )
+        class_maps = ops.sum(bottom_up[..., None] * top_down, axis=-2)
+        if self.rank == 1:
+            bottom_up = bottom_up[..., 0]
+        return logits, class_maps, bottom_up
+
+    def _product(self, units, name):
+        """Of each location's features with learned vectors."""
+        return keras.layers.Dense(
+            units, use_bias=False, dtype=self.dtype_policy, name=name
+        )
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], self.num_classes)
+
+    def compute_output_spec(
+        self, features, mask=None, return_attention_maps=False
+    ):
+        shapes = [self.compute_output_shape(features.shape)]
+        if return_attention_maps:
+            locations = features.shape[:-1]
+            ranks = () if self.rank == 1 else (self.rank,)
+            shapes += [(*locations, self.num_classes), (*locations, *ranks)]
+        specs = [keras.KerasTensor(shape, "float32") for shape in shapes]
+        return tuple(specs) if return_attention_maps else specs[0]
+
+    def compute_mask(self, inputs, mask=None):
+        return None
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_classes": self.num_classes,
+            "rank": self.rank,
+        }
