@@ -1,5 +1,7 @@
 """Models that are trained on pairs of clips, and their backbones."""
 
+from actx_tf.models.acf import ACF as ACF
 from actx_tf.models.actx import ActX as ActX
 from actx_tf.models.mobilenet_v2_clip import MobileNetV2Clip as MobileNetV2Clip
 from actx_tf.models.paired_model import PairedModel as PairedModel
+from actx_tf.models.two_stream import TwoStream as TwoStream

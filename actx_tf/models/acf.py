@@ -1,0 +1,181 @@
+import keras
+from keras import ops
+
+from actx_tf import losses
+from actx_tf.layers import MaskPooling
+from actx_tf.layers.map_axes import broadcast_mask
+from actx_tf.models.paired_model import PairedModel
+
+
+@keras.saving.register_keras_serializable(package="actx_tf")
+class ACF(PairedModel):
+    """Action and context factorization with pooled features, ActX's rival.
+
+    ```
+    f(a) = mean_i relu(conv3d_f(F))_i,   g(a) likewise with conv3d_g
+    h(f(a), g(a)) = Dense([f(a), g(a)])
+    L_s = max(0, cos<f(a), f(a')> - xi),   L_d = 1 - cos<g(a), g(a')>
+    L = L_c + similarity_weight * L_s + difference_weight * L_d
+    ```
+
+    Two heads, each pooled over the whole clip; nothing is localized. For the
+    clips and pairs that the model takes, and what `fit` logs, see
+    `PairedModel`. A `"conjugate_similarity"` cannot stand for the conjugate.
+
+    Args:
+        num_classes: integer >= 1. Number of logits.
+        units: optional integer >= 1. Channels of each head. Defaults to half
+            of the feature map's: as many weights as ActX's theta, which are
+            the parameters that Table 1 counts.
+        xi: float. Similarity up to which L_s is zero. Defaults to `0.0`.
+        similarity_weight: float >= 0. Weight of L_s. Defaults to `1.0`.
+        difference_weight: float >= 0. Weight of L_d. Defaults to `1.0`.
+        kernel_size: integer or tuple of 3 integers. Kernel of both heads.
+            Defaults to `1`.
+        backbone: optional Keras model, clip -> feature map. Defaults to
+            `None`: the inputs are feature maps.
+
+    Input shape: `(batch, time, height, width, channels)`, or a dictionary: see
+        `PairedModel`.
+
+    Output shape: a dictionary of `"logits"`, `(batch, num_classes)`, float32,
+        and `"action_features"` and `"context_features"`, `(batch, units)`. For
+        a pair also `"similarity_loss"` and `"difference_loss"`, `(batch,)`.
+
+    Masking: what is masked changes no output.
+
+    Raises:
+        ValueError: if an argument is out of range, or a pair has no conjugate
+            clip.
+
+    Example:
+
+    >>> model = actx_tf.models.ACF(num_classes=8)
+    >>> model.compile(
+    ...     optimizer="adam",
+    ...     loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    ... )
+    >>> model.fit({"features": features, "conjugate": conjugates}, labels)
+
+    Reference:
+
+    - Wang and Hoai, Pulling Actions out of Context: Explicit Separation for
+      Effective Combination, CVPR 2018; on frozen feature maps, as Table 1 of
+      the ActX paper compares it.
+    """
+
+    def __init__(
+        self,
+        num_classes,
+        units=None,
+        xi=0.0,
+        similarity_weight=1.0,
+        difference_weight=1.0,
+        kernel_size=1,
+        backbone=None,
+        **kwargs,
+    ):
+        super().__init__(
+            similarity_weight, difference_weight, backbone, **kwargs
+        )
+        if not num_classes >= 1:
+            raise ValueError(
+                "`num_classes` must be an integer >= 1. "
+                f"Received: num_classes={num_classes}"
+            )
+        if units is not None and not units >= 1:
+            raise ValueError(
+                f"`units` must be None or an integer >= 1. "
+                f"Received: units={units}"
+            )
+        if xi != xi:
+            raise ValueError(f"`xi` must be a number. Received: xi={xi}")
+        self.num_classes = num_classes
+        self.units = units
+        self.xi = xi
+        self.kernel_size = kernel_size
+        self.action_head = None  # as many filters as F asks for: see `build`
+        self.context_head = None
+        self.average = MaskPooling(dtype=self.dtype_policy, name="average")
+        self.head = keras.layers.Dense(
+            num_classes, dtype="float32", name="head"
+        )
+
+    def build(self, input_shape):
+        if isinstance(input_shape, dict):
+            input_shape = input_shape["features"]
+        if self.backbone is not None:
+            input_shape = self.backbone.compute_output_shape(input_shape)
+        if len(input_shape) != 5 or input_shape[-1] is None:
+            raise ValueError(
+                "`features` must have the shape (batch, time, height, width, "
+                "channels) with a known number of channels. "
+                f"Received: features.shape={tuple(input_shape)}"
+            )
+        units = self.units or -(-input_shape[-1] // 2)
+        self.action_head = self._convolution(units, "action_head")
+        self.context_head = self._convolution(units, "context_head")
+        for head in (self.action_head, self.context_head):
+            head.build(input_shape)
+        self.head.build((input_shape[0], 2 * units))
+
+    def classify(self, features, mask=None):
+        action, context = self._pooled_heads(features, mask)
+        return {
+            "logits": self.head(ops.concatenate([action, context], axis=-1)),
+            "action_features": action,
+            "context_features": context,
+        }
+
+    def pair_losses(self, outputs, pair):
+        if "conjugate" not in pair:
+            raise ValueError(
+                '`inputs` must have the key "conjugate": ACF compares pooled '
+                "features. Received: inputs with the keys "
+                f"{sorted(pair)}"
+            )
+        action, context = self._pooled_heads(
+            pair["conjugate"], pair.get("conjugate_mask")
+        )
+        return (
+            losses.pooled_action_similarity(
+                outputs["action_features"], action, xi=self.xi
+            ),
+            losses.pooled_context_difference(
+                outputs["context_features"], context
+            ),
+        )
+
+    def _pooled_heads(self, features, mask):
+        """f and g of a clip."""
+        everywhere = ops.ones(ops.shape(features)[:-1])
+        if mask is not None:
+            mask = broadcast_mask(mask, ops.shape(features)[:-1])
+            # Kernels larger than 1 would carry padding into real locations.
+            features = ops.where(
+                mask[..., None], features, ops.zeros_like(features)
+            )
+        return [
+            self.average(head(features), everywhere, mask=mask)
+            for head in (self.action_head, self.context_head)
+        ]
+
+    def _convolution(self, filters, name):
+        return keras.layers.Conv3D(
+            filters,
+            self.kernel_size,
+            padding="same",
+            activation="relu",
+            data_format="channels_last",
+            dtype=self.dtype_policy,
+            name=name,
+        )
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_classes": self.num_classes,
+            "units": self.units,
+            "xi": self.xi,
+            "kernel_size": self.kernel_size,
+        }
