@@ -5,7 +5,8 @@ python examples/extract_features.py \
     --output=sc_fight.h5
 
 The index is a CSV file with the columns clip, file, label, split, and one of
-conjugates. Run the same command again to go on after an interruption.
+conjugates. Run the same command again to go on after an interruption. With
+--stream=flow the network sees the optical flow between the frames instead.
 """
 
 import sys
@@ -38,6 +39,12 @@ _SIZE = flags.DEFINE_list(
 _FRAMES_PER_STEP = flags.DEFINE_integer(
     "frames_per_step", 4, "Frames in a step of the features.", lower_bound=1
 )
+_STREAM = flags.DEFINE_enum(
+    "stream", "rgb", ("rgb", "flow"), "What the network sees of the videos."
+)
+_FLOW_METHOD = flags.DEFINE_enum(
+    "flow_method", "dis", ("dis", "tvl1"), "How optical flow is computed."
+)
 _DTYPE = flags.DEFINE_enum(
     "dtype", "float16", ("float16", "float32"), "How features are stored."
 )
@@ -62,7 +69,7 @@ def main(_):
         clips = read_clip_index(_INDEX.value, _CONJUGATES_COLUMN.value)
         backbone = MobileNetV2Clip(
             weights=_WEIGHTS.value,
-            input_shape=(None, *size, 3),
+            input_shape=(None, *size, 3 if _STREAM.value == "rgb" else 2),
             frames_per_step=_FRAMES_PER_STEP.value,
         )
         failed = extract_features(
@@ -73,6 +80,8 @@ def main(_):
             frame_rate=None if _NUM_FRAMES.value else _FRAME_RATE.value,
             size=size,
             frames_per_step=_FRAMES_PER_STEP.value,
+            stream=_STREAM.value,
+            flow_method=_FLOW_METHOD.value,
             dtype=_DTYPE.value,
         )
     except (ImportError, OSError, RuntimeError, ValueError) as error:

@@ -1,9 +1,12 @@
 import csv
+import dataclasses
 import pathlib
 
 import pytest
 
+from actx_tf.data import Clip
 from actx_tf.data import read_clip_index
+from actx_tf.data import write_clip_index
 
 DATA = pathlib.Path(__file__).parents[1].parent / "shared" / "data"
 HEADER = "clip,file,label,split,conjugates\n"
@@ -45,6 +48,123 @@ def test_other_conjugates_column(tmp_path):
     a, _ = read_clip_index(path, conjugates_column="opposite")
     assert a.conjugates == ("b",)
     assert a.extra == {"conjugates": "not names"}
+
+
+def test_part_of_a_file(tmp_path):
+    path = write(
+        tmp_path,
+        "clip,file,label,split,conjugates,start,box,end\n"
+        "a,v.mp4,run,train,,1.5,0 10 20 30,2\n"
+        "b,v.mp4,run,train,,,,1e1\n"
+        "c,v.mp4,run,train,,,,\n",
+    )
+    a, b, c = read_clip_index(path)
+    assert (a.start, a.end, a.box) == (1.5, 2.0, (0, 10, 20, 30))
+    assert (b.start, b.end, b.box) == (0.0, 10.0, None)
+    assert (c.start, c.end, c.box) == (0.0, None, None)
+    assert a.extra == b.extra == c.extra == {}
+
+
+@pytest.mark.parametrize(
+    "start, end, box",
+    [
+        ("-1", "", ""),
+        ("nan", "", ""),
+        ("inf", "", ""),
+        ("2", "2", ""),
+        ("", "inf", ""),
+        ("", "nan", ""),
+        ("now", "", ""),
+        ("", "", "0 0 10"),
+        ("", "", "0 0 10 0"),
+        ("", "", "0.5 0 10 10"),
+    ],
+)
+def test_wrong_part_of_a_file(tmp_path, start, end, box):
+    path = write(
+        tmp_path,
+        "clip,file,label,split,conjugates,start,end,box\n"
+        "a,a.mp4,run,train,,,,\n"
+        f"b,b.mp4,run,train,,{start},{end},{box}\n",
+    )
+    with pytest.raises(ValueError, match="`start` and `end`.*Rec") as error:
+        read_clip_index(path)
+    assert str(error.value).startswith(f"{path}:3: ")
+
+
+def make_clips(folder):
+    return [
+        Clip(
+            "a",
+            str(folder / "videos" / "a, 1.mp4"),
+            "run|sit",
+            "train",
+            ("b", "ü"),
+            start=0.1 + 0.2,
+            end=7.0,
+            extra={"scene": 'the "park"'},
+        ),
+        Clip("b", "/elsewhere/b.mp4", "stand", "test", box=(-1, 2, 30, 40)),
+        Clip("ü", str(folder / "ü.mp4"), "sit", "test", extra={"actor": "x"}),
+    ]
+
+
+def test_round_trip(tmp_path):
+    clips = make_clips(tmp_path)
+    write_clip_index(tmp_path / "index.csv", clips)
+    read = read_clip_index(tmp_path / "index.csv")
+    assert [dataclasses.replace(clip, extra={}) for clip in read] == [
+        dataclasses.replace(clip, extra={}) for clip in clips
+    ]
+    assert read[0].extra == {"scene": 'the "park"', "actor": ""}
+    assert [path.name for path in tmp_path.iterdir()] == ["index.csv"]
+
+
+def test_a_written_index_can_be_moved_with_its_videos(tmp_path):
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    write_clip_index(old / "index.csv", make_clips(old))
+    old.rename(new)
+    read = read_clip_index(new / "index.csv")
+    assert [clip.file for clip in read] == [
+        clip.file for clip in make_clips(new)
+    ]
+
+
+@pytest.mark.parametrize("only", [0, 1, 2])
+def test_columns_of_parts_are_written_where_needed(tmp_path, only):
+    clip = dataclasses.replace(make_clips(tmp_path)[only], conjugates=())
+    write_clip_index(tmp_path / "index.csv", [clip])
+    header = (tmp_path / "index.csv").read_text("utf-8").splitlines()[0]
+    parts = ["start,end", "box", ""][only].split(",")
+    assert [
+        name for name in header.split(",") if name in ("start", "end", "box")
+    ] == [part for part in parts if part]
+
+
+@pytest.mark.parametrize(
+    "wrong, words",
+    [
+        ({"clip": "b"}, "'b' is already on line 2"),
+        ({"clip": "a/b"}, "`clip` must be a plain name"),
+        ({"label": ""}, "`label` is empty"),
+        ({"conjugates": ("x",)}, "unknown conjugate 'x'"),
+        ({"split": " train"}, "'c' cannot be told in an index"),
+        ({"conjugates": ("b", "b")}, "'c' cannot be told in an index"),
+        ({"start": 3.0, "end": 2.0}, "`start` and `end` must be"),
+        ({"extra": {"label": "run"}}, "columns of the index' own: 'label'"),
+    ],
+)
+def test_clips_that_cannot_be_written(tmp_path, wrong, words):
+    path = write(tmp_path, HEADER)
+    clips = [
+        Clip("b", "b.mp4", "run", "train"),
+        dataclasses.replace(Clip("c", "c.mp4", "run", "train"), **wrong),
+    ]
+    with pytest.raises(ValueError, match=words):
+        write_clip_index(path, clips)
+    assert path.read_text("utf-8") == HEADER
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-8"])

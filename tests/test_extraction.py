@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import pathlib
 import subprocess
@@ -10,31 +11,36 @@ import pytest
 from actx_tf.data import Clip
 from actx_tf.data import FeatureStore
 from actx_tf.data import extract_features
+from actx_tf.data import optical_flow
 from actx_tf.data import read_clip
 from actx_tf.data import read_clip_index
 
 av = pytest.importorskip("av")
+pytest.importorskip("cv2")
 pytest.importorskip("tqdm")
 
 ROOT = pathlib.Path(__file__).parents[1]
 SIZE = (16, 24)
 
 
-def write_video(path, num_frames=12, rate=12):
+def write_video(path, num_frames=12, rate=12, texture=None):
+    """Brighter from frame to frame; or a texture that moves to the right."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=rate)
         stream.height, stream.width, stream.pix_fmt = 32, 48, "yuv420p"
         for number in range(num_frames):
             image = np.full((32, 48, 3), 20 + 10 * number, np.uint8)
+            if texture is not None:
+                image = np.roll(texture, 2 * number, axis=1)
             frame = av.VideoFrame.from_ndarray(image, format="rgb24")
             frame.pts = number
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
 
 
-def make_backbone(name="means", scale=1.0):
+def make_backbone(name="means", scale=1.0, channels=3):
     """The mean color of blocks of 2 frames, 8 rows and 8 columns."""
-    frames = keras.Input((None, *SIZE, 3))
+    frames = keras.Input((None, *SIZE, channels))
     means = keras.layers.AveragePooling3D((2, 8, 8))(frames)
     means = keras.layers.Rescaling(scale)(means)
     return keras.Model(frames, means, name=name)
@@ -122,11 +128,11 @@ def test_stored_clips_are_not_read_again(clips, tmp_path):
 def test_interrupt_keeps_finished_clips(clips, tmp_path, monkeypatch):
     read = []
 
-    def interrupted(path, *arguments):
+    def interrupted(path, *arguments, **part):
         if path == clips[4].file:
             raise KeyboardInterrupt
         read.append(path)
-        return read_clip(path, *arguments)
+        return read_clip(path, *arguments, **part)
 
     monkeypatch.setattr("actx_tf.data.extraction.read_clip", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -138,6 +144,72 @@ def test_interrupt_keeps_finished_clips(clips, tmp_path, monkeypatch):
     extract(clips, tmp_path / "f.h5")
     with FeatureStore(tmp_path / "f.h5") as store:
         assert sorted(store) == ["a", "b", "c"]
+
+
+@pytest.fixture
+def moving_clip(tmp_path):
+    random = np.random.default_rng(0)
+    texture = random.integers(40, 216, (8, 12, 3)).repeat(4, 0).repeat(4, 1)
+    write_video(tmp_path / "moving.mp4", texture=texture.astype("uint8"))
+    return Clip("moving", str(tmp_path / "moving.mp4"), "run", "train")
+
+
+def test_a_part_of_a_file(moving_clip, tmp_path):
+    part = {"start": 0.25, "end": 0.75, "box": (8, 4, 40, 28)}
+    clip = dataclasses.replace(moving_clip, **part)
+    assert not extract([clip], tmp_path / "f.h5", dtype="float32")
+    frames, _ = read_clip(clip.file, size=SIZE, **part)
+    assert len(frames) == 6
+    expected = frames.reshape(3, 2, 2, 8, 3, 8, 3).mean((1, 3, 5))
+    with FeatureStore(tmp_path / "f.h5") as store:
+        np.testing.assert_allclose(store[clip.clip], expected, rtol=1e-4)
+
+
+def test_flow(moving_clip, clips, tmp_path):
+    failed = extract(
+        [moving_clip, *clips],
+        tmp_path / "f.h5",
+        make_backbone(channels=2),
+        stream="flow",
+        dtype="float32",
+        frame_rate=6,
+    )
+    assert [clip.clip for clip, _ in failed] == ["broken", "missing"]
+    # From one sampled frame to the next, at the size that is sampled.
+    frames, _ = read_clip(moving_clip.file, frame_rate=6, size=SIZE)
+    flow = optical_flow(frames)
+    expected = flow.reshape(3, 2, 2, 8, 3, 8, 2).mean((1, 3, 5))
+    with FeatureStore(tmp_path / "f.h5") as store:
+        assert sorted(store) == ["a", "b", "c", "moving"]
+        np.testing.assert_allclose(store["moving"], expected, atol=1e-5)
+        assert store.attributes("moving")["frames"] == len(frames)
+        # 2 pixels a frame to the right, at half the size and half the rate.
+        motion = 20 * np.median(store["moving"], axis=(0, 1, 2))
+        np.testing.assert_allclose(motion, (2, 0), atol=0.1)
+
+
+def test_streams_are_not_mixed(moving_clip, tmp_path):
+    # Even if one network takes both.
+    path = tmp_path / "f.h5"
+    extract([moving_clip], path, make_backbone(channels=2), stream="flow")
+    with pytest.raises(ValueError, match="`backbone`.*'means_dis'"):
+        extract([moving_clip], path)
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ({"stream": "depth"}, "`stream` must be.*Received: stream='depth'"),
+        (
+            {"stream": "flow", "flow_method": "guess"},
+            "`method` must be.*Received: method='guess'",
+        ),
+    ],
+)
+def test_wrong_stream(moving_clip, tmp_path, arguments, words):
+    with pytest.raises(ValueError, match=words):
+        extract([moving_clip], tmp_path / "f.h5", **arguments)
+    assert not list(tmp_path.glob("f.h5*"))
 
 
 def test_features_that_overflow(clips, tmp_path):
@@ -202,13 +274,15 @@ def weights(tmp_path_factory):
     return path
 
 
-def test_example(clips, tmp_path, weights):
+@pytest.mark.parametrize("stream", ["rgb", "flow"])
+def test_example(clips, tmp_path, weights, stream):
     result = run_example(
         f"--index={write_index(tmp_path, ['a', 'broken', 'b'])}",
         f"--output={tmp_path / 'f.h5'}",
         f"--weights={weights}",
         "--size=32,64",
         "--frame_rate=6",
+        f"--stream={stream}",
     )
     assert result.returncode == 0, result.stderr
     assert "2 of 3 clips are stored" in result.stdout
@@ -216,6 +290,7 @@ def test_example(clips, tmp_path, weights):
     with FeatureStore(tmp_path / "f.h5") as store:
         assert sorted(store) == ["a", "b"]
         assert store.shape("a") == (1, 1, 2, 2560)
+        assert ("flow" in store.backbone) == (stream == "flow")
 
 
 def test_example_fails_if_every_clip_fails(clips, tmp_path, weights):

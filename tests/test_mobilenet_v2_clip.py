@@ -156,10 +156,11 @@ def arrays(model):
     return fold(network_of(model))
 
 
-def load(tmp_path, arrays):
+def load(tmp_path, arrays, channels=3):
     np.savez(tmp_path / "weights.npz", **arrays)
     return MobileNetV2Clip(
-        weights=tmp_path / "weights.npz", input_shape=(None, SIZE, SIZE, 3)
+        weights=tmp_path / "weights.npz",
+        input_shape=(None, SIZE, SIZE, channels),
     )
 
 
@@ -189,6 +190,29 @@ def test_folded_weights(tmp_path, arrays):
     np.testing.assert_allclose(depthwise(image), expected, atol=1e-3)
 
 
+def test_flow_of_equal_channels_is_a_grey_image(tmp_path, arrays):
+    # The network of RGB is the reference: the mean of both channels in each
+    # of its three.
+    network = network_of(load(tmp_path, arrays))
+    model = load(tmp_path, arrays, channels=2)
+    flow = np.random.default_rng(3).uniform(-1, 1, (1, 6, SIZE, SIZE, 2))
+    flow = flow.astype("float32")
+    grey = np.repeat(np.mean(flow[0], axis=-1, keepdims=True), 3, axis=-1)
+    np.testing.assert_allclose(
+        model(flow)[0], reference(np.asarray(network(grey)), 4), atol=1e-4
+    )
+
+
+def test_keras_round_trip_of_the_flow_stream(tmp_path):
+    model = MobileNetV2Clip(weights=None, input_shape=(None, SIZE, SIZE, 2))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.name == model.name
+    assert loaded.name.endswith("_flow")
+    flow = random_clip(5)[..., :2] / 255
+    np.testing.assert_allclose(loaded(flow), model(flow), atol=1e-5)
+
+
 def test_name_tells_the_weights(tmp_path, model, arrays):
     names = {model.name, load(tmp_path, arrays).name}
     assert load(tmp_path, arrays).name in names  # the same weights again
@@ -199,7 +223,8 @@ def test_name_tells_the_weights(tmp_path, model, arrays):
             weights=None, input_shape=(None, SIZE, SIZE, 3), frames_per_step=2
         ).name
     )
-    assert len(names) == 4
+    names.add(load(tmp_path, arrays, channels=2).name)
+    assert len(names) == 5
 
 
 def test_wrong_weights(tmp_path, arrays):
@@ -228,6 +253,8 @@ def test_wrong_arguments():
         MobileNetV2Clip(weights=None, frames_per_step=0)
     with pytest.raises(ValueError, match="`input_shape`.*Received"):
         MobileNetV2Clip(weights=None, input_shape=(224, 224, 3))
+    with pytest.raises(ValueError, match="`input_shape`.*2 for flow"):
+        MobileNetV2Clip(weights=None, input_shape=(None, 224, 224, 4))
 
 
 def test_pretrained_weights_know_a_macaw():

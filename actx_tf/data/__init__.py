@@ -1,14 +1,18 @@
 """From videos to pairs of feature maps."""
 
+from actx_tf.data import annotations as annotations
 from actx_tf.data import synthetic as synthetic
 from actx_tf.data.clip_index import Clip as Clip
 from actx_tf.data.clip_index import read_clip_index as read_clip_index
+from actx_tf.data.clip_index import write_clip_index as write_clip_index
 from actx_tf.data.extraction import extract_features as extract_features
 from actx_tf.data.feature_store import FeatureStore as FeatureStore
 from actx_tf.data.feature_store import FeatureStoreWriter as FeatureStoreWriter
+from actx_tf.data.flow import optical_flow as optical_flow
 from actx_tf.data.pairs import (
     make_evaluation_dataset as make_evaluation_dataset,
 )
 from actx_tf.data.pairs import make_pair_dataset as make_pair_dataset
 from actx_tf.data.video import VideoError as VideoError
 from actx_tf.data.video import read_clip as read_clip
+from actx_tf.data.video import video_duration as video_duration

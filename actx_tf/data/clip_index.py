@@ -3,10 +3,13 @@
 import csv
 import dataclasses
 import io
+import math
 import os
 import pathlib
+from collections.abc import Iterable
 
 _REQUIRED = ("clip", "file", "label", "split")
+_PART = ("start", "end", "box")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +25,8 @@ class Clip:
             action; may be empty.
         start: Where in the file the clip begins, in seconds.
         end: Where it ends, in seconds; None at the end of the file.
+        box: The part of the frames that is the clip, (x1, y1, x2, y2) in
+            pixels of the file's frames; None for whole frames.
         extra: All other columns of the row, such as `scene`.
     """
 
@@ -32,6 +37,7 @@ class Clip:
     conjugates: tuple[str, ...] = ()
     start: float = 0.0
     end: float | None = None
+    box: tuple[int, int, int, int] | None = None
     extra: dict[str, str] = dataclasses.field(default_factory=dict, hash=False)
 
     @property
@@ -47,7 +53,10 @@ def read_clip_index(
 
     An index is a CSV file in UTF-8 whose first line names its columns:
     `clip`, `file`, `label`, `split`, one column of conjugates, and any
-    others. White space around a field is dropped, blank lines are skipped.
+    others. Of these `start` and `end` (seconds) and `box` (four whole numbers
+    x1 y1 x2 y2, in pixels) make a clip a part of its file; where they are
+    empty, it is the whole. White space around a field is dropped, blank lines
+    are skipped.
 
     Args:
         path: Path of the CSV file.
@@ -64,7 +73,67 @@ def read_clip_index(
             `{path}:{line}: `.
     """
     path = pathlib.Path(path)
-    rows = _read_rows(path)
+    return _parse(path, _decode(path), conjugates_column)
+
+
+def write_clip_index(path: str | os.PathLike, clips: Iterable[Clip]) -> None:
+    """Writes clips as an index that `read_clip_index` reads.
+
+    The columns are `clip`, `file`, `label`, `split`, `conjugates`, those of
+    `start`, `end` and `box` that a clip needs, and those of the `extra` of all
+    clips. Files inside the index' folder are written relative to it. The index
+    takes the place of an earlier one once it is whole.
+
+    Args:
+        path: Path of the CSV file.
+        clips: The clips.
+
+    Raises:
+        ValueError: If `read_clip_index` would not return the same clips: a
+            name that is not unique, say, or a conjugate that is not among
+            them. An earlier index is left as it was.
+    """
+    path = pathlib.Path(path)
+    clips = list(clips)
+    rows = [_to_row(clip, path.parent.absolute()) for clip in clips]
+    # An ordered set; the columns of a part only where a clip has one.
+    columns = dict.fromkeys((*_REQUIRED, "conjugates"))
+    columns |= {name: None for name in _PART if any(row[name] for row in rows)}
+    for clip in clips:
+        if taken := {*_REQUIRED, "conjugates", *_PART} & clip.extra.keys():
+            raise ValueError(
+                f"clip {clip.clip!r}: `extra` has columns of the index' own: "
+                f"{_shorten(sorted(taken))}."
+            )
+        columns |= dict.fromkeys(clip.extra)
+
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(
+        text, list(columns), restval="", extrasaction="ignore"
+    )
+    writer.writeheader()
+    writer.writerows(rows)
+    text = text.getvalue()
+    for clip, read in zip(clips, _parse(path, text, "conjugates"), strict=True):
+        extra = {name: clip.extra.get(name, "") for name in read.extra}
+        file = os.path.abspath(clip.file)
+        if dataclasses.replace(clip, file=file, extra=extra) != (
+            dataclasses.replace(read, file=os.path.abspath(read.file))
+        ):
+            raise ValueError(
+                f"clip {clip.clip!r} cannot be told in an index: it would read "
+                f"as {read}. Received: {clip}"
+            )
+    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        draft.write_text(text, encoding="utf-8", newline="")
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _parse(path, text, conjugates_column):
+    rows = _read_rows(path, text)
     line, header = next(rows, (1, []))
     required = (*_REQUIRED, conjugates_column)
     if missing := [name for name in required if name not in header]:
@@ -109,6 +178,18 @@ def read_clip_index(
                 f"clip {_shorten([name])} is already on line {lines[name]}",
             )
         lines[name] = line
+        try:
+            part = _parse_part(*(row.get(column, "") for column in _PART))
+        except ValueError as error:
+            fields = {column: row.get(column, "") for column in _PART}
+            raise _error(
+                path,
+                line,
+                "`start` and `end` must be seconds, 0 <= start < end, and "
+                "`box` x1 y1 x2 y2, whole numbers, x1 < x2 and y1 < y2, or be "
+                f"empty. Received: {fields}",
+            ) from error
+        row = {name: row[name] for name in row if name not in _PART}
         clips.append(
             Clip(
                 clip=name,
@@ -118,6 +199,7 @@ def read_clip_index(
                 conjugates=tuple(
                     dict.fromkeys(row.pop(conjugates_column).split())
                 ),
+                **part,
                 extra=row,
             )
         )
@@ -136,14 +218,50 @@ def read_clip_index(
     return clips
 
 
-def _read_rows(path):
-    """Yields (line, fields) of each row that is not blank."""
+def _parse_part(start, end, box):
+    """The part of its file that a clip is, from the fields of its row."""
+    start, end = float(start or 0), float(end) if end else None
+    if (
+        not 0 <= start < math.inf
+        or end is not None
+        and not (start < end < math.inf)
+    ):
+        raise ValueError
+    box = tuple(map(int, box.split())) or None
+    if box and not (len(box) == 4 and box[0] < box[2] and box[1] < box[3]):
+        raise ValueError
+    return {"start": start, "end": end, "box": box}
+
+
+def _to_row(clip, folder):
+    """The fields of a clip in an index in `folder`."""
+    file = pathlib.Path(clip.file).absolute()
+    if file.is_relative_to(folder):
+        file = file.relative_to(folder)
+    return {
+        **clip.extra,
+        "clip": clip.clip,
+        "file": str(file),
+        "label": clip.label,
+        "split": clip.split,
+        "conjugates": " ".join(clip.conjugates),
+        "start": str(clip.start or ""),
+        "end": "" if clip.end is None else str(clip.end),
+        "box": "" if clip.box is None else " ".join(map(str, clip.box)),
+    }
+
+
+def _decode(path):
     data = path.read_bytes()
     try:
-        text = data.decode("utf-8-sig")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise _error(path, line, "not UTF-8") from error
+
+
+def _read_rows(path, text):
+    """Yields (line, fields) of each row that is not blank."""
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
         raise _error(path, line, "holds a NUL character")

@@ -11,8 +11,11 @@ import tensorflow as tf
 
 from actx_tf.data.clip_index import Clip
 from actx_tf.data.feature_store import FeatureStoreWriter
+from actx_tf.data.flow import optical_flow
 from actx_tf.data.video import VideoError
 from actx_tf.data.video import read_clip
+
+_CHANNELS = {"rgb": 3, "flow": 2}
 
 
 def extract_features(
@@ -24,6 +27,8 @@ def extract_features(
     num_frames: int | None = None,
     size: tuple[int, int],
     frames_per_step: int,
+    stream: str = "rgb",
+    flow_method: str = "dis",
     dtype: str = "float16",
     progress: bool = True,
 ) -> list[tuple[Clip, str]]:
@@ -40,8 +45,10 @@ def extract_features(
     Args:
         clips: The clips. `scene` is taken from their other columns.
         backbone: A model from `(1, frames, height, width, 3)`, RGB values in
-            [0, 255], float32, to `(1, time, height, width, channels)`. Its
-            name identifies the features in the store.
+            [0, 255], float32, to `(1, time, height, width, channels)`; for
+            the flow stream from `(1, frames, height, width, 2)`, see
+            `optical_flow`. Its name identifies the features in the store,
+            for the flow stream along with `flow_method`.
         store_path: Path of the store.
         frame_rate: Frames per second to show the backbone. At most one of
             `frame_rate` and `num_frames` can be given; without both, it sees
@@ -49,6 +56,11 @@ def extract_features(
         num_frames: Number of frames to show it, evenly over the clip.
         size: (height, width) of the frames that it sees, in pixels.
         frames_per_step: Number of frames in one step of its feature map.
+        stream: `"rgb"`, or `"flow"` for the optical flow between the frames
+            that the backbone would see of RGB: in pixels at their `size`, and
+            from one sampled frame to the next. Defaults to `"rgb"`.
+        flow_method: `"dis"` or `"tvl1"`, the method of `optical_flow`; unused
+            for RGB. Defaults to `"dis"`.
         dtype: `"float16"` or `"float32"`: how the features are stored.
             Defaults to `"float16"`.
         progress: Whether to show a progress bar. Defaults to `True`.
@@ -56,16 +68,38 @@ def extract_features(
     Returns:
         A list of `(clip, message)`, one for each clip that failed.
     """
+    if stream not in _CHANNELS:
+        raise ValueError(
+            f"`stream` must be one of {tuple(_CHANNELS)}. "
+            f"Received: stream={stream!r}"
+        )
+    name = backbone.name
+    if stream == "flow":
+        name += f"_{flow_method}"
+        # Flow that cannot be computed fails now.
+        optical_flow(np.zeros((1, *size, 3), "uint8"), flow_method)
     # Without a signature each new number of frames would be traced again.
+    shape = (1, None, *size, _CHANNELS[stream])
     run = tf.function(
         lambda frames: backbone(frames, training=False),
-        input_signature=(tf.TensorSpec((1, None, *size, 3), tf.float32),),
+        input_signature=(tf.TensorSpec(shape, tf.float32),),
     )
 
     run.get_concrete_function()  # a backbone that does not fit fails now
 
     def read(clip):
-        return read_clip(clip.file, num_frames, frame_rate, size)
+        frames, rate = read_clip(
+            clip.file,
+            num_frames,
+            frame_rate,
+            size,
+            start=clip.start,
+            end=clip.end,
+            box=clip.box,
+        )
+        if stream == "flow":
+            frames = optical_flow(frames, flow_method)
+        return frames, rate
 
     def store(clip, video):
         """Returns what is wrong with the clip, if anything is."""
@@ -89,7 +123,7 @@ def extract_features(
             return str(error)
 
     failed = []
-    with FeatureStoreWriter(store_path, backbone.name, dtype) as writer:
+    with FeatureStoreWriter(store_path, name, dtype) as writer:
         missing = [clip for clip in clips if clip.clip not in writer]
         bar = _progress_bar(len(clips), len(clips) - len(missing), progress)
         with bar, concurrent.futures.ThreadPoolExecutor(1) as reader:

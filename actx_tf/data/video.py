@@ -1,10 +1,14 @@
 """Reads the frames of a video file, with PyAV."""
 
+import contextlib
 import math
 import os
 from fractions import Fraction
 
 import numpy as np
+
+# Annotated times are rounded, mostly to tenths or halves of a second.
+_MOST_SECONDS_AFTER_THE_END = Fraction(1, 2)
 
 
 class VideoError(ValueError):
@@ -16,6 +20,9 @@ def read_clip(
     num_frames: int | None = None,
     frame_rate: float | None = None,
     size: tuple[int, int] | None = None,
+    start: float = 0.0,
+    end: float | None = None,
+    box: tuple[int, int, int, int] | None = None,
 ) -> tuple[np.ndarray, float]:
     """Reads a clip, or samples of it.
 
@@ -24,8 +31,12 @@ def read_clip(
     needed, also where the frame rate of the file varies. Frames are resized
     one by one: the decoded clip is never in memory at its full size.
 
+    A stretch of a file is read from the keyframe before it, where the file's
+    time stamps can be relied on; in AVI files and raw streams they cannot,
+    and all that comes before the stretch is decoded too.
+
     The rotation that a phone notes in its files is not applied. Colours
-    without tags are taken as BT.601.
+    without tags are taken as BT.601. An image is a clip of one frame.
 
     Args:
         path: Path of the video file. Its first video stream is read.
@@ -34,7 +45,18 @@ def read_clip(
             and `frame_rate` can be given; without both, every frame is
             returned.
         size: (height, width) of the returned frames, in pixels; the aspect
-            ratio is not kept. Defaults to the size of the first frame.
+            ratio is not kept. Defaults to the size of the first frame, or of
+            its part inside `box`.
+        start: Where in the file the clip begins, in seconds since the first
+            frame. Defaults to 0.
+        end: Where it ends, in seconds; a frame is in the clip if its middle
+            lies in `[start, end)`. It can lie up to half a second after the
+            end of the file, where the last frame stays on display for
+            `num_frames`, and there are no frames otherwise. Defaults to the
+            end of the file.
+        box: (x1, y1, x2, y2), the part of the frames to return, in pixels of
+            the file's frames; what lies outside of them is cut off. Defaults
+            to whole frames.
 
     Returns:
         A tuple `(frames, frame_rate)`: RGB values, uint8, of the shape
@@ -48,77 +70,179 @@ def read_clip(
             container declares, by more than 3 frames or 2 percent of its
             length, whichever is longer. (Ordinary containers are off by a
             frame or two. One that declares no length for its video, such
-            as Matroska with sound or MPEG-TS, cannot be checked.)
+            as Matroska with sound or MPEG-TS, cannot be checked; nor is what
+            comes after `end`.) Or if the clip begins after the end of the
+            file, ends half a second or more after it, or `box` lies outside
+            of the frames.
         ValueError: If an argument is wrong.
     """
     _check_arguments(num_frames, frame_rate, size)
+    _check_part(start, end, box)
     av = _import_av()
-    try:
+    start = Fraction(start)
+    end = None if end is None else Fraction(end)
+    with _video_errors(av, path):
         rate = None if frame_rate is None else Fraction(frame_rate)
         if num_frames is not None:
-            rate = num_frames / _duration(av, path)
+            stop = end
+            if end is None:
+                stop = _duration(av, path)
+                _check_begin(start, stop)
+            rate = num_frames / (stop - start)
+        origin, target = _find_keyframe(av, path, start)
         with av.open(os.fspath(path)) as container:
             stream = _video_stream(container)
-            frames, count, duration = _sample(stream, rate, size)
-            _check_whole(container, stream, count, duration)
-    # PyAV gives ValueError for a path with a NUL.
-    except (av.FFmpegError, OSError, ValueError) as error:
-        raise VideoError(f"{os.fspath(path)!r}: {error}") from error
+            if target is not None:
+                container.seek(target, stream=stream)
+            frames, seconds = _sample(
+                stream, origin, rate, size, start, end, box
+            )
+    rate = rate or len(frames) / seconds
     if num_frames is not None:
         # The frames can differ a little from what the packets announce.
         frames = (frames + frames[-1:] * num_frames)[:num_frames]
-    return np.stack(frames), float(rate or count / duration)
+    return np.stack(frames), float(rate)
 
 
-def _sample(stream, rate, size):
-    """Returns the sampled frames, the count and the seconds of all frames."""
+def video_duration(path: str | os.PathLike) -> float:
+    """Returns the seconds from the first frame to the end of the last.
+
+    The file is read but not decoded.
+
+    Args:
+        path: Path of the video file.
+
+    Raises:
+        VideoError: If the file is missing, is not a video, or has no frames.
+    """
+    av = _import_av()
+    with _video_errors(av, path):
+        return float(_duration(av, path))
+
+
+def _sample(stream, origin, rate, size, start, end, box):
+    """Returns the sampled frames, and their seconds on display."""
 
     def samples_before(time):
         # Sample k is taken at (k + 1/2) / rate seconds, and a little later:
         # Matroska rounds time stamps to milliseconds, and a sample on the
         # border of two frames would take now the one, now the other.
         slack = min(rate / 1000, Fraction(1, 4))
-        return max(0, math.ceil(time * rate - slack - Fraction(1, 2)))
+        return max(0, math.ceil((time - start) * rate - slack - Fraction(1, 2)))
 
     frames = []
-    count = 0
-    for frame, begin, end in _displayed(stream):
+    last = first_begin = None
+    count = seconds = 0
+    for frame, begin, stop in _displayed(stream, origin):
+        if end is not None and begin >= end:
+            break
         count += 1
-        size = size or (frame.height, frame.width)
-        copies = 1
-        if rate is not None:
-            copies = samples_before(end) - samples_before(begin)
+        first_begin = begin if last is None else first_begin
+        last = frame, begin, stop
+        if rate is None:
+            middle = (begin + stop) / 2
+            copies = start <= middle and (end is None or middle < end)
+        else:
+            upto = stop if end is None else min(stop, end)
+            copies = samples_before(upto) - samples_before(begin)
         if copies:
-            frames += [_to_rgb(frame, size)] * copies
-    if not count:
-        raise VideoError("the video has no frames")
-    # A clip shorter than half an interval gives its last frame.
-    return frames or [_to_rgb(frame, size)], count, end
+            frames += [_to_rgb(frame, size, box)] * copies
+            seconds += stop - begin
+            size = size or frames[0].shape[:2]
+    else:
+        if not count:
+            raise VideoError("the video has no frames")
+        _check_whole(stream, (stop - first_begin) / count, stop)
+        _check_begin(start, stop)
+        if end is not None and end - stop >= _MOST_SECONDS_AFTER_THE_END:
+            raise VideoError(
+                f"the clip ends at {float(end):.2f} seconds, and the video at "
+                f"{float(stop):.2f}"
+            )
+    if not frames:
+        # A clip shorter than half an interval gives its last frame.
+        frame, begin, stop = last
+        frames, seconds = [_to_rgb(frame, size, box)], stop - begin
+    return frames, seconds
 
 
-def _displayed(stream):
-    """Yields (frame, begin, end): seconds since the first frame."""
+def _displayed(stream, origin=None):
+    """Yields (frame, begin, end): seconds since the first frame of the file.
+
+    `origin` is the time stamp of that frame, in seconds; None if the reading
+    begins with it.
+    """
     stream.thread_type = "AUTO"
     interval = _interval(stream)
-    shown = start = None
+    shown = None
     begin = Fraction(0)
     timed = True
     for packet in stream.container.demux(stream):
         timed = timed and _is_timed(stream, packet)
         for frame in packet.decode():
             timed = timed and frame.pts is not None
-            if shown is None:
-                start = frame.pts * frame.time_base if timed else 0
+            time = frame.pts * frame.time_base if timed else None
+            if shown is None and origin is None:
+                origin = time  # the file is read from its beginning
+            elif shown is None:
+                begin = time - origin
             else:
                 end = begin + interval
                 if timed:
-                    end = max(frame.pts * frame.time_base - start, begin)
+                    end = max(time - origin, begin)
                 yield shown, begin, end
                 begin = end
             shown = frame
     if shown is not None:
         seconds = (shown.duration or 0) * shown.time_base if timed else 0
         yield shown, begin, begin + (seconds or interval)
+
+
+def _find_keyframe(av, path, start):
+    """Returns (origin, target) of a seek that does not skip `start`.
+
+    `origin` is the time stamp of the first frame in seconds, and `target` what
+    to seek, in units of the stream's time stamps; both are None where the
+    file must be read from its beginning.
+    """
+    if not start:
+        return None, None
+    first, time_base = _first_frame(av, path)
+    if first is not None:
+        origin = first.pts * first.time_base
+        # Some demuxers seek times of decoding, some not a keyframe: the
+        # second try is for where the first one skips `start`.
+        for time in (start, start - 10):
+            target = math.floor((origin + time) / time_base)
+            try:
+                frame, _ = _first_frame(av, path, target)
+            except av.FFmpegError:
+                continue
+            # Without keyframes (intra refresh) what decodes is not exact.
+            if (
+                frame is not None
+                and frame.pict_type == av.video.frame.PictureType.I
+                and frame.pts * frame.time_base <= origin + start
+            ):
+                return origin, target
+    return None, None
+
+
+def _first_frame(av, path, target=None):
+    """Returns the first frame from a seek on, and the stream's time base.
+
+    The frame is None where there is none, or no time stamp to rely on.
+    """
+    with av.open(os.fspath(path)) as container:
+        stream = _video_stream(container)
+        if target is not None:
+            container.seek(target, stream=stream)
+        for packet in container.demux(stream):
+            if not _is_timed(stream, packet):
+                break
+            for frame in packet.decode():
+                return None if frame.pts is None else frame, stream.time_base
+        return None, stream.time_base
 
 
 def _duration(av, path):
@@ -163,22 +287,44 @@ def _video_stream(container):
     return container.streams.video[0]
 
 
-def _check_whole(container, stream, count, duration):
+def _check_begin(start, duration):
+    if start >= duration:
+        raise VideoError(
+            f"the clip begins at {float(start):.2f} seconds, and the video "
+            f"ends at {float(duration):.2f}"
+        )
+
+
+def _check_whole(stream, interval, duration):
+    container = stream.container
     if stream.duration is not None:
         declared = stream.duration * stream.time_base
     elif container.duration is not None and len(container.streams) == 1:
         declared = Fraction(container.duration, 1_000_000)
     else:
         return
-    if declared - duration > max(3 * duration / count, declared / 50):
+    if declared - duration > max(3 * interval, declared / 50):
         raise VideoError(
             "the video is truncated: its frames end after "
             f"{float(duration):.2f} of {float(declared):.2f} seconds"
         )
 
 
-def _to_rgb(frame, size):
-    height, width = size
+def _to_rgb(frame, size, box):
+    if box is not None:
+        x1, y1, x2, y2 = box
+        x1, x2 = max(x1, 0), min(x2, frame.width)
+        y1, y2 = max(y1, 0), min(y2, frame.height)
+        if x1 >= x2 or y1 >= y2:
+            raise VideoError(
+                f"the box {tuple(box)} lies outside of the frames, which are "
+                f"{frame.width} pixels wide and {frame.height} high"
+            )
+        image = _to_rgb(frame, None, None)[y1:y2, x1:x2]
+        frame = type(frame).from_ndarray(
+            np.ascontiguousarray(image), format="rgb24"
+        )
+    height, width = size or (frame.height, frame.width)
     return frame.to_ndarray(
         format="rgb24", height=height, width=width, interpolation="BICUBIC"
     )
@@ -211,8 +357,42 @@ def _check_arguments(num_frames, frame_rate, size):
         )
 
 
+def _check_part(start, end, box):
+    if not 0 <= start < math.inf:
+        raise ValueError(
+            "`start` must be 0 or more and finite (seconds). "
+            f"Received: start={start}"
+        )
+    if end is not None and not start < end < math.inf:
+        raise ValueError(
+            "`end` must be after `start` and finite (seconds). "
+            f"Received: start={start}, end={end}"
+        )
+    if box is not None and not (
+        isinstance(box, (tuple, list))
+        and len(box) == 4
+        and all(isinstance(side, (int, np.integer)) for side in box)
+        and box[0] < box[2]
+        and box[1] < box[3]
+    ):
+        raise ValueError(
+            "`box` must be four integers (x1, y1, x2, y2) with x1 < x2 and "
+            f"y1 < y2. Received: box={box}"
+        )
+
+
 def _is_positive_integer(value):
     return isinstance(value, (int, np.integer)) and value >= 1
+
+
+@contextlib.contextmanager
+def _video_errors(av, path):
+    """Names the file in whatever goes wrong with it."""
+    try:
+        yield
+    # PyAV gives ValueError for a path with a NUL.
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise VideoError(f"{os.fspath(path)!r}: {error}") from error
 
 
 def _import_av():

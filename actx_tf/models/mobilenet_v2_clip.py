@@ -22,18 +22,28 @@ def MobileNetV2Clip(
     frames (motion). See `AppearanceAndMotion` for what happens at the end of
     a clip and at the borders of steps.
 
+    With two channels it is the network of the flow stream. Its first
+    convolution, which is made for three, has the mean of their kernels for
+    each channel (cross-modality initialization; Wang et al.), times 3/2: the
+    same value in both channels gives the response that a grey image of that
+    value gives. All other weights are as they are; they have seen images
+    alone, and fit flow less well than a network that was trained on it.
+
     Args:
         weights: `"imagenet"`, which downloads Keras' weights; `None`, for
             random ones; or the path of an `.npz` file that holds
             `<layer>/kernel` and `<layer>/bias` of every convolution, named as
             in Keras, with the batch normalization folded into them
             (`predictions/*` is left unread). Defaults to `"imagenet"`.
-        input_shape: (frames, height, width, 3) of a clip; each of the first
-            three can be `None`. Defaults to `(None, 224, 224, 3)`.
+        input_shape: (frames, height, width, channels) of a clip; each of the
+            first three can be `None`. Three channels for RGB, two for optical
+            flow. Defaults to `(None, 224, 224, 3)`.
         frames_per_step: Number of frames in a step. Defaults to 4.
 
     Input shape:
-        `(batch, frames, height, width, 3)`: RGB values in [0, 255].
+        `(batch, frames, height, width, 3)`: RGB values in [0, 255]; or
+        `(batch, frames, height, width, 2)`: flow in [-1, 1], as of
+        `actx_tf.data.optical_flow`.
 
     Output shape:
         `(batch, ceil(frames / frames_per_step), ceil(height / 32),
@@ -42,7 +52,8 @@ def MobileNetV2Clip(
 
     Returns:
         A `keras.Model`. Its name tells the weights (those of a file by a
-        checksum) and `frames_per_step`, and so names features made with it.
+        checksum), `frames_per_step` and, for flow, the stream, and so names
+        features made with it.
 
     Raises:
         FileNotFoundError: If there is no file of weights.
@@ -58,10 +69,12 @@ def MobileNetV2Clip(
     Reference:
         - Sandler et al., MobileNetV2: Inverted Residuals and Linear
           Bottlenecks, CVPR 2018
+        - Wang et al., Temporal Segment Networks, ECCV 2016
     """
-    if len(input_shape) != 4 or input_shape[-1] != 3:
+    if len(input_shape) != 4 or input_shape[-1] not in (2, 3):
         raise ValueError(
-            "`input_shape` must be (frames, height, width, 3). "
+            "`input_shape` must be (frames, height, width, channels), with 3 "
+            "channels for RGB or 2 for flow. "
             f"Received: input_shape={input_shape}"
         )
     merge = AppearanceAndMotion(frames_per_step, name="appearance_and_motion")
@@ -74,20 +87,22 @@ def MobileNetV2Clip(
     network = keras.applications.MobileNetV2(
         include_top=False,
         weights="imagenet" if name == "imagenet" else None,
-        input_shape=input_shape[1:],
+        input_shape=(*input_shape[1:3], 3),
     )
     if arrays is not None:
         _load_folded(network, arrays, weights)
 
     clip = keras.Input(input_shape, name="clip")
     frames = FramesToBatch(name="frames_to_batch")(clip)
-    frames = keras.layers.Rescaling(1 / 127.5, offset=-1, name="rescaling")(
-        frames
-    )
-    features = merge(network(frames), clip)
-    return keras.Model(
-        clip, features, name=f"mobilenet_v2_clip_{name}_{frames_per_step}f"
-    )
+    name = f"mobilenet_v2_clip_{name}_{frames_per_step}f"
+    if input_shape[-1] == 2:
+        network = _adapt_to_flow(network)
+        name += "_flow"
+    else:
+        frames = keras.layers.Rescaling(1 / 127.5, offset=-1, name="rescaling")(
+            frames
+        )
+    return keras.Model(clip, merge(network(frames), clip), name=name)
 
 
 @keras.saving.register_keras_serializable(package="actx_tf")
@@ -257,3 +272,13 @@ def _load_folded(network, arrays, path):
         normalization.moving_variance.assign(ones - normalization.epsilon)
     if spare:
         raise ValueError(f"{path}: spare arrays {sorted(spare)}.")
+
+
+def _adapt_to_flow(network):
+    """Returns the network for frames of two channels instead of three."""
+    frames = keras.Input((*network.input_shape[1:3], 2))
+    adapted = keras.models.clone_model(network, input_tensors=frames)
+    kernel, *others = network.get_weights()
+    kernel = np.repeat(np.sum(kernel, axis=2, keepdims=True) / 2, 2, axis=2)
+    adapted.set_weights([kernel, *others])
+    return adapted

@@ -77,19 +77,20 @@ class TwoStream(keras.Model):
         self.flow = flow
         self.flow_weight = flow_weight
         self.activation = activation
+        self.built = rgb.built and flow.built  # there is nothing else
 
     def call(self, inputs):
         if not isinstance(inputs, dict) or not {"rgb", "flow"} <= set(inputs):
-            received = sorted(inputs) if isinstance(inputs, dict) else inputs
+            keys = sorted(inputs) if isinstance(inputs, dict) else type(inputs)
             raise ValueError(
                 '`inputs` must be a dictionary with the keys "rgb" and "flow". '
-                f"Received: inputs={received}"
+                f"Received: inputs={keys}"
             )
         rgb = self._probabilities(self.rgb, inputs["rgb"])
         flow = self._probabilities(self.flow, inputs["flow"])
         if rgb.shape[-1] != flow.shape[-1]:
             raise ValueError(
-                "`rgb` and `flow` must have the same classes. Received: "
+                "`rgb` and `flow` must have equally many classes. Received: "
                 f"{rgb.shape[-1]} and {flow.shape[-1]} classes"
             )
         scores = (rgb + self.flow_weight * flow) / (1.0 + self.flow_weight)

@@ -1,0 +1,18 @@
+"""Readers of data sets' annotation files, as their owners publish them.
+
+Each returns a list of `Clip`, in the order of the files. The videos
+themselves are not looked at: one that is gone stays in the list.
+"""
+
+from actx_tf.data.annotations.action_thread import (
+    read_action_thread as read_action_thread,
+)
+from actx_tf.data.annotations.hacs import read_hacs as read_hacs
+from actx_tf.data.annotations.hollywood2 import (
+    read_hollywood2 as read_hollywood2,
+)
+from actx_tf.data.annotations.kth import read_kth as read_kth
+from actx_tf.data.annotations.ucf101 import read_ucf101 as read_ucf101
+from actx_tf.data.annotations.voc_action import (
+    read_voc_action as read_voc_action,
+)

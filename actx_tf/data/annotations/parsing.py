@@ -1,0 +1,49 @@
+"""What the readers share: lines of text, paths of videos, errors."""
+
+import os
+
+BACKGROUND = "background"  # the class of clips that show none of the actions
+
+
+def check_exists(path, content):
+    """Raises an error that says what `path` should hold, if it is no file."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: expected {content}.")
+
+
+def read_text(path, content):
+    """The text of a file in UTF-8 that is not empty."""
+    check_exists(path, content)
+    data = path.read_bytes()
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise error_at(path, line, "not UTF-8") from error
+    if not text.strip():
+        raise error_at(path, 1, f"the file is empty: expected {content}")
+    return text
+
+
+def read_lines(path, content):
+    """Yields (line, text) of each line of a file that is not blank."""
+    lines = read_text(path, content).splitlines()
+    for line, text in enumerate(lines, start=1):
+        if text := text.strip():
+            yield line, text
+
+
+def video_path(root, file_pattern, **fields):
+    """Fills in the pattern of a video's path."""
+    try:
+        return os.path.join(root, file_pattern.format(**fields))
+    except (AttributeError, IndexError, KeyError, ValueError) as error:
+        names = ", ".join(f"{{{name}}}" for name in fields)
+        raise ValueError(
+            "`file_pattern` must be a path with no fields but "
+            f"{names}. Received: file_pattern={file_pattern!r}"
+        ) from error
+
+
+def error_at(path, line, problem):
+    return ValueError(f"{path}:{line}: {problem}.")
