@@ -8,6 +8,8 @@ import pytest
 
 from actx_tf.data import VideoError
 from actx_tf.data import read_clip
+from actx_tf.data import video
+from actx_tf.data import video_duration
 
 av = pytest.importorskip("av")
 
@@ -25,6 +27,7 @@ def write_video(
     options=None,
     size=(48, 64),
     noise=0,
+    keyframe_every=250,
 ):
     """Writes a video whose frames tell their number by their brightness.
 
@@ -36,6 +39,7 @@ def write_video(
         stream.height, stream.width = size
         stream.pix_fmt = "yuv420p"
         stream.bit_rate = 4_000_000  # so that brightness is kept
+        stream.gop_size = keyframe_every
         if times is not None:
             stream.codec_context.time_base = Fraction(1, 1000)
         for number in range(num_frames):
@@ -96,6 +100,133 @@ def test_sampling(tmp_path, name):
 
     frames, _ = read_clip(path, frame_rate=2 * rate)
     assert numbers(frames) == [number // 2 for number in range(80)]
+
+
+STRETCHES = [(0.0, 0.5), (0.3, 1.1), (0.625, 0.875), (1.2, 1.75), (1.95, None)]
+
+
+@pytest.mark.parametrize("start, end", STRETCHES)
+@pytest.mark.parametrize("name", FORMATS)
+def test_stretch(tmp_path, name, start, end):
+    path = tmp_path / name
+    write_video(path, keyframe_every=12, **FORMATS[name])
+    rate = FORMATS[name].get("rate", 20)
+    # The same seconds in frames, whatever the rate.
+    part = {"start": start * 20 / rate, "end": end and end * 20 / rate}
+
+    middles = (np.arange(40) + 0.5) / 20
+    expected = np.flatnonzero((start <= middles) & (middles < (end or 2)))
+    frames, frame_rate = read_clip(path, **part)
+    assert numbers(frames) == expected.tolist()
+    assert frame_rate == pytest.approx(rate)
+
+    seconds = (end or 2) - start
+    frames, frame_rate = read_clip(path, num_frames=3, **part)
+    times = start + seconds * (np.arange(3) + 0.5) / 3
+    assert numbers(frames) == np.floor(times * 20 + 1e-3).astype(int).tolist()
+    assert frame_rate == pytest.approx(3 / seconds * rate / 20)
+
+    frames, _ = read_clip(path, frame_rate=rate / 2, **part)
+    times = np.arange(start + 0.05, end or 2, 0.1)
+    assert numbers(frames) in (
+        # A sample on the border of two frames takes either.
+        np.floor(times * 20 + 1e-3).astype(int).tolist() or expected.tolist(),
+        np.floor(times * 20 - 1e-3).astype(int).tolist() or expected.tolist(),
+    )
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
+def test_a_stretch_is_read_from_the_keyframe_before_it(
+    tmp_path, name, monkeypatch
+):
+    decoded = []
+    displayed = video._displayed
+
+    def counted(*arguments):
+        for frame in displayed(*arguments):
+            decoded.append(frame)
+            yield frame
+
+    monkeypatch.setattr(video, "_displayed", counted)
+    write_video(tmp_path / name, keyframe_every=12)
+    frames, _ = read_clip(tmp_path / name, start=1.3, end=1.5)
+    assert numbers(frames) == [26, 27, 28, 29]
+    assert len(decoded) <= 12 + 4 + 1
+
+
+def test_stretch_of_a_varying_frame_rate(tmp_path):
+    times = [20 * k for k in range(10)] + [200 + 100 * k for k in range(10)]
+    write_video(tmp_path / "a.mp4", num_frames=20, rate=50, times=times)
+    frames, _ = read_clip(tmp_path / "a.mp4", start=0.15, end=0.44)
+    # Shown for 20 ms each up to frame 9, then for 100 ms.
+    assert numbers(frames) == [7, 8, 9, 10, 11]
+    frames, _ = read_clip(tmp_path / "a.mp4", 3, start=0.15, end=0.44)
+    # At 198, 295 and 392 milliseconds.
+    assert numbers(frames) == [9, 10, 11]
+
+
+def test_time_is_counted_from_the_first_frame(tmp_path):
+    # An edited file can begin at any time stamp.
+    times = [7000 + 50 * k for k in range(40)]
+    write_video(tmp_path / "a.mkv", times=times)
+    assert video_duration(tmp_path / "a.mkv") == pytest.approx(2, abs=0.01)
+    frames, _ = read_clip(tmp_path / "a.mkv", start=1.5, end=1.75)
+    assert numbers(frames) == [30, 31, 32, 33, 34]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_duration(tmp_path, name):
+    write_video(tmp_path / name, **FORMATS[name])
+    rate = FORMATS[name].get("rate", 20)
+    assert video_duration(tmp_path / name) == pytest.approx(40 / rate)
+
+
+def test_a_stretch_may_end_a_little_after_the_file(tmp_path):
+    path = tmp_path / "a.mp4"
+    write_video(path)
+    frames, _ = read_clip(path, start=1.8, end=2.4)
+    assert numbers(frames) == [36, 37, 38, 39]
+    frames, _ = read_clip(path, num_frames=6, start=1.8, end=2.4)
+    assert numbers(frames) == [37, 39, 39, 39, 39, 39]
+    with pytest.raises(VideoError, match=r"ends at 2.50 .* the video at 2.00"):
+        read_clip(path, start=1.8, end=2.5)
+    with pytest.raises(VideoError, match=r"begins at 2.00 .*video ends at 2.0"):
+        read_clip(path, start=2.0)
+    with pytest.raises(VideoError, match=r"begins at 9.00 .*video ends at 2.0"):
+        read_clip(path, num_frames=3, start=9.0)
+
+
+def test_box(tmp_path):
+    path = tmp_path / "a.mp4"
+    write_video(path, num_frames=3, noise=100, size=(60, 80))
+    whole, _ = read_clip(path)
+    part, _ = read_clip(path, box=(10, 5, 31, 26))
+    np.testing.assert_array_equal(part, whole[:, 5:26, 10:31])
+    # What lies outside of the frames is cut off.
+    part, _ = read_clip(path, box=(-10, 50, 20, 99))
+    np.testing.assert_array_equal(part, whole[:, 50:60, :20])
+    part, _ = read_clip(path, size=(7, 9), box=(10, 5, 31, 26))
+    assert part.shape == (3, 7, 9, 3)
+    with pytest.raises(VideoError, match=r"80, 0, 99, 60.*80 pixels wide"):
+        read_clip(path, box=(80, 0, 99, 60))
+
+
+def test_an_image_is_a_clip_of_one_frame(tmp_path):
+    random = np.random.default_rng(0)
+    image = random.integers(0, 256, (6, 8, 3)).repeat(8, 0).repeat(8, 1)
+    frame = av.VideoFrame.from_ndarray(image.astype("uint8"), format="rgb24")
+    with av.open(str(tmp_path / "a.jpg"), "w", format="mjpeg") as container:
+        stream = container.add_stream("mjpeg", rate=1)
+        stream.height, stream.width = image.shape[:2]
+        stream.pix_fmt = "yuvj444p"
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    for arguments in ({}, {"num_frames": 1}, {"frame_rate": 5}):
+        frames, _ = read_clip(tmp_path / "a.jpg", **arguments)
+        assert frames.shape == (1, *image.shape)
+        assert np.abs(frames[0].astype(int) - image).mean() < 12
+    frames, _ = read_clip(tmp_path / "a.jpg", box=(8, 16, 40, 48))
+    assert frames.shape == (1, 32, 32, 3)
 
 
 def test_more_frames_than_there_are(tmp_path):
@@ -237,6 +368,13 @@ def test_what_is_no_video(tmp_path):
         ({"size": (0, 32)}, "size"),
         ({"size": 32}, "size"),
         ({"size": (32, 32, 3)}, "size"),
+        ({"start": -1.0}, "start"),
+        ({"start": float("nan")}, "start"),
+        ({"start": 2.0, "end": 2.0}, "end"),
+        ({"end": float("inf")}, "end"),
+        ({"box": (0, 0, 10)}, "box"),
+        ({"box": (0, 0, 10, 0)}, "box"),
+        ({"box": (0, 0, 10, 0.5)}, "box"),
     ],
 )
 def test_wrong_arguments(arguments, name):
