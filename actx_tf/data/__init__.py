@@ -5,6 +5,14 @@ from actx_tf.data import synthetic as synthetic
 from actx_tf.data.clip_index import Clip as Clip
 from actx_tf.data.clip_index import read_clip_index as read_clip_index
 from actx_tf.data.clip_index import write_clip_index as write_clip_index
+from actx_tf.data.conjugates import (
+    conjugates_around_crops as conjugates_around_crops,
+)
+from actx_tf.data.conjugates import (
+    conjugates_before_and_after as conjugates_before_and_after,
+)
+from actx_tf.data.conjugates import mean_embeddings as mean_embeddings
+from actx_tf.data.conjugates import nearest_negatives as nearest_negatives
 from actx_tf.data.extraction import extract_features as extract_features
 from actx_tf.data.feature_store import FeatureStore as FeatureStore
 from actx_tf.data.feature_store import FeatureStoreWriter as FeatureStoreWriter

@@ -1,0 +1,402 @@
+"""Mining conjugates: clips of the same scene without the action.
+
+Each way takes the clips of an index and returns `(clips, missing)`: the clips
+of a new one, and what has no conjugate. Conjugates are for training: the
+action clips of the split `train` get them, and no others; those that the
+given clips have are dropped. No conjugate shows a stretch of a file that
+another action clip of it shows, or a clip of another split.
+"""
+
+import collections
+import dataclasses
+import functools
+import math
+from collections.abc import Mapping
+from collections.abc import Sequence
+
+import numpy as np
+
+from actx_tf.data.clip_index import Clip
+from actx_tf.data.video import VideoError
+from actx_tf.data.video import video_duration
+
+_TRAINING = "train"
+_CONJUGATE = "conjugate"  # split and label of the rows that are added
+
+
+def conjugates_before_and_after(
+    clips: Sequence[Clip],
+    min_seconds: float = 0.5,
+    background: str = "background",
+) -> tuple[list[Clip], list[tuple[Clip, str]]]:
+    """Finds what comes before and after each action in its file.
+
+    The paper's way on ActionThread (Section 4.1). The stretches touch the
+    clip, or the margin that `extended_start` and `extended_end` (seconds) of
+    its `extra` put around it. They are as long as the clip, or shorter where
+    the file begins or ends, or another action of it does.
+
+    Args:
+        clips: The clips of an index.
+        min_seconds: Stretches that are shorter, in seconds, are not taken.
+            Defaults to 0.5, 12 frames of 25 a second.
+        background: Name of the class that shows no action. Defaults to
+            `"background"`.
+
+    Returns:
+        A tuple `(clips, missing)`. `clips` are those given, and after each
+        its conjugates `<clip>.before` and `<clip>.after`: clips of the same
+        file, whose label and split are `conjugate`. `missing` is a list of
+        `(clip, reason)`, of the action clips of the split `train` without a
+        conjugate; a file that cannot be read is such a reason.
+
+    Raises:
+        ImportError: If PyAV is missing.
+        ValueError: If an argument is wrong, there is no action clip in the
+            split `train`, or a name of a conjugate is taken.
+    """
+    _check_positive("min_seconds", min_seconds)
+
+    def mine(clip, duration, others):
+        bounds = 0.0, duration
+        return _add_stretches(clip, _margin(clip), bounds, others, min_seconds)
+
+    return _mine_files(
+        clips,
+        background,
+        mine,
+        f"no stretch of {min_seconds} seconds or more, and not longer than "
+        "the clip, is free before or after it",
+    )
+
+
+def conjugates_around_crops(
+    clips: Sequence[Clip],
+    crop_seconds: float = 2.0,
+    num_crops: int = 1,
+    min_seconds: float = 0.5,
+    background: str = "background",
+) -> tuple[list[Clip], list[tuple[Clip, str]]]:
+    """Crops each action clip, and finds what comes before and after the crop.
+
+    The paper's way on Hollywood2 (Section 4.2), whose files hold nothing but
+    the actions: these conjugates are imperfect, they show the action at
+    another stage. Crop i of n begins at (i + 1) / (n + 1) of what the clip is
+    longer than a crop: a single one lies in the middle. Its conjugates lie in
+    the clip, touch the crop, and are as long as the crop at most. A crop
+    without a conjugate is not taken.
+
+    Args:
+        clips: The clips of an index.
+        crop_seconds: Length of a crop, in seconds. Defaults to 2.0, about the
+            48 frames of the paper.
+        num_crops: Number of crops of a clip. Defaults to 1.
+        min_seconds: As in `conjugates_before_and_after`.
+        background: As in `conjugates_before_and_after`.
+
+    Returns:
+        A tuple `(clips, missing)`. In `clips` the crops `<clip>.crop0`, ...
+        take the place of each action clip of the split `train`, after each
+        crop its conjugates `<clip>.crop0.before` and `<clip>.crop0.after`,
+        whose label and split are `conjugate`. All other clips are as they
+        were. `missing` is a list of `(clip, reason)`, of the action clips of
+        the split `train` without a crop that has a conjugate: they stay
+        whole, without one.
+
+    Raises:
+        ImportError: If PyAV is missing.
+        ValueError: If an argument is wrong, there is no action clip in the
+            split `train`, or the name of a crop or conjugate is taken.
+    """
+    _check_positive("crop_seconds", crop_seconds)
+    _check_positive_integer("num_crops", num_crops)
+    _check_positive("min_seconds", min_seconds)
+
+    def mine(clip, duration, others):
+        end = duration if clip.end is None else min(clip.end, duration)
+        room = end - clip.start - crop_seconds
+        rows = []
+        for number in range(num_crops if room > 0 else 0):
+            start = clip.start + room * (number + 1) / (num_crops + 1)
+            crop = dataclasses.replace(
+                clip,
+                clip=f"{clip.clip}.crop{number}",
+                start=round(start, 3),
+                end=round(start + crop_seconds, 3),
+            )
+            span = crop.start, crop.end
+            bounds = clip.start, end
+            rows += _add_stretches(crop, span, bounds, others, min_seconds)
+        return rows
+
+    return _mine_files(
+        clips,
+        background,
+        mine,
+        f"it has no room for a crop of {crop_seconds} seconds and a stretch "
+        f"of {min_seconds} seconds before or after it",
+    )
+
+
+def nearest_negatives(
+    clips: Sequence[Clip],
+    embeddings: Mapping[str, np.ndarray],
+    num_neighbors: int = 3,
+    background: str = "background",
+) -> tuple[list[Clip], list[tuple[Clip, str]]]:
+    """Finds the background clips that look most like each action clip.
+
+    The paper's way on HACS (Section 4.3). Near is a large cosine of the
+    embeddings (the paper does not say which distance): FAISS' exact
+    `IndexFlatIP` on vectors of length 1, in float32. Left out are background
+    clips of other splits, and those that overlap an action clip of their
+    file: a negative of one class can be a positive of another.
+
+    Args:
+        clips: The clips of an index.
+        embeddings: Mapping from the name of a clip to its embedding
+            `(channels,)`, such as `mean_embeddings` returns.
+        num_neighbors: Number of conjugates of a clip; fewer where there are
+            not as many. Defaults to 3.
+        background: As in `conjugates_before_and_after`.
+
+    Returns:
+        A tuple `(clips, missing)`. `clips` are those given, with the
+        conjugates from near to far. `missing` is a list of `(clip, reason)`,
+        of the action clips of the split `train` without a conjugate, and of
+        the background clips that could be none for want of an embedding.
+
+    Raises:
+        ImportError: If FAISS is missing.
+        ValueError: If an argument is wrong, or there is no action clip in the
+            split `train`.
+    """
+    _check_positive_integer("num_neighbors", num_neighbors)
+    faiss = _import_faiss()
+    clips, taken = _prepare(clips, background)
+    actions, negatives, missing = [], [], {}
+    for clip in clips:
+        if _is_training_action(clip, background):
+            kind = actions
+        elif clip.split == _TRAINING and not _overlaps(clip, taken):
+            kind = negatives
+        else:
+            continue
+        if clip.clip not in embeddings:
+            missing[clip.clip] = "it has no embedding"
+        elif not _has_direction(embeddings[clip.clip]):
+            missing[clip.clip] = "its embedding is zero or not finite"
+        else:
+            kind.append(clip)
+
+    neighbors = {}
+    if actions and negatives:
+        vectors = _unit_vectors(faiss, actions + negatives, embeddings)
+        index = faiss.IndexFlatIP(vectors.shape[1])
+        index.add(vectors[len(actions) :])
+        count = min(num_neighbors, len(negatives))
+        _, found = index.search(vectors[: len(actions)], count)
+        for clip, row in zip(actions, found, strict=True):
+            neighbors[clip.clip] = tuple(negatives[i].clip for i in row)
+    else:
+        for clip in actions:
+            missing[clip.clip] = (
+                f"no clip of the label {background!r} and the split "
+                f"{_TRAINING!r} can be its conjugate"
+            )
+    mined = [
+        dataclasses.replace(clip, conjugates=neighbors.get(clip.clip, ()))
+        for clip in clips
+    ]
+    return mined, [(c, missing[c.clip]) for c in clips if c.clip in missing]
+
+
+def mean_embeddings(
+    features: Mapping[str, np.ndarray],
+) -> dict[str, np.ndarray]:
+    """Returns the mean of each feature map over time, height and width.
+
+    Args:
+        features: Mapping from the name of a clip to its feature map
+            `(time, height, width, channels)`, such as a `FeatureStore`.
+
+    Returns:
+        A dictionary from the name of a clip to `(channels,)`, float32.
+    """
+    return {
+        name: features[name].mean(axis=(0, 1, 2), dtype="float32")
+        for name in features
+    }
+
+
+def _mine_files(clips, background, mine, reason):
+    """Replaces each action clip of the training split by what is mined.
+
+    `mine(clip, duration, others)` returns the rows that take its place, given
+    the seconds of its file and the stretches of it that are taken.
+    """
+    clips, taken = _prepare(clips, background)
+    duration = functools.cache(video_duration)
+    mined, missing = [], []
+    for clip in clips:
+        rows = [clip]
+        if _is_training_action(clip, background):
+            others = [
+                (start, end)
+                for other, start, end in taken[clip.file]
+                if other != clip.clip
+            ]
+            problem = reason
+            try:
+                rows = mine(clip, duration(clip.file), others)
+            except VideoError as error:
+                rows, problem = [], str(error)
+            if not rows:
+                rows = [clip]
+                missing.append((clip, problem))
+        mined += rows
+    counts = collections.Counter(clip.clip for clip in mined)
+    if repeated := [name for name in counts if counts[name] > 1]:
+        raise ValueError(
+            "`clips` must not hold the names of the clips that are mined. "
+            f"Received: a clip {repeated[0]!r} (is the index mined already?)"
+        )
+    return mined, missing
+
+
+def _add_stretches(clip, span, bounds, others, min_seconds):
+    """Returns the clip and its conjugates, or [] if it has none.
+
+    They touch `span`, lie within `bounds`, and in none of `others`: each
+    (start, end) in seconds.
+    """
+    first, last = bounds
+    start, end = min(span[0], last), span[1]
+    length = (last if clip.end is None else clip.end) - clip.start
+    stretches = {
+        "before": (
+            max(
+                first,
+                round(start - length, 3),
+                *(stop for begin, stop in others if begin < start),
+            ),
+            start,
+        ),
+        "after": (
+            end,
+            min(
+                last,
+                round(end + length, 3),
+                *(begin for begin, stop in others if stop > end),
+            ),
+        ),
+    }
+    conjugates = [
+        dataclasses.replace(
+            clip,
+            clip=f"{clip.clip}.{name}",
+            label=_CONJUGATE,
+            split=_CONJUGATE,
+            conjugates=(),
+            start=begin,
+            end=stop,
+        )
+        for name, (begin, stop) in stretches.items()
+        if round(stop - begin, 3) >= min_seconds
+    ]
+    if not conjugates:
+        return []
+    names = tuple(conjugate.clip for conjugate in conjugates)
+    return [dataclasses.replace(clip, conjugates=names), *conjugates]
+
+
+def _prepare(clips, background):
+    """Returns the clips without conjugates, and what is taken of each file.
+
+    The latter maps a file to the (clip, start, end) of what no conjugate of
+    another clip may show.
+    """
+    if not any(_is_training_action(clip, background) for clip in clips):
+        raise ValueError(
+            f"`clips` must hold an action clip of the split {_TRAINING!r}. "
+            f"Received: {len(clips)} clips of the splits "
+            f"{sorted({clip.split for clip in clips})}, with "
+            f"background={background!r}"
+        )
+    taken = collections.defaultdict(list)
+    for clip in clips:
+        is_action = clip.label != background
+        if clip.split != _CONJUGATE and (is_action or clip.split != _TRAINING):
+            taken[clip.file].append((clip.clip, *_margin(clip)))
+    return [dataclasses.replace(clip, conjugates=()) for clip in clips], taken
+
+
+def _margin(clip):
+    """Returns where a clip begins and ends, with the margin around it."""
+    start, end = clip.start, math.inf if clip.end is None else clip.end
+    try:
+        return (
+            min(start, float(clip.extra.get("extended_start") or start)),
+            max(end, float(clip.extra.get("extended_end") or end)),
+        )
+    except ValueError as error:
+        raise ValueError(
+            "`extended_start` and `extended_end` must be seconds, or empty. "
+            f"Received: extra={clip.extra} of clip {clip.clip!r}"
+        ) from error
+
+
+def _overlaps(clip, taken):
+    end = math.inf if clip.end is None else clip.end
+    return any(
+        start < end and clip.start < stop
+        for _, start, stop in taken.get(clip.file, ())
+    )
+
+
+def _is_training_action(clip, background):
+    return clip.split == _TRAINING and clip.label != background
+
+
+def _has_direction(embedding):
+    return np.isfinite(embedding).all() and np.any(embedding)
+
+
+def _unit_vectors(faiss, clips, embeddings):
+    vectors = [np.asarray(embeddings[clip.clip], "float32") for clip in clips]
+    for clip, vector in zip(clips, vectors, strict=True):
+        if vector.ndim != 1 or vector.shape != vectors[0].shape:
+            raise ValueError(
+                "`embeddings` must be vectors of one length, see "
+                f"`mean_embeddings`. Received: shape={vector.shape} of clip "
+                f"{clip.clip!r}, {vectors[0].shape} of {clips[0].clip!r}"
+            )
+    vectors = np.stack(vectors)
+    faiss.normalize_L2(vectors)
+    return vectors
+
+
+def _check_positive(name, value):
+    if not 0 < value < math.inf:
+        raise ValueError(
+            f"`{name}` must be positive and finite (seconds). "
+            f"Received: {name}={value}"
+        )
+
+
+def _check_positive_integer(name, value):
+    if not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(
+            f"`{name}` must be a positive integer. Received: {name}={value}"
+        )
+
+
+def _import_faiss():
+    # Imported late: all but the nearest negatives works without it.
+    try:
+        import faiss
+    except ImportError as error:
+        raise ImportError(
+            "Finding nearest negatives takes FAISS: pip install actx_tf[mining]"
+        ) from error
+    return faiss
