@@ -4,8 +4,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 BACKEND_TESTS := tests/test_att_norm.py tests/test_percentile_shift.py \
-	tests/test_factorized_attention_pooling.py tests/test_losses.py \
-	tests/test_metrics.py tests/test_actx.py
+	tests/test_factorized_attention_pooling.py tests/test_mask_pooling.py \
+	tests/test_region_pooling.py tests/test_attentional_pooling.py \
+	tests/test_eigen_evolution_pooling.py tests/test_losses.py \
+	tests/test_metrics.py tests/test_actx.py tests/test_acf.py
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
@@ -30,7 +32,7 @@ $(VENV)/.video: setup.py
 
 $(VENV)/.dev: setup.py
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q -e ".[video,dev]"
+	$(BIN)/pip install -q -e ".[video,mining,pose,dev]"
 	touch $@
 
 clean:
