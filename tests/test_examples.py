@@ -59,24 +59,31 @@ def test_train_on_the_built_in_set(tmp_path):
 
 
 def make_store(folder, labels="ab"):
-    """A store of 12 clips in two classes; no video files."""
+    """Stores of 12 clips in two classes; no video files."""
     rng = np.random.default_rng(0)
     lines = ["clip,file,label,split,conjugates"]
-    with FeatureStoreWriter(folder / "store.h5", backbone="random") as writer:
-        for i in range(12):
-            label, split = labels[i % 2], "train" if i < 8 else "test"
-            writer.add(
-                f"c{i}",
-                rng.normal(size=(3 + i % 3, 2, 2, 4)),
-                label=label,
-                split=split,
-                frame_rate=16.0,
-                stride=4,
-                frames=12,
-            )
-            conjugates = f"c{i + 1}" if i % 2 == 0 else ""
-            lines.append(f"c{i},c{i}.mp4,{label},{split},{conjugates}")
+    for i in range(12):
+        label, split = labels[i % 2], "train" if i < 8 else "test"
+        conjugates = f"c{i + 1}" if i % 2 == 0 else ""
+        lines.append(f"c{i},c{i}.mp4,{label},{split},{conjugates}")
     (folder / "index.csv").write_text("\n".join(lines), encoding="utf-8")
+    for name, step_shape in (
+        ("store", (2, 2, 4)),
+        ("flow", (2, 2, 6)),
+        ("masks", (2, 2, 1)),
+        ("boxes", (1, 3, 4)),
+    ):
+        with FeatureStoreWriter(folder / f"{name}.h5", "random") as writer:
+            for i in range(12):
+                writer.add(
+                    f"c{i}",
+                    np.sort(rng.random(size=(3 + i % 3, *step_shape))),
+                    label=labels[i % 2],
+                    split="train" if i < 8 else "test",
+                    frame_rate=16.0,
+                    stride=4,
+                    frames=12,
+                )
 
 
 def test_train_on_a_store_keeps_the_model_when_videos_are_gone(tmp_path):
@@ -94,6 +101,116 @@ def test_train_on_a_store_keeps_the_model_when_videos_are_gone(tmp_path):
     assert "(paired)" in result.stdout
     assert "no figure" in result.stdout
     assert (tmp_path / "out" / "actx.keras").exists()
+
+
+METHODS = {
+    "average pooling",
+    "max pooling",
+    "PoseMask",
+    "k-Region",
+    "Attentional",
+    "ACF",
+    "ActX w/o S_att",
+    "ActX",
+    "EEP + average",
+    "EEP + ActX",
+}
+
+
+def read_results(folder):
+    with open(folder / "results.csv", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_compare_on_the_built_in_set(tmp_path):
+    result = run(
+        "compare_methods.py",
+        f"--output={tmp_path}",
+        "--train_clips=64",
+        "--epochs=1",
+        "--seeds=2",
+    )
+    assert result.returncode == 0, result.stderr
+    rows = read_results(tmp_path)
+    assert len(rows) == 2 * len(METHODS)
+    assert {row["method"] for row in rows} == METHODS
+    lines = {line.split("  ")[0]: line for line in result.stdout.splitlines()}
+    for row in rows:
+        assert all(0 <= float(row[key]) <= 1 for key in ("mAP", "mAcc"))
+        assert float(row["seconds a step"]) > 0
+        assert "±" in lines[row["method"]]
+        known = row["method"] in {
+            "PoseMask",
+            "Attentional",
+            "ActX",
+            "ActX w/o S_att",
+        }
+        assert bool(row["localization AUC"]) == known
+    assert "55.4" in lines["ActX"]  # the paper's
+    weights = {row["method"]: int(row["weights"]) for row in rows}
+    assert weights["average pooling"] == 65 * 8
+    assert weights["ActX"] == 64 * 65 + 2 * 64 + 129 * 8
+    assert weights["ActX w/o S_att"] == weights["ActX"] - 64
+
+
+def test_compare_two_streams_of_a_store(tmp_path):
+    make_store(tmp_path)
+    result = run(
+        "compare_methods.py",
+        f"--features={tmp_path / 'store.h5'}",
+        f"--index={tmp_path / 'index.csv'}",
+        f"--pose_masks={tmp_path / 'masks.h5'}",
+        f"--boxes={tmp_path / 'boxes.h5'}",
+        f"--flow_features={tmp_path / 'flow.h5'}",
+        "--background=b",
+        f"--output={tmp_path / 'out'}",
+        "--num_steps=2",
+        "--epochs=1",
+        "--seeds=1",
+    )
+    assert result.returncode == 0, result.stderr
+    rows = read_results(tmp_path / "out")
+    for stream in ("RGB", "flow", "RGB + flow"):
+        found = {row["method"] for row in rows if row["stream"] == stream}
+        assert found == METHODS
+        assert f"\n{stream}\n" in result.stdout
+    assert "63.1" in result.stdout  # the paper's ActX with both streams
+
+
+def test_compare_clips_of_several_classes(tmp_path):
+    make_store(tmp_path, labels=("a|b", "b"))
+    result = run(
+        "compare_methods.py",
+        f"--features={tmp_path / 'store.h5'}",
+        f"--index={tmp_path / 'index.csv'}",
+        "--multi_label",
+        f"--output={tmp_path / 'out'}",
+        "--epochs=1",
+        "--seeds=1",
+        "--methods=average pooling,ActX",
+    )
+    assert result.returncode == 0, result.stderr
+    rows = read_results(tmp_path / "out")
+    assert [row["method"] for row in rows] == ["average pooling", "ActX"]
+    assert "accuracy" not in rows[0]
+    assert all(0 <= float(row["mAP"]) <= 1 for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--methods=ActY"], "'ActY'"),
+        (["--features=none.h5", "--index=none.csv"], "none.h5"),
+        (["--alpha=-1"], "`alpha` must be"),
+        (["--rank=0"], "rank"),
+    ],
+)
+def test_compare_tells_wrong_flags_in_one_line(flags, message, tmp_path):
+    result = run("compare_methods.py", *flags, f"--output={tmp_path / 'out'}")
+    assert result.returncode != 0
+    assert message in result.stderr + result.stdout
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
@@ -133,6 +250,12 @@ def test_readme_commands_have_their_flags():
     )
     assert len(commands) >= 2
     for script, flags in commands:
-        source = (ROOT / script).read_text(encoding="utf-8")
+        sources = [ROOT / script]
+        if "import experiment" in sources[0].read_text(encoding="utf-8"):
+            sources += (
+                ROOT / "examples" / name
+                for name in ("experiment.py", "methods.py")
+            )
+        source = "".join(path.read_text(encoding="utf-8") for path in sources)
         for flag in re.findall(r"--(\w+)", flags):
             assert re.search(rf'DEFINE_\w+\(\s*"{flag}"', source), flag

@@ -1,10 +1,11 @@
 """A data set made on the fly: actions, their scenes and the true voxels.
 
-A small actor moves over a textured scene in which other things move too.
-Eight classes differ in the actor's motion alone: no single frame tells them
-apart. In training the scene nearly always gives the class away; at test it
-says nothing. Each clip has a conjugate: the same scene, shifted a little,
-without the actor or with the actor standing still.
+A small actor acts in a textured scene in which other things move too. It does
+so for 10 of 16 frames, and stands still before and after. Eight classes
+differ in the actor's motion alone: no single frame tells them apart. In
+training the scene nearly always gives the class away; at test it says nothing.
+Each clip has a conjugate: the same scene, shifted a little, without the actor
+or with the actor standing still.
 """
 
 import dataclasses
@@ -32,6 +33,7 @@ FEATURE_SIZE = (4, 6, 6)  # time, height and width of the feature map
 
 _WEIGHTS = Path(__file__).with_name("synthetic_backbone.npz")
 _PERIOD = 8.0  # frames
+_ACTING = 10  # frames of the 16, a little more than a period
 _AMPLITUDE = 4.0  # pixels
 _REACH = 14  # pixels from a thing's place to where it never gets
 _RIM = 250.0  # brightness of an actor's rim
@@ -47,9 +49,10 @@ class SyntheticClips:
         conjugates: the same for the conjugate clips.
         labels: int32 `(clips,)`, indices into `CLASS_NAMES`.
         scenes: int32 `(clips,)`, the scene of each pair.
-        actor_masks: boolean `(clips, 16, 48, 48)`, the actor's pixels.
-        thing_masks: the same for the actor and the other things: all that a
-            detector finds that does not know which of them acts.
+        actor_masks: boolean `(clips, 16, 48, 48)`, the actor's pixels while
+            it acts.
+        thing_masks: the same for the actor and the other things all the
+            time: what a detector finds that does not know what acts.
         boxes: float32 `(clips, 16, things, 4)`, a box `(x1, y1, x2, y2)`
             around each of them, relative to the frame.
     """
@@ -86,6 +89,7 @@ def make_part(part, num_clips):
     return make_clips(
         num_clips,
         scene_bias=0.95 if part == "train" else 0.0,
+        acting_frames=_ACTING,
         seed=parts.index(part),
     )
 
@@ -95,6 +99,7 @@ def make_clips(
     scene_bias=0.0,
     num_scenes=8,
     num_actors=1,
+    acting_frames=NUM_FRAMES,
     scene_seed=0,
     seed=0,
 ):
@@ -107,6 +112,8 @@ def make_clips(
         num_scenes: integer. Number of scenes. Defaults to `8`.
         num_actors: integer up to 7. Actors in a clip, all of which move in
             the same way. Defaults to `1`.
+        acting_frames: integer up to 16. Frames in a row, anywhere in the
+            clip, in which the actors act. Defaults to `16`.
         scene_seed: integer. Other seeds have other scenes. Defaults to `0`.
         seed: integer. Other seeds have other clips. Defaults to `0`.
 
@@ -126,17 +133,19 @@ def make_clips(
         conjugates=np.empty((*shape, 3), np.uint8),
         labels=labels.astype(np.int32),
         scenes=scenes.astype(np.int32),
-        actor_masks=np.empty(shape, bool),
+        actor_masks=np.zeros(shape, bool),
         thing_masks=np.empty(shape, bool),
         boxes=np.empty((*shape[:2], num_actors + 2, 4), np.float32),
     )
     for i in range(num_clips):
+        begin = rng.integers(NUM_FRAMES - acting_frames + 1)
+        acts = slice(begin, begin + acting_frames)
         video, conjugate, masks = _render_pair(
-            rng, scenery[scenes[i]], labels[i], num_actors
+            rng, scenery[scenes[i]], labels[i], num_actors, acts
         )
         clips.videos[i] = video
         clips.conjugates[i] = conjugate
-        clips.actor_masks[i] = masks[:num_actors].any(axis=0)
+        clips.actor_masks[i, acts] = masks[:num_actors, acts].any(axis=0)
         clips.thing_masks[i] = masks.any(axis=0)
         clips.boxes[i] = np.stack([_boxes(mask) for mask in masks], axis=1)
     return clips
@@ -261,7 +270,7 @@ class _Scene:
         self.colors = rng.uniform(20, 235, (2, 3))
 
 
-def _render_pair(rng, scene, label, num_actors):
+def _render_pair(rng, scene, label, num_actors, acts):
     places = _places(rng, num_actors + len(scene.motions))
     angles = rng.uniform(0, np.pi, len(places))
     colors = rng.uniform(20, 235, (len(places), 3))
@@ -288,7 +297,7 @@ def _render_pair(rng, scene, label, num_actors):
         phase = rng.uniform(0, 2 * np.pi)
         actors = things[:num_actors] if actor_motion else ()
         for mask, actor in zip(masks, actors, strict=False):
-            _draw(frames, mask, actor, actor_motion, phase, shift)
+            _draw(frames, mask, actor, actor_motion, phase, shift, acts)
         noise = rng.standard_normal(frames.shape, np.float32)
         frames = np.rint(frames + _NOISE * noise)
         return np.clip(frames, 0, 255).astype(np.uint8), masks
@@ -329,9 +338,11 @@ class _Thing:
     is_actor: bool
 
 
-def _draw(frames, mask, thing, motion, phase, shift):
-    """Paints a thing into `frames` and `mask`."""
-    swing = 2 * np.pi * np.arange(NUM_FRAMES) / _PERIOD + phase
+def _draw(frames, mask, thing, motion, phase, shift, acts=slice(NUM_FRAMES)):
+    """Paints a thing, which moves during `acts`, into `frames` and `mask`."""
+    begin, end, _ = acts.indices(NUM_FRAMES)
+    time = np.clip(np.arange(NUM_FRAMES), begin, end - 1)
+    swing = 2 * np.pi * time / _PERIOD + phase
     sin, cos = np.sin(swing), np.cos(swing)
     still = np.zeros(NUM_FRAMES)
     dy, dx = {

@@ -1,0 +1,355 @@
+"""What the training examples share: data, runs, figures of a run, tables."""
+
+import csv
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable
+from collections.abc import Collection
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import flags
+from keras import ops
+from tqdm.keras import TqdmCallback
+
+from actx_tf import metrics
+from actx_tf.data import FeatureStore
+from actx_tf.data import make_evaluation_dataset
+from actx_tf.data import make_pair_dataset
+from actx_tf.data import read_clip
+from actx_tf.data import read_clip_index
+from actx_tf.data import synthetic
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("features", None, "feature store; none: the built-in set")
+flags.DEFINE_string("index", None, "clip index (CSV) of the feature store")
+flags.DEFINE_string(
+    "conjugates_column", "conjugates", "the index's column of conjugates"
+)
+flags.DEFINE_list(
+    "background", [], "labels that show no action: they get no conjugates"
+)
+flags.DEFINE_boolean(
+    "multi_label", False, "whether a clip can be of several classes"
+)
+flags.DEFINE_integer("num_steps", 10, "steps of a training crop (store only)")
+flags.DEFINE_integer("train_clips", 2400, "training pairs of the built-in set")
+flags.DEFINE_integer("seeds", 3, "runs of each method", lower_bound=1)
+flags.DEFINE_integer("epochs", 40, "epochs of each run", lower_bound=1)
+flags.DEFINE_integer("batch_size", 36, "pairs in a batch", lower_bound=1)
+flags.DEFINE_float("learning_rate", 3e-3, "of Adam", lower_bound=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """Clips that a model is evaluated on."""
+
+    dataset: tf.data.Dataset
+    labels: np.ndarray  # (clips,), or (clips, classes) of zeros and ones
+    paired: np.ndarray | None = None  # clips with conjugates in the index
+    voxels: np.ndarray | None = None  # true action voxels
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """What a run needs of a data set."""
+
+    class_names: list[str]
+    scored: np.ndarray  # classes that count for mean average precision
+    channels: int
+    inputs: set[str]  # keys of a pair's inputs
+    make_training: Callable[..., tf.data.Dataset]  # seed, pairs=True
+    whole_training: tf.data.Dataset  # the same clips, uncut
+    validation: Part | None
+    test: Part
+    show: Callable[[np.ndarray], list[np.ndarray]]  # test clips -> videos
+
+
+def built_in_data():
+    """The built-in set: its scenes mislead on all but the training part."""
+    backbone = synthetic.backbone()
+
+    def arrays(part, num_clips):
+        clips = synthetic.make_part(part, num_clips)
+        inputs = {
+            "features": backbone.predict(clips.videos, verbose=0),
+            "mask": np.ones((num_clips, synthetic.FEATURE_SIZE[0]), bool),
+            "pose_mask": synthetic.to_voxels(clips.thing_masks),
+            "boxes": synthetic.step_boxes(clips.boxes),
+        }
+        return clips, inputs
+
+    def batches(clips, inputs):
+        dataset = tf.data.Dataset.from_tensor_slices((inputs, clips.labels))
+        return dataset.batch(FLAGS.batch_size)
+
+    def part(clips, inputs):
+        return Part(
+            batches(clips, inputs),
+            clips.labels,
+            voxels=synthetic.to_voxels(clips.actor_masks),
+        )
+
+    clips, inputs = arrays("train", FLAGS.train_clips)
+    whole = batches(clips, inputs)
+    inputs = {
+        **inputs,
+        "conjugate": backbone.predict(clips.conjugates, verbose=0),
+        "conjugate_mask": inputs["mask"],
+        "has_conjugate": np.ones(len(clips.labels), bool),
+    }
+    test = arrays("test", 400)
+    return Data(
+        class_names=list(synthetic.CLASS_NAMES),
+        scored=np.ones(len(synthetic.CLASS_NAMES), bool),
+        channels=inputs["features"].shape[-1],
+        inputs=set(inputs),
+        make_training=lambda seed, pairs=True: shuffled_batches(
+            inputs, clips.labels, seed
+        ),
+        whole_training=whole,
+        validation=part(*arrays("validation", 400)),
+        test=part(*test),
+        show=lambda chosen: list(test[0].videos[chosen]),
+    )
+
+
+def shuffled_batches(inputs, labels, seed):
+    dataset = tf.data.Dataset.from_tensor_slices((inputs, labels))
+    dataset = dataset.shuffle(len(labels), seed=seed)
+    return dataset.batch(FLAGS.batch_size).prefetch(2)
+
+
+def stored_data(features, companions=None):
+    """A feature store and the index, split as the index says.
+
+    `companions` are paths of the stores of `"pose_mask"`, maps of one channel,
+    and `"boxes"`, maps of the height 1: see `make_pair_dataset`.
+    """
+    store = FeatureStore(features)
+    companions = {
+        key: FeatureStore(path) for key, path in (companions or {}).items()
+    }
+    index = read_clip_index(FLAGS.index, FLAGS.conjugates_column)
+    clips = [
+        clip
+        for clip in index
+        if all(clip.clip in s for s in (store, *companions.values()))
+    ]
+    if missing := len(index) - len(clips):
+        print(f"{missing} clips of {FLAGS.index} are not in {features}")
+    splits = {
+        split: [clip for clip in clips if clip.split == split]
+        for split in ("train", "validation", "test")
+    }
+    # HACS has no public test clips.
+    tested = splits["test"] or splits["validation"]
+    if not splits["train"] or not tested:
+        raise ValueError(
+            f"{FLAGS.index}: clips of the splits 'train' and 'test' are "
+            f"expected. Received: {sorted({clip.split for clip in clips})}"
+        )
+    names = sorted(
+        {
+            name
+            for chosen in splits.values()
+            for clip in chosen
+            for name in (clip.labels if FLAGS.multi_label else [clip.label])
+        }
+    )
+    kwargs = {"multi_label": FLAGS.multi_label, "companions": companions}
+    axes = {"pose_mask": -1, "boxes": 2}
+
+    def squeeze(inputs, label):
+        return {
+            key: tf.squeeze(array, axes[key]) if key in axes else array
+            for key, array in inputs.items()
+        }, label
+
+    def training(seed, pairs=True):
+        return make_pair_dataset(
+            store,
+            splits["train"],
+            names,
+            FLAGS.num_steps,
+            FLAGS.batch_size,
+            # Without a reader of pairs, conjugates are not read either.
+            background=FLAGS.background if pairs else names,
+            seed=seed,
+            **kwargs,
+        ).map(squeeze)
+
+    def whole(chosen):
+        return make_evaluation_dataset(
+            store, chosen, names, FLAGS.batch_size, **kwargs
+        ).map(squeeze)
+
+    def part(chosen):
+        if FLAGS.multi_label:
+            labels = [[name in c.labels for name in names] for c in chosen]
+        else:
+            labels = [names.index(clip.label) for clip in chosen]
+        return Part(
+            whole(chosen),
+            np.array(labels, np.int32),
+            paired=np.array([bool(clip.conjugates) for clip in chosen]),
+        )
+
+    return Data(
+        class_names=names,
+        scored=np.array([name not in FLAGS.background for name in names]),
+        channels=store.channels,
+        inputs=set(training(0).element_spec[0]),
+        make_training=training,
+        whole_training=whole(splits["train"]),
+        validation=part(splits["validation"]) if splits["validation"] else None,
+        test=part(tested),
+        show=lambda chosen: [
+            read_clip(clip.file, start=clip.start, end=clip.end, box=clip.box)[
+                0
+            ]
+            for clip in map(tested.__getitem__, chosen)
+        ],
+    )
+
+
+def pick(dataset, keys: Collection[str]):
+    """The dataset with these inputs alone."""
+    return dataset.map(
+        lambda inputs, label: (
+            {key: inputs[key] for key in keys if key in inputs},
+            label,
+        )
+    )
+
+
+def compile_model(model):
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    if FLAGS.multi_label:
+        loss = keras.losses.BinaryCrossentropy(from_logits=True)
+    model.compile(
+        optimizer=keras.optimizers.Adam(FLAGS.learning_rate),
+        loss=loss,
+        metrics=[] if FLAGS.multi_label else ["accuracy"],
+    )
+
+
+class StepTimer(keras.callbacks.Callback):
+    """Measures training steps; `median` is in seconds."""
+
+    def on_train_begin(self, logs=None):
+        self.seconds = []
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.began = time.perf_counter()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.seconds.append(time.perf_counter() - self.began)
+
+    @property
+    def median(self):
+        return statistics.median(self.seconds)
+
+
+def fit(model, training, validation, output, name):
+    """Trains a compiled model; returns the seconds of a step.
+
+    Writes its logs to `<output>/history/<name>.csv` and
+    `<output>/tensorboard/<name>`.
+    """
+    (Path(output) / "history").mkdir(parents=True, exist_ok=True)
+    timer = StepTimer()
+    model.fit(
+        training,
+        validation_data=validation,
+        epochs=FLAGS.epochs,
+        shuffle=False,  # the pipeline does
+        verbose=0,
+        callbacks=[
+            TqdmCallback(verbose=0, desc=name),
+            keras.callbacks.CSVLogger(f"{output}/history/{name}.csv"),
+            keras.callbacks.TensorBoard(f"{output}/tensorboard/{name}"),
+            keras.callbacks.TerminateOnNaN(),
+            timer,
+        ],
+    )
+    return timer.median
+
+
+def scores(logits):
+    """Class probabilities, NumPy."""
+    activation = keras.activations.softmax
+    if FLAGS.multi_label:
+        activation = keras.activations.sigmoid
+    return ops.convert_to_numpy(activation(ops.convert_to_tensor(logits)))
+
+
+def figures(part, probabilities, scored):
+    """Accuracy, mAP and mAcc; also on the clips that have conjugates."""
+    row = _figures(part.labels, probabilities, scored)
+    if part.paired is not None and part.paired.any():
+        paired = _figures(
+            part.labels[part.paired], probabilities[part.paired], scored
+        )
+        row |= {f"{name} (paired)": value for name, value in paired.items()}
+    return row
+
+
+def _figures(labels, probabilities, scored):
+    if FLAGS.multi_label:
+        member, row = labels, {}
+    else:
+        member = labels[:, None] == np.arange(len(scored))
+        answers = np.argmax(probabilities, axis=-1)
+        row = {
+            "accuracy": np.mean(answers == labels),
+            "mAcc": metrics.mean_class_accuracy(labels, probabilities),
+        }
+    row["mAP"] = metrics.mean_average_precision(
+        member[:, scored], probabilities[:, scored]
+    )
+    return {name: float(value) for name, value in row.items()}
+
+
+def summarize(rows, columns, digits=3):
+    """Mean and standard deviation of each method's runs, as text.
+
+    Returns:
+        Lines of cells: the header, then one line a method.
+    """
+    table = [["", *columns]]
+    for method in dict.fromkeys(row["method"] for row in rows):
+        line = [method]
+        for column in columns:
+            values = [
+                row[column]
+                for row in rows
+                if row["method"] == method and column in row
+            ]
+            spread = statistics.stdev(values) if len(values) > 1 else 0.0
+            line.append(
+                f"{statistics.mean(values):.{digits}f} ± {spread:.{digits}f}"
+                if values
+                else ""
+            )
+        table.append(line)
+    return table
+
+
+def print_table(table):
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for line in table:
+        cells = zip(line, widths, strict=True)
+        print("  ".join(cell.ljust(width) for cell, width in cells).rstrip())
+
+
+def write_rows(rows, path):
+    """Writes the rows as CSV; the columns are those of any row."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
