@@ -15,13 +15,13 @@ from actx_tf.models import ACF
 from actx_tf.models import ActX
 
 FLAGS = flags.FLAGS
-flags.DEFINE_float("rho", 15.0, "ActX: percentage of a clip that is action")
-flags.DEFINE_float("alpha", 3.0, "ActX: sharpness of the action map")
+flags.DEFINE_float("rho", 30.0, "ActX: percentage of a clip that is action")
+flags.DEFINE_float("alpha", 1.0, "ActX: sharpness of the action map")
 flags.DEFINE_float("beta", 1.0, "ActX: sharpness of the attention")
 flags.DEFINE_float("gamma", 20.0, "ActX: sharpness of the matching")
 flags.DEFINE_float("xi", 0.0, "ActX: similarity that costs nothing")
-flags.DEFINE_float("similarity_weight", 5.0, "ActX: weight of L_s")
-flags.DEFINE_float("difference_weight", 30.0, "ActX: weight of L_d")
+flags.DEFINE_float("similarity_weight", 1.0, "ActX: weight of L_s")
+flags.DEFINE_float("difference_weight", 1.0, "ActX: weight of L_d")
 flags.DEFINE_float("acf_similarity_weight", 1.0, "ACF: weight of its L_s")
 flags.DEFINE_float("acf_difference_weight", 1.0, "ACF: weight of its L_d")
 flags.DEFINE_integer("rank", 1, "attentional pooling: rank", lower_bound=1)

@@ -1,11 +1,11 @@
 """A data set made on the fly: actions, their scenes and the true voxels.
 
 A small actor acts in a textured scene in which other things move too. It does
-so for 10 of 16 frames, and stands still before and after. Eight classes
-differ in the actor's motion alone: no single frame tells them apart. In
-training the scene nearly always gives the class away; at test it says nothing.
-Each clip has a conjugate: the same scene, shifted a little, without the actor
-or with the actor standing still.
+so for one period of its motion, 9 of 16 frames, and stands still before and
+after. Eight classes differ in the actor's motion alone: no single frame tells
+them apart. In training the scene nearly always gives the class away; at test
+it says nothing. Each clip has a conjugate: the same scene, shifted a little,
+without the actor or with the actor standing still.
 """
 
 import dataclasses
@@ -33,7 +33,7 @@ FEATURE_SIZE = (4, 6, 6)  # time, height and width of the feature map
 
 _WEIGHTS = Path(__file__).with_name("synthetic_backbone.npz")
 _PERIOD = 8.0  # frames
-_ACTING = 10  # frames of the 16, a little more than a period
+_ACTING = 9  # frames: a period, up to the first pose again
 _AMPLITUDE = 4.0  # pixels
 _REACH = 14  # pixels from a thing's place to where it never gets
 _RIM = 250.0  # brightness of an actor's rim
