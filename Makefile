@@ -9,6 +9,8 @@ BACKEND_TESTS := tests/test_att_norm.py tests/test_percentile_shift.py \
 	tests/test_eigen_evolution_pooling.py tests/test_losses.py \
 	tests/test_metrics.py tests/test_actx.py tests/test_acf.py
 
+PYTEST := $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
+
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .PHONY: demo test lint clean
@@ -17,9 +19,9 @@ demo: $(VENV)/.video
 	$(BIN)/python examples/train_actx.py --output=runs/demo
 
 test: $(VENV)/.dev lint
-	$(BIN)/python -m pytest
-	KERAS_BACKEND=jax $(BIN)/python -m pytest $(BACKEND_TESTS)
-	KERAS_BACKEND=torch $(BIN)/python -m pytest $(BACKEND_TESTS)
+	$(PYTEST)
+	KERAS_BACKEND=jax $(PYTEST) $(BACKEND_TESTS)
+	KERAS_BACKEND=torch $(PYTEST) $(BACKEND_TESTS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check

@@ -26,6 +26,7 @@ EXTRAS = {
     "serving": ["tensorflow-serving-api"],
     "dev": [
         "pytest",
+        "pytest-xdist",
         "ruff",
         "scikit-learn",
         "scipy",

@@ -30,7 +30,6 @@ from absl import app
 from absl import flags
 from keras import layers
 
-from actx_tf import metrics
 from actx_tf.layers import EigenEvolutionPooling
 
 FLAGS = flags.FLAGS
@@ -77,33 +76,6 @@ PAPER = {
 PAPER_COLUMNS = ("ActionThread*", "Hollywood2*", "HACS-30*")
 
 
-def train(name, data, seed, run):
-    """Returns the trained model of a method and the seconds of a step."""
-    method = methods.METHODS[name]
-    keras.utils.set_random_seed(seed)
-    model = method.build(data.channels, len(data.class_names))
-    experiment.compile_model(model)
-    pairs = "conjugate" in method.inputs
-    training = experiment.pick(data.make_training(seed, pairs), method.inputs)
-    seconds = experiment.fit(model, training, None, FLAGS.output, run)
-    return model, seconds
-
-
-def evaluate(name, model, part):
-    """Returns the class probabilities, and the AUC where it is known."""
-    method = methods.METHODS[name]
-    dataset = experiment.pick(part.dataset, method.inputs)
-    outputs = model.predict(dataset, verbose=0)
-    logits = outputs["logits"] if isinstance(outputs, dict) else outputs
-    row = {}
-    if part.voxels is not None and method.localize is not None:
-        inputs = [inputs for inputs, _ in dataset.as_numpy_iterator()]
-        maps = [method.localize(model, batch) for batch in inputs]
-        auc = metrics.localization_auc(part.voxels, np.concatenate(maps))
-        row["localization AUC"] = float(auc)
-    return experiment.scores(logits), row
-
-
 def train_eep(model, data, seed, run):
     """Eigen evolution pooling behind a trained model, and a new classifier.
 
@@ -148,21 +120,21 @@ def compare(data, stream, seed):
         chosen = {name, *compressed} & set(FLAGS.methods or [name, *EEP])
         if not chosen or not set(method.inputs) <= data.inputs:
             continue
-        run = f"{stream}-{name}-{seed}".replace(" ", "_").replace("/", "")
-        model, seconds = train(name, data, seed, run)
+        model, seconds = methods.train(
+            name, data, seed, FLAGS.output, f"{stream}-{name}-{seed}"
+        )
         if name in chosen:
-            probabilities, row = evaluate(name, model, data.test)
+            probabilities, row, _ = methods.evaluate(name, model, data.test)
             row["weights"] = model.count_params()
             row["seconds a step"] = seconds
             yield name, row, probabilities
         for eep in chosen & set(compressed):
             probabilities, num_weights, more_seconds = train_eep(
-                model, data, seed, run.replace(name.split()[0], eep[:3], 1)
+                model, data, seed, f"{stream}-{eep}-{seed}"
             )
-            row = {
-                "weights": num_weights,
-                "seconds a step": seconds + more_seconds,
-            }
+            row = experiment.figures(data.test, probabilities)
+            row["weights"] = num_weights
+            row["seconds a step"] = seconds + more_seconds
             yield eep, row, probabilities
 
 
@@ -198,7 +170,7 @@ def load_streams():
     streams = {}
     for stream, path in paths.items():
         if path:
-            data = experiment.stored_data(path, companions)
+            data = experiment.stored_data(path, companions, paths.values())
         else:
             data = experiment.built_in_data()
         if FLAGS.part == "validation":
@@ -223,6 +195,8 @@ def main(argv):
         sys.exit(f"error: --methods: {sorted(unknown)} not in {sorted(known)}")
     if bool(FLAGS.features) != bool(FLAGS.index):
         sys.exit("error: --features and --index are given together or not")
+    if FLAGS.flow_features and not FLAGS.features:
+        sys.exit("error: --flow_features goes with --features, of RGB")
     try:
         for method in methods.METHODS.values():
             method.build(4, 2)  # wrong flags are told before any work
@@ -234,21 +208,20 @@ def main(argv):
     for seed in range(FLAGS.seeds):
         scores = {}
 
-        def add(stream, name, row, part, probabilities, scored, seed=seed):
-            figures = experiment.figures(part, probabilities, scored)
+        def add(stream, name, row, seed=seed):
             head = {"stream": stream, "method": name, "seed": seed}
-            rows.append({**head, **figures, **row})
+            rows.append({**head, **row})
             # After each run, so that an interruption loses none.
             experiment.write_rows(rows, Path(FLAGS.output) / "results.csv")
 
         for stream, data in streams.items():
             for name, row, probabilities in compare(data, stream, seed):
-                add(stream, name, row, data.test, probabilities, data.scored)
+                add(stream, name, row)
                 scores.setdefault(name, []).append(probabilities)
         if len(streams) > 1:
             for name, of_streams in scores.items():
-                fused = fuse(of_streams)
-                add("RGB + flow", name, {}, data.test, fused, data.scored)
+                fused = experiment.figures(data.test, fuse(of_streams))
+                add("RGB + flow", name, fused)
     print_tables(rows)
     print(f"\nwritten to {FLAGS.output}: results.csv, history/, tensorboard/")
 

@@ -37,6 +37,9 @@ flags.DEFINE_boolean(
 )
 flags.DEFINE_integer("num_steps", 10, "steps of a training crop (store only)")
 flags.DEFINE_integer("train_clips", 2400, "training pairs of the built-in set")
+flags.DEFINE_integer(
+    "test_clips", 400, "built-in clips of validation, and as many of test"
+)
 flags.DEFINE_integer("seeds", 3, "runs of each method", lower_bound=1)
 flags.DEFINE_integer("epochs", 40, "epochs of each run", lower_bound=1)
 flags.DEFINE_integer("batch_size", 36, "pairs in a batch", lower_bound=1)
@@ -49,6 +52,7 @@ class Part:
 
     dataset: tf.data.Dataset
     labels: np.ndarray  # (clips,), or (clips, classes) of zeros and ones
+    scored: np.ndarray  # classes that count for mean average precision
     paired: np.ndarray | None = None  # clips with conjugates in the index
     voxels: np.ndarray | None = None  # true action voxels
 
@@ -58,7 +62,6 @@ class Data:
     """What a run needs of a data set."""
 
     class_names: list[str]
-    scored: np.ndarray  # classes that count for mean average precision
     channels: int
     inputs: set[str]  # keys of a pair's inputs
     make_training: Callable[..., tf.data.Dataset]  # seed, pairs=True
@@ -90,6 +93,7 @@ def built_in_data():
         return Part(
             batches(clips, inputs),
             clips.labels,
+            scored=np.ones(len(synthetic.CLASS_NAMES), bool),
             voxels=synthetic.to_voxels(clips.actor_masks),
         )
 
@@ -101,17 +105,16 @@ def built_in_data():
         "conjugate_mask": inputs["mask"],
         "has_conjugate": np.ones(len(clips.labels), bool),
     }
-    test = arrays("test", 400)
+    test = arrays("test", FLAGS.test_clips)
     return Data(
         class_names=list(synthetic.CLASS_NAMES),
-        scored=np.ones(len(synthetic.CLASS_NAMES), bool),
         channels=inputs["features"].shape[-1],
         inputs=set(inputs),
         make_training=lambda seed, pairs=True: shuffled_batches(
             inputs, clips.labels, seed
         ),
         whole_training=whole,
-        validation=part(*arrays("validation", 400)),
+        validation=part(*arrays("validation", FLAGS.test_clips)),
         test=part(*test),
         show=lambda chosen: list(test[0].videos[chosen]),
     )
@@ -123,13 +126,15 @@ def shuffled_batches(inputs, labels, seed):
     return dataset.batch(FLAGS.batch_size).prefetch(2)
 
 
-def stored_data(features, companions=None):
+def stored_data(features, companions=None, others=()):
     """A feature store and the index, split as the index says.
 
     `companions` are paths of the stores of `"pose_mask"`, maps of one channel,
-    and `"boxes"`, maps of the height 1: see `make_pair_dataset`.
+    and `"boxes"`, maps of the height 1: see `make_pair_dataset`. Clips that
+    any of these, or of the `others`, lacks are left out.
     """
     store = FeatureStore(features)
+    others = [FeatureStore(path) for path in others]
     companions = {
         key: FeatureStore(path) for key, path in (companions or {}).items()
     }
@@ -137,10 +142,10 @@ def stored_data(features, companions=None):
     clips = [
         clip
         for clip in index
-        if all(clip.clip in s for s in (store, *companions.values()))
+        if all(clip.clip in s for s in (store, *companions.values(), *others))
     ]
     if missing := len(index) - len(clips):
-        print(f"{missing} clips of {FLAGS.index} are not in {features}")
+        print(f"{missing} clips of {FLAGS.index} are not in all the stores")
     splits = {
         split: [clip for clip in clips if clip.split == split]
         for split in ("train", "validation", "test")
@@ -195,12 +200,12 @@ def stored_data(features, companions=None):
         return Part(
             whole(chosen),
             np.array(labels, np.int32),
+            scored=np.array([name not in FLAGS.background for name in names]),
             paired=np.array([bool(clip.conjugates) for clip in chosen]),
         )
 
     return Data(
         class_names=names,
-        scored=np.array([name not in FLAGS.background for name in names]),
         channels=store.channels,
         inputs=set(training(0).element_spec[0]),
         make_training=training,
@@ -258,8 +263,9 @@ def fit(model, training, validation, output, name):
     """Trains a compiled model; returns the seconds of a step.
 
     Writes its logs to `<output>/history/<name>.csv` and
-    `<output>/tensorboard/<name>`.
+    `<output>/tensorboard/<name>`, of the name what a file name can hold.
     """
+    name = name.replace(" ", "_").replace("/", "")
     (Path(output) / "history").mkdir(parents=True, exist_ok=True)
     timer = StepTimer()
     model.fit(
@@ -287,12 +293,12 @@ def scores(logits):
     return ops.convert_to_numpy(activation(ops.convert_to_tensor(logits)))
 
 
-def figures(part, probabilities, scored):
+def figures(part, probabilities):
     """Accuracy, mAP and mAcc; also on the clips that have conjugates."""
-    row = _figures(part.labels, probabilities, scored)
+    row = _figures(part.labels, probabilities, part.scored)
     if part.paired is not None and part.paired.any():
         paired = _figures(
-            part.labels[part.paired], probabilities[part.paired], scored
+            part.labels[part.paired], probabilities[part.paired], part.scored
         )
         row |= {f"{name} (paired)": value for name, value in paired.items()}
     return row

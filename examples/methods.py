@@ -1,13 +1,16 @@
-"""The methods of the paper's tables, as Keras models on feature maps."""
+"""The methods of the paper's tables: Keras models on feature maps, runs."""
 
 import dataclasses
 from collections.abc import Callable
 
+import experiment
 import keras
+import numpy as np
 from absl import flags
 from keras import layers
 from keras import ops
 
+from actx_tf import metrics
 from actx_tf.layers import AttentionalPooling
 from actx_tf.layers import MaskPooling
 from actx_tf.layers import RegionPooling
@@ -174,3 +177,44 @@ METHODS = {
     ),
     "ActX": Method(build_actx, PAIR, where_the_context_is_not),
 }
+
+
+def train(name, data, seed, output, run, validate=False):
+    """Trains a method from a seed.
+
+    Returns:
+        The model, and the seconds of a step.
+    """
+    method = METHODS[name]
+    keras.utils.set_random_seed(seed)
+    model = method.build(data.channels, len(data.class_names))
+    experiment.compile_model(model)
+    pairs = "conjugate" in method.inputs
+    training = experiment.pick(data.make_training(seed, pairs), method.inputs)
+    validation = None
+    if validate and data.validation is not None:
+        validation = experiment.pick(data.validation.dataset, method.inputs)
+    seconds = experiment.fit(model, training, validation, output, run)
+    return model, seconds
+
+
+def evaluate(name, model, part):
+    """Runs a trained method on a part of the data.
+
+    Returns:
+        The class probabilities, the figures (`experiment.figures`, and the AUC
+        where the true voxels are known), and all outputs by name.
+    """
+    method = METHODS[name]
+    dataset = experiment.pick(part.dataset, method.inputs)
+    outputs = model.predict(dataset, verbose=0)
+    if not isinstance(outputs, dict):
+        outputs = {"logits": outputs}
+    probabilities = experiment.scores(outputs["logits"])
+    row = experiment.figures(part, probabilities)
+    if part.voxels is not None and method.localize is not None:
+        inputs = [inputs for inputs, _ in dataset.as_numpy_iterator()]
+        maps = [method.localize(model, batch) for batch in inputs]
+        auc = metrics.localization_auc(part.voxels, np.concatenate(maps))
+        row["localization AUC"] = float(auc)
+    return probabilities, row, outputs

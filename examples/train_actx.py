@@ -19,14 +19,12 @@ import sys
 from pathlib import Path
 
 import experiment
-import keras
 import methods
 import numpy as np
 from absl import app
 from absl import flags
 
 from actx_tf import export
-from actx_tf import metrics
 from actx_tf import visualization
 from actx_tf.data import VideoError
 
@@ -35,37 +33,6 @@ flags.DEFINE_string("output", "runs/actx", "folder for what is written")
 
 
 METHODS = ("average pooling", "max pooling", "ActX")
-
-
-def train(method, data, seed):
-    keras.utils.set_random_seed(seed)
-    inputs = methods.METHODS[method].inputs
-    model = methods.METHODS[method].build(data.channels, len(data.class_names))
-    experiment.compile_model(model)
-    validation = data.validation
-    experiment.fit(
-        model,
-        experiment.pick(data.make_training(seed), inputs),
-        validation and experiment.pick(validation.dataset, inputs),
-        FLAGS.output,
-        f"{method.replace(' ', '_')}-{seed}",
-    )
-    return model
-
-
-def evaluate(model, data):
-    """Returns the figures of one run, and the model's outputs."""
-    dataset = experiment.pick(data.test.dataset, methods.CLIP)
-    outputs = model.predict(dataset, verbose=0)
-    if not isinstance(outputs, dict):
-        outputs = {"logits": outputs}
-    probabilities = experiment.scores(outputs["logits"])
-    row = experiment.figures(data.test, probabilities, data.scored)
-    if data.test.voxels is not None and "context_map" in outputs:
-        where = 1.0 - outputs["context_map"]
-        auc = metrics.localization_auc(data.test.voxels, where)
-        row["localization AUC"] = float(auc)
-    return row, outputs
 
 
 def save(model, outputs, data):
@@ -116,8 +83,11 @@ def main(argv):
     rows = []
     for seed in range(FLAGS.seeds):
         for method in METHODS:
-            model = train(method, data, seed)
-            row, outputs = evaluate(model, data)
+            run = f"{method}-{seed}"
+            model, _ = methods.train(
+                method, data, seed, FLAGS.output, run, validate=True
+            )
+            _, row, outputs = methods.evaluate(method, model, data.test)
             rows.append({"method": method, "seed": seed, **row})
             # After each run, so that an interruption loses none.
             experiment.write_rows(rows, Path(FLAGS.output) / "results.csv")

@@ -33,6 +33,7 @@ def test_train_on_the_built_in_set(tmp_path):
         "train_actx.py",
         f"--output={tmp_path}",
         "--train_clips=64",
+        "--test_clips=40",
         "--epochs=2",
         "--seeds=1",
     )
@@ -59,7 +60,7 @@ def test_train_on_the_built_in_set(tmp_path):
 
 
 def make_store(folder, labels="ab"):
-    """Stores of 12 clips in two classes; no video files."""
+    """Stores of 12 clips in two classes, of flow 11; no video files."""
     rng = np.random.default_rng(0)
     lines = ["clip,file,label,split,conjugates"]
     for i in range(12):
@@ -74,7 +75,7 @@ def make_store(folder, labels="ab"):
         ("boxes", (1, 3, 4)),
     ):
         with FeatureStoreWriter(folder / f"{name}.h5", "random") as writer:
-            for i in range(12):
+            for i in range(11 if name == "flow" else 12):
                 writer.add(
                     f"c{i}",
                     np.sort(rng.random(size=(3 + i % 3, *step_shape))),
@@ -126,7 +127,8 @@ def test_compare_on_the_built_in_set(tmp_path):
     result = run(
         "compare_methods.py",
         f"--output={tmp_path}",
-        "--train_clips=64",
+        "--train_clips=32",
+        "--test_clips=40",
         "--epochs=1",
         "--seeds=2",
     )
@@ -175,6 +177,7 @@ def test_compare_two_streams_of_a_store(tmp_path):
         assert found == METHODS
         assert f"\n{stream}\n" in result.stdout
     assert "63.1" in result.stdout  # the paper's ActX with both streams
+    assert "1 clips of" in result.stdout  # the streams are of the same clips
 
 
 def test_compare_clips_of_several_classes(tmp_path):
@@ -203,6 +206,7 @@ def test_compare_clips_of_several_classes(tmp_path):
         (["--features=none.h5", "--index=none.csv"], "none.h5"),
         (["--alpha=-1"], "`alpha` must be"),
         (["--rank=0"], "rank"),
+        (["--flow_features=flow.h5"], "--features"),
     ],
 )
 def test_compare_tells_wrong_flags_in_one_line(flags, message, tmp_path):
