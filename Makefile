@@ -9,7 +9,7 @@ BACKEND_TESTS := tests/test_att_norm.py tests/test_percentile_shift.py \
 	tests/test_eigen_evolution_pooling.py tests/test_losses.py \
 	tests/test_metrics.py tests/test_actx.py tests/test_acf.py
 
-PYTEST := $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
+PYTEST := $(BIN)/python -m pytest --numprocesses=2 --dist=worksteal
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 

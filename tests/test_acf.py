@@ -155,7 +155,7 @@ def test_training_parts_actions_and_joins_contexts():
 def test_keras_file_in_a_fresh_process(tmp_path):
     model = make(units=4, xi=0.3, similarity_weight=2.0)
     model.save(tmp_path / "acf.keras")
-    np.save(tmp_path / "logits.npy", model(PAIR)["logits"])
+    np.save(tmp_path / "logits.npy", model.predict(PAIR, verbose=0)["logits"])
     np.save(tmp_path / "features.npy", PAIR["features"])
     code = """
 import sys, pathlib, keras, numpy as np

@@ -18,6 +18,7 @@ TREES = {
 PLAIN = ("actx_tf/layers/", "actx_tf/losses.py", "actx_tf/metrics.py")
 WITH_TENSORFLOW = (
     "actx_tf/models/paired_model.py",
+    "actx_tf/models/inception_i3d_weights.py",
     "actx_tf/data/",
     "actx_tf/export.py",
 )
