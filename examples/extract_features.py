@@ -1,12 +1,15 @@
 """Stores the features of the videos that a clip index lists.
 
-python examples/extract_features.py \
-    --index=sc_fight/index.csv --conjugates_column=same_scene_opposite \
-    --output=sc_fight.h5
+python examples/extract_features.py --index=index.csv --output=features.h5
 
 The index is a CSV file with the columns clip, file, label, split, and one of
 conjugates. Run the same command again to go on after an interruption. With
 --stream=flow the network sees the optical flow between the frames instead.
+
+With the paper's backbone, whose weights you download (see the README):
+
+python examples/extract_features.py --index=index.csv --output=i3d.h5 \
+    --backbone=inception_i3d --weights=rgb_imagenet/model.ckpt
 """
 
 import sys
@@ -16,28 +19,49 @@ from absl import flags
 
 _INDEX = flags.DEFINE_string("index", None, "Path of the clip index.")
 _OUTPUT = flags.DEFINE_string("output", None, "Path of the feature store.")
+_BACKBONE = flags.DEFINE_enum(
+    "backbone",
+    "mobilenet_v2_clip",
+    ("mobilenet_v2_clip", "inception_i3d"),
+    "Network that makes the features.",
+)
 _WEIGHTS = flags.DEFINE_string(
     "weights",
-    "imagenet",
-    "'imagenet' (downloaded), or the path of an .npz file of folded weights.",
+    None,
+    "Path of the backbone's weights: see the docstrings of MobileNetV2Clip "
+    "(which without them downloads those of ImageNet) and InceptionI3D.",
 )
 _CONJUGATES_COLUMN = flags.DEFINE_string(
     "conjugates_column", "conjugates", "Column that names the conjugates."
 )
 _FRAME_RATE = flags.DEFINE_float(
     "frame_rate",
-    16.0,
-    "Frames per second that the network sees; unused with --num_frames.",
+    None,
+    "Frames per second that the network sees; not with --num_frames. By "
+    "default 16 for MobileNetV2Clip and 25 for InceptionI3D.",
     lower_bound=0.1,
 )
 _NUM_FRAMES = flags.DEFINE_integer(
     "num_frames", None, "Frames a clip that the network sees.", lower_bound=1
 )
 _SIZE = flags.DEFINE_list(
-    "size", ["224", "224"], "Height,width of the frames that it sees."
+    "size",
+    None,
+    "Height,width of the frames that it sees, or the length of the shorter "
+    "side. By default 224,224 for MobileNetV2Clip and 256 for InceptionI3D.",
 )
 _FRAMES_PER_STEP = flags.DEFINE_integer(
-    "frames_per_step", 4, "Frames in a step of the features.", lower_bound=1
+    "frames_per_step",
+    4,
+    "Frames in a step of the features; always 8 for InceptionI3D.",
+    lower_bound=1,
+)
+_WINDOW = flags.DEFINE_integer(
+    "window",
+    512,
+    "Frames that it sees at once: longer clips are run in windows that "
+    "overlap, with the same values. Bounds the memory.",
+    lower_bound=1,
 )
 _STREAM = flags.DEFINE_enum(
     "stream", "rgb", ("rgb", "flow"), "What the network sees of the videos."
@@ -51,38 +75,68 @@ _DTYPE = flags.DEFINE_enum(
 flags.mark_flags_as_required(("index", "output"))
 
 
-@flags.validator("size", message="must be height,width, of at least 32 each")
+@flags.validator(
+    "size", message="must be height,width or one side, of at least 32 each"
+)
 def _is_size(size):
-    return len(size) == 2 and all(
-        side.isdecimal() and int(side) >= 32 for side in size
+    return size is None or (
+        len(size) in (1, 2)
+        and all(side.isdecimal() and int(side) >= 32 for side in size)
     )
+
+
+# What a network is shown by default, and how far a step of it sees.
+SETTINGS = {
+    "mobilenet_v2_clip": {"frame_rate": 16.0, "size": (224, 224), "reach": 1},
+    "inception_i3d": {"frame_rate": 25.0, "size": 256, "reach": 47},
+}
+
+
+def make_backbone(input_shape):
+    """Returns the network, and the frames that a step of it covers."""
+    from actx_tf import models
+
+    if _BACKBONE.value == "inception_i3d":
+        if _FRAMES_PER_STEP.present:
+            raise ValueError("--frames_per_step is 8 for InceptionI3D")
+        if _WEIGHTS.value is None:
+            raise ValueError("InceptionI3D needs --weights: see the README")
+        return models.InceptionI3D(False, _WEIGHTS.value, input_shape), 8
+    backbone = models.MobileNetV2Clip(
+        _WEIGHTS.value or "imagenet", input_shape, _FRAMES_PER_STEP.value
+    )
+    return backbone, _FRAMES_PER_STEP.value
 
 
 def main(_):
     # Imported late: a wrong flag is told at once.
     from actx_tf.data import extract_features
     from actx_tf.data import read_clip_index
-    from actx_tf.models.mobilenet_v2_clip import MobileNetV2Clip
 
-    size = tuple(map(int, _SIZE.value))
+    settings = dict(SETTINGS[_BACKBONE.value])
+    if _FRAME_RATE.value or _NUM_FRAMES.value:
+        settings["frame_rate"] = _FRAME_RATE.value
+    if _SIZE.value:
+        sides = tuple(map(int, _SIZE.value))
+        settings["size"] = sides if len(sides) == 2 else sides[0]
+    sides = settings["size"]
+    if isinstance(sides, int):
+        sides = (None, None)
     try:
         clips = read_clip_index(_INDEX.value, _CONJUGATES_COLUMN.value)
-        backbone = MobileNetV2Clip(
-            weights=_WEIGHTS.value,
-            input_shape=(None, *size, 3 if _STREAM.value == "rgb" else 2),
-            frames_per_step=_FRAMES_PER_STEP.value,
-        )
+        channels = 3 if _STREAM.value == "rgb" else 2
+        backbone, frames_per_step = make_backbone((None, *sides, channels))
         failed = extract_features(
             clips,
             backbone,
             _OUTPUT.value,
             num_frames=_NUM_FRAMES.value,
-            frame_rate=None if _NUM_FRAMES.value else _FRAME_RATE.value,
-            size=size,
-            frames_per_step=_FRAMES_PER_STEP.value,
+            frames_per_step=frames_per_step,
+            window=_WINDOW.value,
             stream=_STREAM.value,
             flow_method=_FLOW_METHOD.value,
             dtype=_DTYPE.value,
+            **settings,
         )
     except (ImportError, OSError, RuntimeError, ValueError) as error:
         sys.exit(f"extract_features: {error}")

@@ -7,13 +7,17 @@ import sys
 import keras
 import numpy as np
 import pytest
+import torch
 
 from actx_tf.data import Clip
+from actx_tf.data import ClipFrames
 from actx_tf.data import FeatureStore
 from actx_tf.data import extract_features
 from actx_tf.data import optical_flow
 from actx_tf.data import read_clip
 from actx_tf.data import read_clip_index
+from tests.i3d_in_torch import InceptionI3d
+from tests.i3d_in_torch import randomize
 
 av = pytest.importorskip("av")
 pytest.importorskip("cv2")
@@ -115,6 +119,40 @@ def test_sampling(clips, tmp_path):
         assert store.attributes("a")["frame_rate"] == pytest.approx(9)
 
 
+@pytest.mark.parametrize("stream", ["rgb", "flow"])
+def test_windows_give_what_the_whole_clip_gives(moving_clip, tmp_path, stream):
+    backbone = make_backbone(channels=3 if stream == "rgb" else 2)
+    kwargs = {"stream": stream, "dtype": "float32"}
+    extract([moving_clip], tmp_path / "whole.h5", backbone, **kwargs)
+    kwargs |= {"window": 5, "reach": 0}
+    extract([moving_clip], tmp_path / "windows.h5", backbone, **kwargs)
+    with FeatureStore(tmp_path / "whole.h5") as whole:
+        with FeatureStore(tmp_path / "windows.h5") as windows:
+            (name,) = whole
+            np.testing.assert_allclose(windows[name], whole[name], 1e-5)
+            assert windows.attributes(name) == whole.attributes(name)
+
+
+def test_a_window_needs_the_reach(clips, tmp_path):
+    with pytest.raises(ValueError, match="`window` and `reach`"):
+        extract(clips, tmp_path / "f.h5", window=5)
+
+
+def test_shorter_side(clips, tmp_path):
+    frames = keras.Input((None, None, None, 3))
+    means = keras.layers.AveragePooling3D((2, 8, 8))(frames)
+    extract_features(
+        clips[:1],
+        keras.Model(frames, means, name="means"),
+        tmp_path / "f.h5",
+        size=16,
+        frames_per_step=2,
+        progress=False,
+    )
+    with FeatureStore(tmp_path / "f.h5") as store:
+        assert store.shape("a") == (4, 2, 3, 3)
+
+
 def test_stored_clips_are_not_read_again(clips, tmp_path):
     extract(clips[:2], tmp_path / "f.h5")
     for clip in clips[:2]:
@@ -132,13 +170,13 @@ def test_interrupt_keeps_finished_clips(clips, tmp_path, monkeypatch):
         if path == clips[4].file:
             raise KeyboardInterrupt
         read.append(path)
-        return read_clip(path, *arguments, **part)
+        return ClipFrames(path, *arguments, **part)
 
-    monkeypatch.setattr("actx_tf.data.extraction.read_clip", interrupted)
+    monkeypatch.setattr("actx_tf.data.extraction.ClipFrames", interrupted)
     with pytest.raises(KeyboardInterrupt):
         extract(clips, tmp_path / "f.h5")
     assert not (tmp_path / "f.h5").exists()
-    monkeypatch.setattr("actx_tf.data.extraction.read_clip", read_clip)
+    monkeypatch.setattr("actx_tf.data.extraction.ClipFrames", ClipFrames)
     for clip in clips[:2]:
         pathlib.Path(clip.file).unlink()
     extract(clips, tmp_path / "f.h5")
@@ -293,6 +331,30 @@ def test_example(clips, tmp_path, weights, stream):
         assert ("flow" in store.backbone) == (stream == "flow")
 
 
+def test_example_with_i3d(clips, tmp_path):
+    port = randomize(InceptionI3d(classes=3))
+    torch.save(port.state_dict(), tmp_path / "i3d.pt")
+    result = run_example(
+        f"--index={write_index(tmp_path, ['a', 'b'])}",
+        f"--output={tmp_path / 'f.h5'}",
+        "--backbone=inception_i3d",
+        f"--weights={tmp_path / 'i3d.pt'}",
+        "--size=40",
+    )
+    assert result.returncode == 0, result.stderr
+    frames, rate = read_clip(clips[0].file, frame_rate=25, size=40)
+    inputs = torch.tensor(frames / 127.5 - 1, dtype=torch.float32)
+    with torch.no_grad():
+        expected = port.features(inputs.permute(3, 0, 1, 2)[None])
+    with FeatureStore(tmp_path / "f.h5") as store:
+        features = store["a"].astype("float32")
+        np.testing.assert_allclose(
+            features, expected[0].permute(1, 2, 3, 0), rtol=2e-2, atol=1e-2
+        )
+        assert store.attributes("a")["stride"] == 8
+        assert store.attributes("a")["frame_rate"] == rate == 25
+
+
 def test_example_fails_if_every_clip_fails(clips, tmp_path, weights):
     result = run_example(
         f"--index={write_index(tmp_path, ['broken', 'missing'])}",
@@ -311,6 +373,10 @@ def test_example_fails_if_every_clip_fails(clips, tmp_path, weights):
         (["--index=a.csv", "--output=f.h5", "--size=3"], "size"),
         (["--index=a.csv", "--output=f.h5", "--dtype=int8"], "dtype"),
         (["--output=f.h5"], "index"),
+        (
+            [f"--index={os.devnull}", "--output=f.h5", "--size=9,9,9"],
+            "size",
+        ),
     ],
 )
 def test_example_tells_what_is_wrong(flags, words):

@@ -6,6 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from actx_tf.data import ClipFrames
 from actx_tf.data import VideoError
 from actx_tf.data import read_clip
 from actx_tf.data import video
@@ -366,7 +367,8 @@ def test_what_is_no_video(tmp_path):
         ({"frame_rate": float("inf")}, "frame_rate"),
         ({"num_frames": 3, "frame_rate": 3}, "num_frames"),
         ({"size": (0, 32)}, "size"),
-        ({"size": 32}, "size"),
+        ({"size": 0}, "size"),
+        ({"size": 32.5}, "size"),
         ({"size": (32, 32, 3)}, "size"),
         ({"start": -1.0}, "start"),
         ({"start": float("nan")}, "start"),
@@ -410,3 +412,31 @@ def test_real_clip():
     sampled, _ = read_clip(path, frame_rate=16, size=(224, 224))
     assert sampled.shape == (round(53 * 16 / 25), 224, 224, 3)
     assert abs(sampled.mean() - frames.mean()) < 2
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [(24, (24, 32)), (96, (96, 128)), (31, (31, 41))]
+)
+def test_shorter_side(tmp_path, size, expected):
+    write_video(tmp_path / "clip.mp4", num_frames=3, size=(48, 64))
+    frames, _ = read_clip(tmp_path / "clip.mp4", size=size)
+    assert frames.shape[1:3] == expected
+    # In a part of the frames it is the part's.
+    frames, _ = read_clip(tmp_path / "clip.mp4", size=8, box=(0, 0, 20, 40))
+    assert frames.shape[1:3] == (16, 8)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{}, {"frame_rate": 7.0}, {"num_frames": 5}, {"start": 0.5, "end": 1.2}],
+    ids=str,
+)
+def test_frames_one_by_one(tmp_path, arguments):
+    path = tmp_path / "clip.mp4"
+    write_video(path)
+    expected, rate = read_clip(path, **arguments)
+    clip = ClipFrames(path, **arguments)
+    assert clip.count() == len(expected)
+    for _ in range(2):  # each iteration begins anew
+        np.testing.assert_array_equal(np.stack(list(clip)), expected)
+    assert clip.frame_rate == rate

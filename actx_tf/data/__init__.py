@@ -21,6 +21,7 @@ from actx_tf.data.pairs import (
     make_evaluation_dataset as make_evaluation_dataset,
 )
 from actx_tf.data.pairs import make_pair_dataset as make_pair_dataset
+from actx_tf.data.video import ClipFrames as ClipFrames
 from actx_tf.data.video import VideoError as VideoError
 from actx_tf.data.video import read_clip as read_clip
 from actx_tf.data.video import video_duration as video_duration

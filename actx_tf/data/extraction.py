@@ -2,6 +2,7 @@
 
 import collections
 import concurrent.futures
+import itertools
 import os
 from collections.abc import Sequence
 
@@ -12,8 +13,9 @@ import tensorflow as tf
 from actx_tf.data.clip_index import Clip
 from actx_tf.data.feature_store import FeatureStoreWriter
 from actx_tf.data.flow import optical_flow
+from actx_tf.data.video import ClipFrames
 from actx_tf.data.video import VideoError
-from actx_tf.data.video import read_clip
+from actx_tf.data.windows import run_in_windows
 
 _CHANNELS = {"rgb": 3, "flow": 2}
 
@@ -25,8 +27,10 @@ def extract_features(
     *,
     frame_rate: float | None = None,
     num_frames: int | None = None,
-    size: tuple[int, int],
+    size: int | tuple[int, int],
     frames_per_step: int,
+    window: int | None = None,
+    reach: int | None = None,
     stream: str = "rgb",
     flow_method: str = "dis",
     dtype: str = "float16",
@@ -39,8 +43,9 @@ def extract_features(
     moment (see `FeatureStoreWriter`). A video that cannot be read, or whose
     features are not finite, does not stop the run.
 
-    A clip goes through the backbone as a whole: its length is bounded by the
-    memory.
+    With a `window`, clips of any length are run in bounded memory: a longer
+    one in windows that overlap, with the values of the whole clip (see
+    `run_in_windows`). Without, its length is bounded by the memory.
 
     Args:
         clips: The clips. `scene` is taken from their other columns.
@@ -54,8 +59,17 @@ def extract_features(
             `frame_rate` and `num_frames` can be given; without both, it sees
             every frame.
         num_frames: Number of frames to show it, evenly over the clip.
-        size: (height, width) of the frames that it sees, in pixels.
-        frames_per_step: Number of frames in one step of its feature map.
+        size: (height, width) of the frames that it sees, in pixels; or the
+            length of their shorter side, where the aspect ratio is kept. Clips
+            are batched for training only if their feature maps have one size.
+        frames_per_step: Number of frames in one step of its feature map. A
+            step so covers `frames_per_step / frame_rate` seconds; the store
+            holds both.
+        window: Largest number of frames to show it at once. Defaults to no
+            limit.
+        reach: Number of frames that a step of its feature map sees before or
+            after those that it covers; needed for windows. 47 for
+            `InceptionI3D`, 1 for `MobileNetV2Clip`.
         stream: `"rgb"`, or `"flow"` for the optical flow between the frames
             that the backbone would see of RGB: in pixels at their `size`, and
             from one sampled frame to the next. Defaults to `"rgb"`.
@@ -68,6 +82,11 @@ def extract_features(
     Returns:
         A list of `(clip, message)`, one for each clip that failed.
     """
+    if (window is None) != (reach is None):
+        raise ValueError(
+            "`window` and `reach` must be given together. "
+            f"Received: window={window}, reach={reach}"
+        )
     if stream not in _CHANNELS:
         raise ValueError(
             f"`stream` must be one of {tuple(_CHANNELS)}. "
@@ -77,18 +96,23 @@ def extract_features(
     if stream == "flow":
         name += f"_{flow_method}"
         # Flow that cannot be computed fails now.
-        optical_flow(np.zeros((1, *size, 3), "uint8"), flow_method)
+        optical_flow(np.zeros((1, 12, 12, 3), "uint8"), flow_method)
     # Without a signature each new number of frames would be traced again.
-    shape = (1, None, *size, _CHANNELS[stream])
-    run = tf.function(
+    sides = size if isinstance(size, (tuple, list)) else (None, None)
+    shape = (1, None, *sides, _CHANNELS[stream])
+    network = tf.function(
         lambda frames: backbone(frames, training=False),
         input_signature=(tf.TensorSpec(shape, tf.float32),),
     )
 
-    run.get_concrete_function()  # a backbone that does not fit fails now
+    network.get_concrete_function()  # a backbone that does not fit fails now
+
+    def run(frames):
+        return network(frames[np.newaxis].astype("float32"))[0].numpy()
 
     def read(clip):
-        frames, rate = read_clip(
+        """Returns the clip's frames, of which the first are read already."""
+        video = ClipFrames(
             clip.file,
             num_frames,
             frame_rate,
@@ -97,26 +121,36 @@ def extract_features(
             end=clip.end,
             box=clip.box,
         )
+        frames = iter(video)
+        head = list(itertools.islice(frames, window and window + 1))
+        frames = itertools.chain(head, frames)
         if stream == "flow":
-            frames = optical_flow(frames, flow_method)
-        return frames, rate
+            frames = _flow(frames, flow_method)
+        return video, frames
 
     def store(clip, video):
         """Returns what is wrong with the clip, if anything is."""
         try:
-            frames, rate = video.result()
+            video, frames = video.result()
+            features, count = run_in_windows(
+                run,
+                frames,
+                video.count,
+                window,
+                frames_per_step,
+                reach or 0,
+            )
         except VideoError as error:
             return str(error)
-        features = run(frames[np.newaxis].astype("float32"))[0].numpy()
         try:
             writer.add(
                 clip.clip,
                 features,
                 clip.label,
                 clip.split,
-                frame_rate=rate,
+                frame_rate=video.frame_rate,
                 stride=frames_per_step,
-                frames=len(frames),
+                frames=count,
                 scene=clip.extra.get("scene", ""),
             )
         except ValueError as error:
@@ -132,6 +166,17 @@ def extract_features(
                     failed.append((clip, message))
                 bar.update()
     return failed
+
+
+def _flow(frames, method):
+    """Yields the flow from each frame to the next; the last one's twice."""
+    flow = None
+    frame = next(frames)
+    for successor in frames:
+        flow = optical_flow(np.stack((frame, successor)), method)[0]
+        yield flow
+        frame = successor
+    yield optical_flow(frame[np.newaxis], method)[0] if flow is None else flow
 
 
 def _read_ahead(reader, read, clips, ahead=2):

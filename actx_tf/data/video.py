@@ -19,12 +19,32 @@ def read_clip(
     path: str | os.PathLike,
     num_frames: int | None = None,
     frame_rate: float | None = None,
-    size: tuple[int, int] | None = None,
+    size: int | tuple[int, int] | None = None,
     start: float = 0.0,
     end: float | None = None,
     box: tuple[int, int, int, int] | None = None,
 ) -> tuple[np.ndarray, float]:
     """Reads a clip, or samples of it.
+
+    As `ClipFrames`, which see for the arguments and what is sampled; but all
+    frames at once.
+
+    Returns:
+        A tuple `(frames, frame_rate)`: RGB values, uint8, of the shape
+        `(frames, height, width, 3)`, and the frames per second of these
+        frames, a float (their mean where every frame of a file of varying
+        rate is returned).
+
+    Raises:
+        VideoError: If the video cannot be read; see `ClipFrames`.
+        ValueError: If an argument is wrong.
+    """
+    clip = ClipFrames(path, num_frames, frame_rate, size, start, end, box)
+    return np.stack(list(clip)), clip.frame_rate
+
+
+class ClipFrames:
+    """The frames of a clip, or samples of it, read one by one.
 
     The clip is cut into equal intervals of time, and each gives the frame
     that is on display at its middle. So frames are left out or repeated as
@@ -38,15 +58,19 @@ def read_clip(
     The rotation that a phone notes in its files is not applied. Colours
     without tags are taken as BT.601. An image is a clip of one frame.
 
+    Iterating gives arrays `(height, width, 3)` of RGB values, uint8; each
+    iteration reads the file anew.
+
     Args:
         path: Path of the video file. Its first video stream is read.
         num_frames: Number of frames to return, evenly over the clip.
         frame_rate: Frames per second to return. At most one of `num_frames`
             and `frame_rate` can be given; without both, every frame is
             returned.
-        size: (height, width) of the returned frames, in pixels; the aspect
-            ratio is not kept. Defaults to the size of the first frame, or of
-            its part inside `box`.
+        size: (height, width) of the returned frames, in pixels, where the
+            aspect ratio is not kept; or one integer, the length of the
+            shorter side, where it is. Defaults to the size of the first
+            frame, or of its part inside `box`.
         start: Where in the file the clip begins, in seconds since the first
             frame. Defaults to 0.
         end: Where it ends, in seconds; a frame is in the clip if its middle
@@ -58,17 +82,15 @@ def read_clip(
             the file's frames; what lies outside of them is cut off. Defaults
             to whole frames.
 
-    Returns:
-        A tuple `(frames, frame_rate)`: RGB values, uint8, of the shape
-        `(frames, height, width, 3)`, and the frames per second of these
-        frames, a float (their mean where every frame of a file of varying
-        rate is returned).
+    Attributes:
+        frame_rate: Frames per second of the frames, a float; known before an
+            iteration has come to its end only where the argument was given.
 
     Raises:
-        VideoError: If the file is missing, is not a video, has no frames,
-            does not decode, or is truncated: its frames end sooner than the
-            container declares, by more than 3 frames or 2 percent of its
-            length, whichever is longer. (Ordinary containers are off by a
+        VideoError: When iterating, if the file is missing, is not a video, has
+            no frames, does not decode, or is truncated: its frames end sooner
+            than the container declares, by more than 3 frames or 2 percent of
+            its length, whichever is longer. (Ordinary containers are off by a
             frame or two. One that declares no length for its video, such
             as Matroska with sound or MPEG-TS, cannot be checked; nor is what
             comes after `end`.) Or if the clip begins after the end of the
@@ -76,32 +98,66 @@ def read_clip(
             of the frames.
         ValueError: If an argument is wrong.
     """
-    _check_arguments(num_frames, frame_rate, size)
-    _check_part(start, end, box)
-    av = _import_av()
-    start = Fraction(start)
-    end = None if end is None else Fraction(end)
-    with _video_errors(av, path):
-        rate = None if frame_rate is None else Fraction(frame_rate)
-        if num_frames is not None:
-            stop = end
-            if end is None:
-                stop = _duration(av, path)
-                _check_begin(start, stop)
-            rate = num_frames / (stop - start)
-        origin, target = _find_keyframe(av, path, start)
-        with av.open(os.fspath(path)) as container:
-            stream = _video_stream(container)
-            if target is not None:
-                container.seek(target, stream=stream)
-            frames, seconds = _sample(
-                stream, origin, rate, size, start, end, box
-            )
-    rate = rate or len(frames) / seconds
-    if num_frames is not None:
-        # The frames can differ a little from what the packets announce.
-        frames = (frames + frames[-1:] * num_frames)[:num_frames]
-    return np.stack(frames), float(rate)
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        num_frames: int | None = None,
+        frame_rate: float | None = None,
+        size: int | tuple[int, int] | None = None,
+        start: float = 0.0,
+        end: float | None = None,
+        box: tuple[int, int, int, int] | None = None,
+    ):
+        _check_arguments(num_frames, frame_rate, size)
+        _check_part(start, end, box)
+        self._av = _import_av()
+        self._path = path
+        self._num_frames = num_frames
+        self._size = size
+        self._start = Fraction(start)
+        self._end = None if end is None else Fraction(end)
+        self._box = box
+        self.frame_rate = frame_rate
+
+    def __iter__(self):
+        return self._read(_converter(self._size, self._box))
+
+    def count(self) -> int:
+        """Returns the number of frames; the file is decoded for it."""
+        return sum(1 for _ in self._read(lambda frame: None))
+
+    def _read(self, convert):
+        av, path, num_frames = self._av, self._path, self._num_frames
+        with _video_errors(av, path):
+            rate = None
+            if num_frames is not None:
+                stop = self._end
+                if stop is None:
+                    stop = _duration(av, path)
+                    _check_begin(self._start, stop)
+                rate = num_frames / (stop - self._start)
+            elif self.frame_rate is not None:
+                rate = Fraction(self.frame_rate)
+            origin, target = _find_keyframe(av, path, self._start)
+            with av.open(os.fspath(path)) as container:
+                stream = _video_stream(container)
+                if target is not None:
+                    container.seek(target, stream=stream)
+                count = seconds = 0
+                for image, copies, on_display in _sample(
+                    stream, origin, rate, self._start, self._end, convert
+                ):
+                    seconds += on_display
+                    for _ in range(copies):
+                        # The frames can differ a little from what the packets
+                        # announce.
+                        if count != num_frames:
+                            count += 1
+                            yield image
+            for _ in range(count, num_frames or 0):
+                yield image
+            self.frame_rate = float(rate or count / seconds)
 
 
 def video_duration(path: str | os.PathLike) -> float:
@@ -120,8 +176,8 @@ def video_duration(path: str | os.PathLike) -> float:
         return float(_duration(av, path))
 
 
-def _sample(stream, origin, rate, size, start, end, box):
-    """Returns the sampled frames, and their seconds on display."""
+def _sample(stream, origin, rate, start, end, convert):
+    """Yields (converted frame, how often it is sampled, seconds on display)."""
 
     def samples_before(time):
         # Sample k is taken at (k + 1/2) / rate seconds, and a little later:
@@ -130,9 +186,8 @@ def _sample(stream, origin, rate, size, start, end, box):
         slack = min(rate / 1000, Fraction(1, 4))
         return max(0, math.ceil((time - start) * rate - slack - Fraction(1, 2)))
 
-    frames = []
     last = first_begin = None
-    count = seconds = 0
+    count = sampled = 0
     for frame, begin, stop in _displayed(stream, origin):
         if end is not None and begin >= end:
             break
@@ -141,14 +196,13 @@ def _sample(stream, origin, rate, size, start, end, box):
         last = frame, begin, stop
         if rate is None:
             middle = (begin + stop) / 2
-            copies = start <= middle and (end is None or middle < end)
+            copies = int(start <= middle and (end is None or middle < end))
         else:
             upto = stop if end is None else min(stop, end)
             copies = samples_before(upto) - samples_before(begin)
         if copies:
-            frames += [_to_rgb(frame, size, box)] * copies
-            seconds += stop - begin
-            size = size or frames[0].shape[:2]
+            sampled += copies
+            yield convert(frame), copies, stop - begin
     else:
         if not count:
             raise VideoError("the video has no frames")
@@ -159,11 +213,10 @@ def _sample(stream, origin, rate, size, start, end, box):
                 f"the clip ends at {float(end):.2f} seconds, and the video at "
                 f"{float(stop):.2f}"
             )
-    if not frames:
+    if not sampled:
         # A clip shorter than half an interval gives its last frame.
         frame, begin, stop = last
-        frames, seconds = [_to_rgb(frame, size, box)], stop - begin
-    return frames, seconds
+        yield convert(frame), 1, stop - begin
 
 
 def _displayed(stream, origin=None):
@@ -310,24 +363,41 @@ def _check_whole(stream, interval, duration):
         )
 
 
-def _to_rgb(frame, size, box):
-    if box is not None:
-        x1, y1, x2, y2 = box
-        x1, x2 = max(x1, 0), min(x2, frame.width)
-        y1, y2 = max(y1, 0), min(y2, frame.height)
-        if x1 >= x2 or y1 >= y2:
-            raise VideoError(
-                f"the box {tuple(box)} lies outside of the frames, which are "
-                f"{frame.width} pixels wide and {frame.height} high"
+def _converter(size, box):
+    """Returns a function: decoded frame -> RGB values, all of one size."""
+
+    def convert(frame):
+        nonlocal size
+        if box is not None:
+            frame = _cut(frame, box)
+        if size is None:
+            size = frame.height, frame.width
+        elif not isinstance(size, (tuple, list)):
+            shorter = min(frame.height, frame.width)
+            size = tuple(
+                # At least as long as the shorter side, whatever rounding does.
+                max(size, round(side * size / shorter))
+                for side in (frame.height, frame.width)
             )
-        image = _to_rgb(frame, None, None)[y1:y2, x1:x2]
-        frame = type(frame).from_ndarray(
-            np.ascontiguousarray(image), format="rgb24"
+        height, width = size
+        return frame.to_ndarray(
+            format="rgb24", height=height, width=width, interpolation="BICUBIC"
         )
-    height, width = size or (frame.height, frame.width)
-    return frame.to_ndarray(
-        format="rgb24", height=height, width=width, interpolation="BICUBIC"
-    )
+
+    return convert
+
+
+def _cut(frame, box):
+    x1, y1, x2, y2 = box
+    x1, x2 = max(x1, 0), min(x2, frame.width)
+    y1, y2 = max(y1, 0), min(y2, frame.height)
+    if x1 >= x2 or y1 >= y2:
+        raise VideoError(
+            f"the box {tuple(box)} lies outside of the frames, which are "
+            f"{frame.width} pixels wide and {frame.height} high"
+        )
+    image = frame.to_ndarray(format="rgb24")[y1:y2, x1:x2]
+    return type(frame).from_ndarray(np.ascontiguousarray(image), format="rgb24")
 
 
 def _check_arguments(num_frames, frame_rate, size):
@@ -346,14 +416,18 @@ def _check_arguments(num_frames, frame_rate, size):
             "`frame_rate` must be positive and finite (frames per second). "
             f"Received: frame_rate={frame_rate}"
         )
-    if size is not None and not (
-        isinstance(size, (tuple, list))
-        and len(size) == 2
-        and all(map(_is_positive_integer, size))
+    if not (
+        size is None
+        or _is_positive_integer(size)
+        or (
+            isinstance(size, (tuple, list))
+            and len(size) == 2
+            and all(map(_is_positive_integer, size))
+        )
     ):
         raise ValueError(
-            "`size` must be two positive integers (height, width). "
-            f"Received: size={size}"
+            "`size` must be two positive integers (height, width), or one (the "
+            f"shorter side). Received: size={size}"
         )
 
 
