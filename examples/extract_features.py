@@ -22,14 +22,15 @@ _OUTPUT = flags.DEFINE_string("output", None, "Path of the feature store.")
 _BACKBONE = flags.DEFINE_enum(
     "backbone",
     "mobilenet_v2_clip",
-    ("mobilenet_v2_clip", "inception_i3d"),
+    ("mobilenet_v2_clip", "inception_i3d", "i3d_resnet34"),
     "Network that makes the features.",
 )
 _WEIGHTS = flags.DEFINE_string(
     "weights",
     None,
     "Path of the backbone's weights: see the docstrings of MobileNetV2Clip "
-    "(which without them downloads those of ImageNet) and InceptionI3D.",
+    "(which without them downloads those of ImageNet), InceptionI3D and "
+    "I3DResNet34.",
 )
 _CONJUGATES_COLUMN = flags.DEFINE_string(
     "conjugates_column", "conjugates", "Column that names the conjugates."
@@ -38,7 +39,7 @@ _FRAME_RATE = flags.DEFINE_float(
     "frame_rate",
     None,
     "Frames per second that the network sees; not with --num_frames. By "
-    "default 16 for MobileNetV2Clip and 25 for InceptionI3D.",
+    "default 16 for MobileNetV2Clip and 25 for the others.",
     lower_bound=0.1,
 )
 _NUM_FRAMES = flags.DEFINE_integer(
@@ -48,19 +49,20 @@ _SIZE = flags.DEFINE_list(
     "size",
     None,
     "Height,width of the frames that it sees, or the length of the shorter "
-    "side. By default 224,224 for MobileNetV2Clip and 256 for InceptionI3D.",
+    "side. By default 224,224 for MobileNetV2Clip and 256 for the others.",
 )
 _FRAMES_PER_STEP = flags.DEFINE_integer(
     "frames_per_step",
     4,
-    "Frames in a step of the features; always 8 for InceptionI3D.",
+    "Frames in a step of the features of MobileNetV2Clip; 8 in the others.",
     lower_bound=1,
 )
 _WINDOW = flags.DEFINE_integer(
     "window",
-    512,
+    None,
     "Frames that it sees at once: longer clips are run in windows that "
-    "overlap, with the same values. Bounds the memory.",
+    "overlap, with the same values. Bounds the memory. By default 1024 for "
+    "I3DResNet34, whose windows overlap by 496, and 512 for the others.",
     lower_bound=1,
 )
 _STREAM = flags.DEFINE_enum(
@@ -87,8 +89,24 @@ def _is_size(size):
 
 # What a network is shown by default, and how far a step of it sees.
 SETTINGS = {
-    "mobilenet_v2_clip": {"frame_rate": 16.0, "size": (224, 224), "reach": 1},
-    "inception_i3d": {"frame_rate": 25.0, "size": 256, "reach": 47},
+    "mobilenet_v2_clip": {
+        "frame_rate": 16.0,
+        "size": (224, 224),
+        "window": 512,
+        "reach": 1,
+    },
+    "inception_i3d": {
+        "frame_rate": 25.0,
+        "size": 256,
+        "window": 512,
+        "reach": 47,
+    },
+    "i3d_resnet34": {
+        "frame_rate": 25.0,
+        "size": 256,
+        "window": 1024,
+        "reach": 241,
+    },
 }
 
 
@@ -96,12 +114,16 @@ def make_backbone(input_shape):
     """Returns the network, and the frames that a step of it covers."""
     from actx_tf import models
 
-    if _BACKBONE.value == "inception_i3d":
+    inflated = {
+        "inception_i3d": models.InceptionI3D,
+        "i3d_resnet34": models.I3DResNet34,
+    }
+    if make := inflated.get(_BACKBONE.value):
         if _FRAMES_PER_STEP.present:
-            raise ValueError("--frames_per_step is 8 for InceptionI3D")
+            raise ValueError(f"--frames_per_step is 8 for {_BACKBONE.value}")
         if _WEIGHTS.value is None:
-            raise ValueError("InceptionI3D needs --weights: see the README")
-        return models.InceptionI3D(False, _WEIGHTS.value, input_shape), 8
+            raise ValueError(f"{_BACKBONE.value} needs --weights")
+        return make(False, _WEIGHTS.value, input_shape), 8
     backbone = models.MobileNetV2Clip(
         _WEIGHTS.value or "imagenet", input_shape, _FRAMES_PER_STEP.value
     )
@@ -119,6 +141,8 @@ def main(_):
     if _SIZE.value:
         sides = tuple(map(int, _SIZE.value))
         settings["size"] = sides if len(sides) == 2 else sides[0]
+    if _WINDOW.value:
+        settings["window"] = _WINDOW.value
     sides = settings["size"]
     if isinstance(sides, int):
         sides = (None, None)
@@ -132,7 +156,6 @@ def main(_):
             _OUTPUT.value,
             num_frames=_NUM_FRAMES.value,
             frames_per_step=frames_per_step,
-            window=_WINDOW.value,
             stream=_STREAM.value,
             flow_method=_FLOW_METHOD.value,
             dtype=_DTYPE.value,

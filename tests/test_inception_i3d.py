@@ -218,7 +218,7 @@ def test_state_dict_mistakes_are_told(port, tmp_path):
         load([1, 2])
     assert load(state, include_top=False).output_shape[-1] == 1024
     path.write_bytes(b"nothing of PyTorch")
-    with pytest.raises(ValueError, match="not a PyTorch file"):
+    with pytest.raises(ValueError, match="not a state dictionary"):
         InceptionI3D(weights=path)
     with pytest.raises(FileNotFoundError, match="nowhere.pt"):
         InceptionI3D(weights=tmp_path / "nowhere.pt")

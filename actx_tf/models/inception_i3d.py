@@ -7,6 +7,7 @@ from keras import layers
 from keras import ops
 
 from actx_tf.models import inception_i3d_weights as weights_files
+from actx_tf.models.state_dict import checksum
 
 # Channels of a block's branches: 1x1; 1x1 and 3x3; 1x1 and 3x3; pool and 1x1.
 _BLOCKS = {
@@ -45,11 +46,12 @@ def InceptionI3D(
         include_top: Whether to end in the classifier. Defaults to `True`.
         weights: Path of the weights; `None` for random ones, the default. A
             checkpoint of kinetics-i3d, TensorFlow 1 (its prefix, such as
-            `"rgb_imagenet/model.ckpt"`); or a file of PyTorch, `.pt` or
-            `.pth`, that holds the state dictionary of one of the common ports
-            (see `inception_i3d_weights.read_state_dict`). Every variable
-            must be there, and none may be left over; without the top, the
-            classifier's are left unread.
+            `"rgb_imagenet/model.ckpt"`); or a file that holds the state
+            dictionary of one of the common PyTorch ports: `.pt`, `.pth`,
+            `.npz` or `.h5` (see `state_dict.read_state_dict` and
+            `inception_i3d_weights.from_port`). Every variable must be there,
+            and none may be left over; without the top, the classifier's are
+            left unread.
         input_shape: (frames, height, width, channels) of a clip; each of the
             first three can be `None`. Three channels for RGB, two for optical
             flow. Defaults to `(None, 224, 224, 3)`.
@@ -105,7 +107,8 @@ def InceptionI3D(
     if weights is not None:
         arrays = weights_files.read(weights, stream)
     if name is None:
-        name = f"inception_i3d_{stream}_{weights_files.tag(arrays)}"
+        tag = "untrained" if arrays is None else checksum(arrays)
+        name = f"inception_i3d_{stream}_{tag}"
 
     clip = keras.Input(input_shape, name="clip")
     x = clip

@@ -1,17 +1,17 @@
 """Reads weights of InceptionI3D: released checkpoints and PyTorch ports.
 
-All are brought into one form, a dictionary: the name of a convolution as in
-the released checkpoints, such as `"Mixed_3b/Branch_1/Conv3d_0b_3x3"`, ->
-`{"kernel", "beta", "moving_mean", "moving_variance"}`, or for the classifier
-`{"kernel", "bias"}`; NumPy arrays, as Keras has them.
+All are brought into one form, a dictionary of NumPy arrays as Keras has them.
+The key is the name of a convolution in the released checkpoints and the
+variable's, such as `"Mixed_3b/Branch_1/Conv3d_0b_3x3/moving_mean"`.
 """
 
 import os
-import pickle
 import re
-import zlib
 
 import numpy as np
+
+from actx_tf.models.state_dict import SUFFIXES
+from actx_tf.models.state_dict import read_state_dict
 
 _CLASSIFIER = "Logits/Conv3d_0c_1x1"
 _PARTS = {
@@ -39,10 +39,11 @@ _BRANCHES = {
 
 
 def read(path: str | os.PathLike, stream: str) -> dict:
-    """Reads a TensorFlow 1 checkpoint, or a PyTorch file (.pt, .pth).
+    """Reads a TensorFlow 1 checkpoint, or a PyTorch port's state dictionary.
 
     Args:
-        path: Prefix of the checkpoint, or path of the file.
+        path: Prefix of the checkpoint, or path of the file (see
+            `read_state_dict`).
         stream: `"rgb"` or `"flow"`: which network the checkpoint should hold.
 
     Raises:
@@ -50,8 +51,8 @@ def read(path: str | os.PathLike, stream: str) -> dict:
         ValueError: If it cannot be read or holds other variables.
     """
     path = os.fspath(path)
-    if path.endswith((".pt", ".pth")):
-        return read_state_dict(_load_pytorch(path), path)
+    if path.endswith(SUFFIXES):
+        return from_port(read_state_dict(path), path)
     return _read_checkpoint(path, stream)
 
 
@@ -77,7 +78,7 @@ def _read_checkpoint(path, stream):
                     f"{path}: no variable of the {stream} stream of I3D: "
                     f"{name!r}"
                 )
-            arrays.setdefault(unit, {})[part] = reader.get_tensor(name)
+            arrays[f"{unit}/{part}"] = reader.get_tensor(name)
     # A missing file of values is an error of the first `get_tensor`.
     except (tf.errors.OpError, RuntimeError) as error:
         raise ValueError(
@@ -87,32 +88,7 @@ def _read_checkpoint(path, stream):
     return arrays
 
 
-def _load_pytorch(path):
-    if not os.path.isfile(path):
-        raise FileNotFoundError(
-            f"`weights`: there is no file. Received: weights={path!r}"
-        )
-    try:
-        import torch
-    except ImportError as error:
-        raise ImportError(
-            f"Reading {path} takes PyTorch: pip install torch"
-        ) from error
-    try:
-        # Without `weights_only` a file could run code.
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(f"{path}: not a PyTorch file: {error}") from error
-    if isinstance(state, dict):
-        state = state.get("state_dict", state)
-    if not isinstance(state, dict) or not all(
-        map(torch.is_tensor, state.values())
-    ):
-        raise ValueError(f"{path}: a dictionary of tensors is expected.")
-    return {name: tensor.numpy() for name, tensor in state.items()}
-
-
-def read_state_dict(state: dict, path: str = "state dictionary") -> dict:
+def from_port(state: dict, path: str = "state dictionary") -> dict:
     """Renames the arrays of a PyTorch port of I3D, and turns them.
 
     The names are those of the two ports that most others follow:
@@ -131,9 +107,7 @@ def read_state_dict(state: dict, path: str = "state dictionary") -> dict:
     """
     tensors = {}
     for name, array in state.items():
-        found = re.fullmatch(
-            r"(?:module\.)?(.+)\.(conv3d|bn|batch3d)\.(\w+)", name
-        )
+        found = re.fullmatch(r"(.+)\.(conv3d|bn|batch3d)\.(\w+)", name)
         unit = _unit_of(found[1]) if found else None
         if unit is None:
             raise ValueError(f"{path}: no variable of I3D: {name!r}")
@@ -155,15 +129,17 @@ def read_state_dict(state: dict, path: str = "state dictionary") -> dict:
         # (out, in, time, height, width) -> (time, height, width, in, out)
         kernel = np.transpose(parts["conv.weight"], (2, 3, 4, 1, 0))
         if unit == _CLASSIFIER:
-            arrays[unit] = {"kernel": kernel, "bias": parts["conv.bias"]}
+            found = {"kernel": kernel, "bias": parts["conv.bias"]}
         else:
             scale = parts["norm.weight"]
-            arrays[unit] = {
+            found = {
                 "kernel": kernel * scale,
                 "beta": parts["norm.bias"],
                 "moving_mean": parts["norm.running_mean"] * scale,
                 "moving_variance": parts["norm.running_var"],
             }
+        for part, array in found.items():
+            arrays[f"{unit}/{part}"] = array
     return arrays
 
 
@@ -187,18 +163,6 @@ def _unit_of(name):
     return None
 
 
-def tag(arrays: dict | None) -> str:
-    """A checksum of the weights; "untrained" without any."""
-    if arrays is None:
-        return "untrained"
-    checksum = 0
-    for unit in sorted(arrays):
-        for part in sorted(arrays[unit]):
-            array = np.ascontiguousarray(arrays[unit][part])
-            checksum = zlib.crc32(array, checksum)
-    return f"{checksum:08x}"
-
-
 def assign(model, arrays: dict, path: str | os.PathLike) -> None:
     """Gives the arrays to the layers of the network.
 
@@ -209,17 +173,10 @@ def assign(model, arrays: dict, path: str | os.PathLike) -> None:
     """
     path = os.fspath(path)
     targets = _variables(model)
-    found = {
-        f"{unit}/{part}": array
-        for unit, parts in arrays.items()
-        for part, array in parts.items()
-    }
+    found = dict(arrays)
     if f"{_CLASSIFIER}/kernel" not in targets:
-        found = {
-            name: array
-            for name, array in found.items()
-            if not name.startswith(_CLASSIFIER)
-        }
+        found.pop(f"{_CLASSIFIER}/kernel", None)
+        found.pop(f"{_CLASSIFIER}/bias", None)
     if missing := sorted(set(targets) - set(found)):
         raise ValueError(f"{path}: variables are missing: {missing}")
     if spare := sorted(set(found) - set(targets)):

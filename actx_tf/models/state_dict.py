@@ -1,0 +1,94 @@
+"""Reads the weights of PyTorch networks: names -> NumPy arrays."""
+
+import os
+import pickle
+import zipfile
+import zlib
+
+import h5py
+import numpy as np
+
+SUFFIXES = (".pt", ".pth", ".npz", ".h5", ".hdf5")
+
+
+def read_state_dict(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """Reads a state dictionary; what is no array is an error.
+
+    Args:
+        path: Path of a file of PyTorch (`.pt`, `.pth`; it takes torch to read
+            and runs no code; the dictionary may lie under the key
+            `"state_dict"`), of NumPy (`.npz`) or HDF5 (`.h5`, data sets in the
+            root). A prefix `module.` of all names, of parallel training, is
+            removed.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it cannot be read.
+    """
+    path = os.fspath(path)
+    if not os.path.isfile(path):
+        raise FileNotFoundError(
+            f"`weights`: there is no file. Received: weights={path!r}"
+        )
+    suffix = os.path.splitext(path)[1]
+    try:
+        if suffix in (".pt", ".pth"):
+            arrays = _read_pytorch(path)
+        elif suffix == ".npz":
+            with np.load(path) as file:
+                arrays = {name: file[name] for name in file.files}
+        else:
+            arrays = _read_hdf5(path)
+    except (
+        ValueError,
+        TypeError,
+        OSError,
+        EOFError,
+        RuntimeError,
+        AttributeError,
+        pickle.UnpicklingError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        raise ValueError(f"{path}: not a state dictionary: {error}") from error
+    if all(name.startswith("module.") for name in arrays):
+        arrays = {
+            name.removeprefix("module."): array
+            for name, array in arrays.items()
+        }
+    return arrays
+
+
+def _read_hdf5(path):
+    arrays = {}
+    with h5py.File(path, "r") as file:
+        for name in file:
+            # A link could lead to any other file of the machine.
+            if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+                raise ValueError(f"{name!r} is a link, not a data set")
+            arrays[name] = np.asarray(file[name])
+    return arrays
+
+
+def _read_pytorch(path):
+    try:
+        import torch
+    except ImportError as error:
+        raise ImportError(
+            f"Reading {path} takes PyTorch: pip install torch"
+        ) from error
+    # Without `weights_only` a file could run code.
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    if isinstance(state, dict):
+        state = state.get("state_dict", state)
+    if not isinstance(state, dict):
+        raise ValueError("a dictionary of tensors is expected")
+    return {name: tensor.numpy() for name, tensor in state.items()}
+
+
+def checksum(arrays: dict[str, np.ndarray]) -> str:
+    """A checksum of all arrays, whatever their order."""
+    value = 0
+    for name in sorted(arrays):
+        value = zlib.crc32(np.ascontiguousarray(arrays[name]), value)
+    return f"{value:08x}"
