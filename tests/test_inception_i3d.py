@@ -163,6 +163,42 @@ def save_checkpoint(path, values):
         return saver.save(session, str(path))
 
 
+def to_checkpoint(state, stream):
+    """The arrays of the port under the released names."""
+    scope = {"rgb": "RGB", "flow": "Flow"}[stream]
+    units = {
+        "b0": "Branch_0/Conv3d_0a_1x1",
+        "b1a": "Branch_1/Conv3d_0a_1x1",
+        "b1b": "Branch_1/Conv3d_0b_3x3",
+        "b2a": "Branch_2/Conv3d_0a_1x1",
+        "b2b": "Branch_2/Conv3d_0b_3x3",
+        "b3b": "Branch_3/Conv3d_0b_1x1",
+    }
+    parts = {
+        "conv3d.weight": "conv_3d/w",
+        "conv3d.bias": "conv_3d/b",
+        "bn.bias": "batch_norm/beta",
+        "bn.running_mean": "batch_norm/moving_mean",
+        "bn.running_var": "batch_norm/moving_variance",
+    }
+    values = {}
+    for name, tensor in state.items():
+        *unit, kind, part = name.split(".")
+        if f"{kind}.{part}" not in parts:
+            continue
+        unit = "/".join(units.get(word, word) for word in unit)
+        unit = unit.replace("logits", "Logits/Conv3d_0c_1x1")
+        if unit == "Mixed_5b/Branch_2/Conv3d_0b_3x3":
+            unit = "Mixed_5b/Branch_2/Conv3d_0a_3x3"
+        array = tensor.numpy()
+        if array.ndim == 5:
+            array = array.transpose(2, 3, 4, 1, 0)
+        values[f"{scope}/inception_i3d/{unit}/{parts[f'{kind}.{part}']}"] = (
+            array
+        )
+    return values
+
+
 def test_released_index_without_values_is_told():
     if not RELEASED.is_dir():
         pytest.skip("no index of the released checkpoints")
