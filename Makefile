@@ -34,7 +34,7 @@ $(VENV)/.video: setup.py
 
 $(VENV)/.dev: setup.py
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q -e ".[video,mining,pose,dev]"
+	$(BIN)/pip install -q -e ".[video,mining,pose,ray,dev]"
 	touch $@
 
 clean:

@@ -12,6 +12,7 @@ python examples/extract_features.py --index=index.csv --output=i3d.h5 \
     --backbone=inception_i3d --weights=rgb_imagenet/model.ckpt
 """
 
+import functools
 import sys
 
 from absl import app
@@ -74,6 +75,17 @@ _FLOW_METHOD = flags.DEFINE_enum(
 _DTYPE = flags.DEFINE_enum(
     "dtype", "float16", ("float16", "float32"), "How features are stored."
 )
+_ENGINE = flags.DEFINE_enum(
+    "engine",
+    "local",
+    ("local", "ray"),
+    "Where it runs: in this process, or in the workers of a Ray cluster (of "
+    "this machine, if RAY_ADDRESS names no other).",
+)
+_WORKERS = flags.DEFINE_integer("workers", 2, "Workers of Ray.", lower_bound=1)
+_GPUS_PER_WORKER = flags.DEFINE_float(
+    "gpus_per_worker", 0.0, "GPUs of each worker of Ray.", lower_bound=0
+)
 flags.mark_flags_as_required(("index", "output"))
 
 
@@ -110,32 +122,29 @@ SETTINGS = {
 }
 
 
-def make_backbone(input_shape):
-    """Returns the network, and the frames that a step of it covers."""
+def make_backbone(name, weights, input_shape, frames_per_step):
     from actx_tf import models
 
-    inflated = {
-        "inception_i3d": models.InceptionI3D,
-        "i3d_resnet34": models.I3DResNet34,
-    }
-    if make := inflated.get(_BACKBONE.value):
-        if _FRAMES_PER_STEP.present:
-            raise ValueError(f"--frames_per_step is 8 for {_BACKBONE.value}")
-        if _WEIGHTS.value is None:
-            raise ValueError(f"{_BACKBONE.value} needs --weights")
-        return make(False, _WEIGHTS.value, input_shape), 8
-    backbone = models.MobileNetV2Clip(
-        _WEIGHTS.value or "imagenet", input_shape, _FRAMES_PER_STEP.value
+    if name == "inception_i3d":
+        return models.InceptionI3D(False, weights, input_shape)
+    if name == "i3d_resnet34":
+        return models.I3DResNet34(False, weights, input_shape)
+    return models.MobileNetV2Clip(
+        weights or "imagenet", input_shape, frames_per_step
     )
-    return backbone, _FRAMES_PER_STEP.value
 
 
-def main(_):
-    # Imported late: a wrong flag is told at once.
-    from actx_tf.data import extract_features
-    from actx_tf.data import read_clip_index
-
-    settings = dict(SETTINGS[_BACKBONE.value])
+def read_settings():
+    """Returns the arguments of `make_backbone` and of the extraction."""
+    name = _BACKBONE.value
+    settings = dict(SETTINGS[name])
+    frames_per_step = _FRAMES_PER_STEP.value
+    if name != "mobilenet_v2_clip":
+        if _FRAMES_PER_STEP.present:
+            raise ValueError(f"--frames_per_step is 8 for {name}")
+        if _WEIGHTS.value is None:
+            raise ValueError(f"{name} needs --weights")
+        frames_per_step = 8
     if _FRAME_RATE.value or _NUM_FRAMES.value:
         settings["frame_rate"] = _FRAME_RATE.value
     if _SIZE.value:
@@ -146,21 +155,38 @@ def main(_):
     sides = settings["size"]
     if isinstance(sides, int):
         sides = (None, None)
+    input_shape = (None, *sides, 3 if _STREAM.value == "rgb" else 2)
+    settings |= {
+        "num_frames": _NUM_FRAMES.value,
+        "frames_per_step": frames_per_step,
+        "stream": _STREAM.value,
+        "flow_method": _FLOW_METHOD.value,
+        "dtype": _DTYPE.value,
+    }
+    return (name, _WEIGHTS.value, input_shape, frames_per_step), settings
+
+
+def main(_):
+    # Imported late: a wrong flag is told at once.
+    from actx_tf.data import extract_features
+    from actx_tf.data import extract_features_on_ray
+    from actx_tf.data import read_clip_index
+
     try:
+        arguments, settings = read_settings()
         clips = read_clip_index(_INDEX.value, _CONJUGATES_COLUMN.value)
-        channels = 3 if _STREAM.value == "rgb" else 2
-        backbone, frames_per_step = make_backbone((None, *sides, channels))
-        failed = extract_features(
-            clips,
-            backbone,
-            _OUTPUT.value,
-            num_frames=_NUM_FRAMES.value,
-            frames_per_step=frames_per_step,
-            stream=_STREAM.value,
-            flow_method=_FLOW_METHOD.value,
-            dtype=_DTYPE.value,
-            **settings,
-        )
+        make = functools.partial(make_backbone, *arguments)
+        if _ENGINE.value == "ray":
+            failed = extract_features_on_ray(
+                clips,
+                make,
+                _OUTPUT.value,
+                num_workers=_WORKERS.value,
+                gpus_per_worker=_GPUS_PER_WORKER.value,
+                **settings,
+            )
+        else:
+            failed = extract_features(clips, make(), _OUTPUT.value, **settings)
     except (ImportError, OSError, RuntimeError, ValueError) as error:
         sys.exit(f"extract_features: {error}")
     except KeyboardInterrupt:

@@ -312,9 +312,12 @@ def weights(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("stream", ["rgb", "flow"])
-def test_example(clips, tmp_path, weights, stream):
+@pytest.mark.parametrize(
+    ("stream", "engine"), [("rgb", "local"), ("flow", "local"), ("rgb", "ray")]
+)
+def test_example(clips, tmp_path, weights, stream, engine):
     result = run_example(
+        f"--engine={engine}",
         f"--index={write_index(tmp_path, ['a', 'broken', 'b'])}",
         f"--output={tmp_path / 'f.h5'}",
         f"--weights={weights}",
@@ -373,6 +376,14 @@ def test_example_fails_if_every_clip_fails(clips, tmp_path, weights):
         (["--index=a.csv", "--output=f.h5", "--size=3"], "size"),
         (["--index=a.csv", "--output=f.h5", "--dtype=int8"], "dtype"),
         (["--output=f.h5"], "index"),
+        (
+            [
+                f"--index={os.devnull}",
+                "--output=f.h5",
+                "--backbone=i3d_resnet34",
+            ],
+            "--weights",
+        ),
         (
             [f"--index={os.devnull}", "--output=f.h5", "--size=9,9,9"],
             "size",

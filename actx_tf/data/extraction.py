@@ -92,9 +92,7 @@ def extract_features(
             f"`stream` must be one of {tuple(_CHANNELS)}. "
             f"Received: stream={stream!r}"
         )
-    name = backbone.name
     if stream == "flow":
-        name += f"_{flow_method}"
         # Flow that cannot be computed fails now.
         optical_flow(np.zeros((1, 12, 12, 3), "uint8"), flow_method)
     # Without a signature each new number of frames would be traced again.
@@ -157,9 +155,10 @@ def extract_features(
             return str(error)
 
     failed = []
+    name = features_name(backbone, stream, flow_method)
     with FeatureStoreWriter(store_path, name, dtype) as writer:
         missing = [clip for clip in clips if clip.clip not in writer]
-        bar = _progress_bar(len(clips), len(clips) - len(missing), progress)
+        bar = progress_bar(len(clips), len(clips) - len(missing), progress)
         with bar, concurrent.futures.ThreadPoolExecutor(1) as reader:
             for clip, video in _read_ahead(reader, read, missing):
                 if message := store(clip, video):
@@ -189,7 +188,15 @@ def _read_ahead(reader, read, clips, ahead=2):
     yield from pending
 
 
-def _progress_bar(total, done, visible):
+def features_name(backbone: keras.Model, stream: str, flow_method: str) -> str:
+    """Returns what the store calls the features: the network's name."""
+    if stream == "flow":
+        return f"{backbone.name}_{flow_method}"
+    return backbone.name
+
+
+def progress_bar(total: int, done: int, visible: bool):
+    """Returns a bar of clips, with their rate and the time that is left."""
     # Imported late: the rest of the package works without it.
     try:
         import tqdm

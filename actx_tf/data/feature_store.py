@@ -6,6 +6,7 @@ import hashlib
 import math
 import os
 import pathlib
+import shutil
 
 import h5py
 import numpy as np
@@ -167,7 +168,9 @@ class FeatureStoreWriter:
     and the next writer goes on with them: no finished clip is lost, and
     neither `path` nor a part is ever half-written.
 
-    Merging writes the whole store anew: have room for it on the disk.
+    Merging writes the whole store anew: have room for it on the disk. Other
+    stores that lie in the folder of parts, or in folders in it, are merged as
+    well: so several processes write one store, each a part of it.
 
     Args:
         path: Path of the store. Its folder must exist.
@@ -175,6 +178,10 @@ class FeatureStoreWriter:
             the one that made those that the store holds already.
         dtype: `"float16"` or `"float32"`: how the features are stored.
             Defaults to `"float16"`.
+
+    Attributes:
+        path: Path of the store.
+        parts: Path of the folder of its parts.
 
     Example:
 
@@ -206,7 +213,7 @@ class FeatureStoreWriter:
         self.path = pathlib.Path(path)
         self.backbone = backbone
         self.dtype = dtype
-        self._parts = self.path.with_name(f"{self.path.name}.parts")
+        self.parts = self.path.with_name(f"{self.path.name}.parts")
         self._channels = None
         self._clips = set()
         if self.path.exists():
@@ -214,7 +221,7 @@ class FeatureStoreWriter:
         parts = self._part_files()
         if parts:
             self._check(parts[0])
-        self._parts.mkdir(exist_ok=True)
+        self.parts.mkdir(exist_ok=True)
         self._lock = self._acquire_lock()
         try:
             # Anew, as another writer may have been here before the lock.
@@ -286,7 +293,7 @@ class FeatureStoreWriter:
         channels = features.shape[-1]
         # A clip's name can be too long or too odd for a file.
         name = hashlib.sha256(clip.encode()).hexdigest()[:32]
-        with self._replace(self._parts / f"{name}.h5", channels) as part:
+        with self._replace(self.parts / f"{name}.h5", channels) as part:
             dataset = part.create_dataset(clip, data=features)
             dataset.attrs.update(attributes)
         self._channels = channels
@@ -333,7 +340,7 @@ class FeatureStoreWriter:
             return list(store)
 
     def _part_files(self):
-        return sorted(self._parts.glob("*.h5"))
+        return sorted(self.parts.rglob("*.h5"))
 
     def _merge(self):
         parts = self._part_files()
@@ -349,8 +356,11 @@ class FeatureStoreWriter:
                                 source.copy(source[clip], target, name=clip)
         for part in parts:
             part.unlink()
-        for left in self._parts.glob("*.h5.tmp"):  # a killed writer's
-            left.unlink()
+        for left in self.parts.iterdir():  # a killed writer's
+            if left.is_dir():
+                shutil.rmtree(left)
+            elif left.name.endswith(".h5.tmp"):
+                left.unlink()
 
     @contextlib.contextmanager
     def _replace(self, path, channels):
@@ -374,7 +384,7 @@ class FeatureStoreWriter:
     def _acquire_lock(self):
         # HDF5 locks the files that it writes; the lock ends with the process.
         try:
-            return h5py.File(self._parts / "lock", "w", locking="best-effort")
+            return h5py.File(self.parts / "lock", "w", locking="best-effort")
         except OSError as error:
             raise RuntimeError(
                 f"{self.path}: cannot be locked; has another writer the store "
@@ -385,9 +395,9 @@ class FeatureStoreWriter:
         lock, self._lock = self._lock, None
         if lock is not None:
             lock.close()
-            (self._parts / "lock").unlink(missing_ok=True)
+            (self.parts / "lock").unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # parts are left
-                self._parts.rmdir()
+                self.parts.rmdir()
 
 
 def _check_name(clip):
