@@ -391,3 +391,37 @@ def test_datasets_that_are_no_feature_maps(path):
                 store[clip]
         with pytest.raises(ValueError, match="not a feature map"):
             store.shape("flat")
+
+
+def test_stores_in_the_folder_of_parts_are_merged(path):
+    # What several processes do that write one store together.
+    with FeatureStoreWriter(path, "net") as writer:
+        for number in range(2):
+            part = writer.parts / f"worker-{number}.h5"
+            with FeatureStoreWriter(part, "net") as worker:
+                add(worker, f"clip {number}")
+    with FeatureStore(path) as store:
+        assert list(store) == ["clip 0", "clip 1"]
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_killed_workers_parts_are_merged(path):
+    with pytest.raises(KeyboardInterrupt):
+        with FeatureStoreWriter(path, "net") as writer:
+            with FeatureStoreWriter(writer.parts / "w.h5", "net") as worker:
+                add(worker, "clip")
+                raise KeyboardInterrupt
+    with FeatureStoreWriter(path, "net") as writer:
+        assert "clip" in writer
+    with FeatureStore(path) as store:
+        assert list(store) == ["clip"]
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_store_of_another_network_is_not_merged(path):
+    with pytest.raises(ValueError, match="`backbone` must be 'other'"):
+        with FeatureStoreWriter(path, "net") as writer:
+            part = writer.parts / "worker.h5"
+            with FeatureStoreWriter(part, "other") as worker:
+                add(worker, "clip")
+    assert not path.exists()

@@ -1,5 +1,6 @@
 """Extraction with Ray, on this machine with two workers."""
 
+import contextlib
 import functools
 
 import keras
@@ -55,7 +56,7 @@ def test_two_workers_make_the_store_of_one_process(clips, tmp_path):
     assert not (tmp_path / "r.h5.parts").exists()
 
     # A worker that fails ends the run; the others' clips are kept.
-    broken = functools.partial(make_broken_backbone, tmp_path / "second")
+    broken = functools.partial(make_broken_backbone, tmp_path)
     with pytest.raises(RuntimeError, match="out of order"):
         extract_features_on_ray(
             clips, broken, tmp_path / "f.h5", num_workers=2, **SETTINGS
@@ -67,13 +68,13 @@ def test_two_workers_make_the_store_of_one_process(clips, tmp_path):
     assert_same_store(tmp_path / "f.h5", tmp_path / "one.h5")
 
 
-def make_broken_backbone(flag):
+def make_broken_backbone(folder):
     """The first is for the name, the next one works, and all others don't."""
-    if flag.exists():
-        raise OSError("the network is out of order")
-    first = flag.with_name("first")
-    (flag if first.exists() else first).touch()
-    return make_backbone()
+    for name in ("first", "second"):
+        with contextlib.suppress(FileExistsError):
+            (folder / name).touch(exist_ok=False)  # by one process alone
+            return make_backbone()
+    raise OSError("the network is out of order")
 
 
 def test_wrong_number_of_workers(clips, tmp_path):

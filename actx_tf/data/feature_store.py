@@ -344,6 +344,8 @@ class FeatureStoreWriter:
 
     def _merge(self):
         parts = self._part_files()
+        for part in parts:
+            self._check(part)  # also those that others have put there
         if parts:
             with self._replace(self.path, self._channels) as target:
                 for path in (self.path, *parts):
