@@ -9,6 +9,8 @@ import math
 
 from keras import ops
 
+from actx_tf.streaming_attention import attend
+
 # Squared length under which a feature vector counts as zero.
 _TINY = 1e-12
 
@@ -180,12 +182,7 @@ def pooled_context_difference(context, conjugate_context):
 
 def _match(unit, reference, gamma, mask):
     """Eq. 2 on flat maps: `(batch, N, D)` against `(batch, M, D)`."""
-    scores = gamma * ops.matmul(
-        unit, ops.transpose(_unit(reference), (0, 2, 1))
-    )
-    if mask is not None:
-        scores = ops.where(mask[:, None, :], scores, -1e9)
-    return ops.matmul(ops.softmax(scores, axis=-1), reference)
+    return attend(gamma * unit, _unit(reference), reference, mask)
 
 
 def _weighted_mean(values, weights, mask):

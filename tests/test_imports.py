@@ -15,7 +15,12 @@ TREES = {
     for path in FILES
 }
 # These run on every backend of Keras.
-PLAIN = ("actx_tf/layers/", "actx_tf/losses.py", "actx_tf/metrics.py")
+PLAIN = (
+    "actx_tf/layers/",
+    "actx_tf/losses.py",
+    "actx_tf/metrics.py",
+    "actx_tf/streaming_attention.py",
+)
 WITH_TENSORFLOW = (
     "actx_tf/models/paired_model.py",
     "actx_tf/models/inception_i3d_weights.py",
@@ -54,8 +59,10 @@ def test_imports_only_what_it_may(path):
             assert path.startswith(WITH_TENSORFLOW), module
         if path.startswith(PLAIN):
             standard = top in sys.stdlib_module_names
-            ours = module.startswith("actx_tf.layers")
-            ours = ours and path.startswith("actx_tf/layers/")
+            ours = module.startswith("actx_tf.streaming_attention") or (
+                module.startswith("actx_tf.layers")
+                and path.startswith("actx_tf/layers/")
+            )
             assert standard or ours or top in ("keras", "numpy"), module
 
 

@@ -1,0 +1,132 @@
+"""Softmax attention in memory that grows linearly with the clips."""
+
+import keras
+from keras import ops
+
+# Scores that are held at once, over the batch: 64 MiB in float32.
+_MAX_SCORES = 2**24
+
+
+def attend(queries, keys, values, mask=None):
+    """Returns `softmax(queries @ keys^T) @ values`, block by block of queries.
+
+    The scores of all queries are never held at once, neither here nor by the
+    gradient, which computes those of each block anew (as do Rabe and Staats,
+    Self-attention Does Not Need O(n^2) Memory, 2021).
+
+    Args:
+        queries: `(batch, N, D)`, float32.
+        keys: `(batch, M, D)`, float32.
+        values: `(batch, M, E)`, float32.
+        mask: optional boolean tensor `(batch, M)`, True where a key is real.
+
+    Returns:
+        Tensor `(batch, N, E)`, float32.
+    """
+    bias = None if mask is None else ops.where(mask, 0.0, -1e9)[:, None]
+
+    @ops.custom_gradient
+    def run(queries, keys, values):
+        def gradient(*arguments, upstream=None):
+            # Keras calls it with the upstream gradient alone, or under PyTorch
+            # with the arguments and the keyword.
+            (upstream,) = arguments if upstream is None else (upstream,)
+            return _gradient(queries, keys, values, bias, upstream)
+
+        return _forward(queries, keys, values, bias), gradient
+
+    return run(queries, keys, values)
+
+
+def _forward(queries, keys, values, bias):
+    count, size = _blocks(queries, keys)
+
+    def attend_block(queries):
+        return ops.matmul(_weights(queries, keys, bias), values)
+
+    if _is_one(count):
+        return attend_block(queries)
+    length = ops.shape(queries)[1]
+    queries = _pad(queries, count * size)
+
+    def body(i, output):
+        block = attend_block(_block(queries, i, size))
+        return ops.slice_update(output, (0, i * size, 0), block)
+
+    output = ops.zeros((*ops.shape(queries)[:2], ops.shape(values)[2]))
+    return ops.fori_loop(0, count, body, output)[:, :length]
+
+
+def _gradient(queries, keys, values, bias, upstream):
+    count, size = _blocks(queries, keys)
+
+    def differentiate_block(queries, upstream):
+        weights = _weights(queries, keys, bias)
+        d_weights = ops.matmul(upstream, _transpose(values))
+        inner = ops.sum(weights * d_weights, axis=-1, keepdims=True)
+        d_scores = weights * (d_weights - inner)
+        return (
+            ops.matmul(d_scores, keys),
+            ops.matmul(_transpose(d_scores), queries),
+            ops.matmul(_transpose(weights), upstream),
+        )
+
+    if _is_one(count):
+        return differentiate_block(queries, upstream)
+    length = ops.shape(queries)[1]
+    # What is added is zero upstream too: it changes no gradient.
+    queries, upstream = (_pad(x, count * size) for x in (queries, upstream))
+
+    def body(i, gradients):
+        d_queries, d_keys, d_values = gradients
+        block, *parts = differentiate_block(
+            _block(queries, i, size), _block(upstream, i, size)
+        )
+        return (
+            ops.slice_update(d_queries, (0, i * size, 0), block),
+            d_keys + parts[0],
+            d_values + parts[1],
+        )
+
+    d_queries, d_keys, d_values = ops.fori_loop(
+        0, count, body, tuple(map(ops.zeros_like, (queries, keys, values)))
+    )
+    return d_queries[:, :length], d_keys, d_values
+
+
+def _weights(queries, keys, bias):
+    scores = ops.matmul(queries, _transpose(keys))
+    return ops.softmax(scores if bias is None else scores + bias, axis=-1)
+
+
+def _blocks(queries, keys):
+    """The number of blocks, and of queries in each of them.
+
+    Integers where the shapes are known, as always outside of graphs.
+    """
+    batch, length, _ = ops.shape(queries)
+    scores = batch * ops.shape(keys)[1]  # of one query
+    if keras.backend.backend() == "jax" and not isinstance(scores, int):
+        return 1, length  # symbols, with which JAX infers shapes alone
+    size = 1 + _MAX_SCORES // scores
+    count = -(-length // size)
+    return count, -(-length // count)
+
+
+def _is_one(count):
+    return isinstance(count, int) and count == 1
+
+
+def _block(x, number, size):
+    batch, _, channels = ops.shape(x)
+    return ops.slice(x, (0, number * size, 0), (batch, size, channels))
+
+
+def _pad(x, length):
+    batch, known, channels = ops.shape(x)
+    zeros = ops.zeros((batch, length - known, channels), x.dtype)
+    return ops.concatenate((x, zeros), axis=1)
+
+
+def _transpose(x):
+    return ops.transpose(x, (0, 2, 1))

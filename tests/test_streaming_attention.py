@@ -1,0 +1,120 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from actx_tf import losses
+from actx_tf import streaming_attention
+from actx_tf.streaming_attention import attend
+from tests.harness import assert_close
+from tests.harness import clips
+
+TENSORS = clips(2, 7, 4), clips(2, 9, 4, seed=1), clips(2, 9, 3, seed=2)
+UPSTREAM = clips(2, 7, 3, seed=3)
+MASK = np.arange(9) < np.array([[9], [5]])
+
+
+def whole(queries, keys, values, mask=None):
+    """The definition, in one piece."""
+    scores = ops.matmul(queries, ops.transpose(keys, (0, 2, 1)))
+    if mask is not None:
+        scores = ops.where(mask[:, None], scores, -np.inf)
+    return ops.matmul(ops.softmax(scores, axis=-1), values)
+
+
+def gradients(function, tensors):
+    """Of the sum of what comes out times UPSTREAM."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tensors = list(map(tf.convert_to_tensor, tensors))
+        with tf.GradientTape() as tape:
+            tape.watch(tensors)
+            total = tf.reduce_sum(UPSTREAM * function(*tensors))
+        return tape.gradient(total, tensors)
+    if keras.backend.backend() == "jax":
+        import jax
+
+        def total(*tensors):
+            return ops.sum(UPSTREAM * function(*tensors))
+
+        return jax.jit(jax.grad(total, argnums=(0, 1, 2)))(*tensors)
+    import torch
+
+    tensors = [torch.tensor(x, requires_grad=True) for x in tensors]
+    ops.sum(torch.tensor(UPSTREAM) * function(*tensors)).backward()
+    return [x.grad for x in tensors]
+
+
+# One block of 7 queries; 2 of 4; 3 of 3, with 2 too many; 7 of 1.
+@pytest.fixture(params=[2**24, 60, 45, 17])
+def block_sizes(request, monkeypatch):
+    monkeypatch.setattr(streaming_attention, "_MAX_SCORES", request.param)
+
+
+@pytest.mark.parametrize("mask", [None, MASK])
+def test_blocks_give_what_the_whole_gives(block_sizes, mask):
+    assert_close(attend(*TENSORS, mask), whole(*TENSORS, mask))
+    for actual, expected in zip(
+        gradients(lambda *tensors: attend(*tensors, mask), TENSORS),
+        gradients(lambda *tensors: whole(*tensors, mask), TENSORS),
+        strict=True,
+    ):
+        assert_close(actual, expected)
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="of TensorFlow"
+)
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_sizes_that_are_unknown(block_sizes, jit_compile):
+    import tensorflow as tf
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec((None, None, x.shape[-1])) for x in TENSORS
+        ],
+        jit_compile=jit_compile,
+    )
+    def run(*tensors):
+        return attend(*tensors, MASK), gradients(attend, tensors)
+
+    actual, actual_gradients = run(*TENSORS)
+    assert_close(actual, whole(*TENSORS, MASK))
+    for one, other in zip(
+        actual_gradients, gradients(whole, TENSORS), strict=True
+    ):
+        assert_close(one, other)
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="of TensorFlow"
+)
+def test_no_tensor_of_all_scores():
+    # 80 steps of the paper's feature maps: 7040 locations.
+    import tensorflow as tf
+
+    @tf.function(input_signature=[tf.TensorSpec((1, 80, 8, 11, 16))] * 2)
+    def run(features, conjugate):
+        with tf.GradientTape() as tape:
+            tape.watch(features)
+            similarity = losses.conjugate_similarity(features, conjugate)
+        return tape.gradient(similarity, features)
+
+    sizes = [
+        tensor.shape.num_elements()
+        for graph in all_graphs(run.get_concrete_function().graph)
+        for operation in graph.get_operations()
+        for tensor in operation.outputs
+        if tensor.shape.is_fully_defined()
+    ]
+    assert 7040 * 512 < max(sizes) <= 2**24 + 7040
+
+
+def all_graphs(graph):
+    """A graph and those of the functions that it calls, such as loops."""
+    yield graph
+    for name in graph._functions:
+        function = graph._get_function(name)
+        if hasattr(function, "graph"):
+            yield from all_graphs(function.graph)
