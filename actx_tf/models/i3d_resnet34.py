@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from actx_tf.models.max_pooling_3d import MaxPooling3D
 from actx_tf.models.state_dict import checksum
 from actx_tf.models.state_dict import read_state_dict
 
@@ -121,11 +122,11 @@ def I3DResNet34(
     x = _norm(x, "bn1")
     x = layers.Activation("relu", name="relu")(x)
     x = layers.ZeroPadding3D(1, name="maxpool_pad")(x)  # nothing is negative
-    x = layers.MaxPooling3D(3, 2, name="maxpool")(x)
+    x = MaxPooling3D(3, 2, name="maxpool")(x)
     for stage, blocks in enumerate(_BLOCKS, 1):
         if stage == 2:
             x = layers.ZeroPadding3D((1, 0, 0), name="pool2_pad")(x)
-            x = layers.MaxPooling3D((3, 1, 1), (2, 1, 1), name="pool2")(x)
+            x = MaxPooling3D((3, 1, 1), (2, 1, 1), name="pool2")(x)
         for block in range(blocks):
             halve = stage > 1 and block == 0
             filters = 64 * 2 ** (stage - 1)

@@ -7,6 +7,7 @@ from keras import layers
 from keras import ops
 
 from actx_tf.models import inception_i3d_weights as weights_files
+from actx_tf.models.max_pooling_3d import MaxPooling3D
 from actx_tf.models.state_dict import checksum
 
 # Channels of a block's branches: 1x1; 1x1 and 3x3; 1x1 and 3x3; pool and 1x1.
@@ -156,7 +157,7 @@ def _unit(x, name, filters, kernel_size, strides=1):
 
 
 def _pool(x, name, pool_size, strides):
-    return layers.MaxPooling3D(pool_size, strides, "same", name=name)(x)
+    return MaxPooling3D(pool_size, strides, "same", name=name)(x)
 
 
 def _mixed(x, name, single, double, other_double, pooled):
