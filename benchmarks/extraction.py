@@ -1,13 +1,14 @@
 """Features of InceptionI3D: speed beside PyTorch, memory beside the length.
 
-python -m benchmarks.extraction            (both tables, on this machine)
+    python -m benchmarks.extraction
 
 Speed: the same weights and the same frames in both, one clip of --frames
 frames of --size x --size, all cores, medians of runs that alternate. PyTorch's
 network is the one of the tests, in its fastest layout here.
 
-Memory: `extract_features` on a video of each of --lengths frames, each in a
-process of its own; its peak is that of all the process, TensorFlow included.
+Memory: `extract_features` on a video of each of --lengths frames, in windows
+of --window frames, each in a process of its own; its peak is that of all the
+process, TensorFlow included. Frames at a window's borders are computed twice.
 """
 
 import argparse
@@ -21,8 +22,6 @@ import time
 import av
 import numpy as np
 
-WINDOW = 128
-
 
 def main():
     parser = argparse.ArgumentParser(
@@ -32,11 +31,12 @@ def main():
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument(
-        "--lengths", type=int, nargs="*", default=[125, 250, 500, 1000, 2000]
+        "--lengths", type=int, nargs="*", default=[250, 500, 1000, 2000]
     )
+    parser.add_argument("--window", type=int, default=384)
     arguments = parser.parse_args()
     compare_speed(arguments.frames, arguments.size, arguments.repeats)
-    measure_memory(arguments.lengths, arguments.size)
+    measure_memory(arguments.lengths, arguments.size, arguments.window)
 
 
 def compare_speed(num_frames, size, repeats):
@@ -90,16 +90,16 @@ def compare_speed(num_frames, size, repeats):
         print(f"{name:24}{num_frames / median:10.1f}{fastest / median:8.2f}")
 
 
-def measure_memory(lengths, size):
+def measure_memory(lengths, size, window):
     context = multiprocessing.get_context("spawn")
     print(f"\n{'frames':>8}{'peak memory (MiB)':>20}{'seconds/frame':>16}")
     for length in lengths:
         with context.Pool(1) as pool:
-            peak, seconds = pool.apply(extract, (length, size))
+            peak, seconds = pool.apply(extract, (length, size, window))
         print(f"{length:8}{peak:20.0f}{seconds / length:16.3f}", flush=True)
 
 
-def extract(length, size):
+def extract(length, size, window):
     """Returns the peak memory of this process and the time it took."""
     from actx_tf.data import Clip
     from actx_tf.data import extract_features
@@ -116,7 +116,7 @@ def extract(length, size):
             pathlib.Path(folder) / "f.h5",
             size=(size, size),
             frames_per_step=8,
-            window=WINDOW,
+            window=window,
             reach=47,
             progress=False,
         )

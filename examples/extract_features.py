@@ -62,9 +62,16 @@ _WINDOW = flags.DEFINE_integer(
     "window",
     None,
     "Frames that it sees at once: longer clips are run in windows that "
-    "overlap, with the same values. Bounds the memory. By default 1024 for "
-    "I3DResNet34, whose windows overlap by 496, and 512 for the others.",
+    "overlap, with the same values. By default what fits in --memory.",
     lower_bound=1,
+)
+_MEMORY = flags.DEFINE_float(
+    "memory",
+    4.0,
+    "GiB that a window may take, of a worker each. A window is longer if less "
+    "than half of it would be new: I3DResNet34, which sees 20 seconds at once, "
+    "so takes up to 12 GiB.",
+    lower_bound=0.1,
 )
 _STREAM = flags.DEFINE_enum(
     "stream", "rgb", ("rgb", "flow"), "What the network sees of the videos."
@@ -104,22 +111,34 @@ SETTINGS = {
     "mobilenet_v2_clip": {
         "frame_rate": 16.0,
         "size": (224, 224),
-        "window": 512,
         "reach": 1,
     },
     "inception_i3d": {
         "frame_rate": 25.0,
         "size": 256,
-        "window": 512,
         "reach": 47,
     },
     "i3d_resnet34": {
         "frame_rate": 25.0,
         "size": 256,
-        "window": 1024,
         "reach": 241,
     },
 }
+
+
+# Memory that a pixel of a frame takes in them, as measured.
+BYTES_PER_PIXEL = {
+    "mobilenet_v2_clip": 240,
+    "inception_i3d": 110,
+    "i3d_resnet34": 110,
+}
+
+
+def frames_in_memory(name, size, reach):
+    """Returns how many frames the network can see at once."""
+    height, width = (size, size * 16 / 9) if isinstance(size, int) else size
+    frame = BYTES_PER_PIXEL[name] * height * width
+    return max(int(_MEMORY.value * 2**30 / frame), 4 * (reach + 8))
 
 
 def make_backbone(name, weights, input_shape, frames_per_step):
@@ -150,8 +169,9 @@ def read_settings():
     if _SIZE.value:
         sides = tuple(map(int, _SIZE.value))
         settings["size"] = sides if len(sides) == 2 else sides[0]
-    if _WINDOW.value:
-        settings["window"] = _WINDOW.value
+    settings["window"] = _WINDOW.value or frames_in_memory(
+        name, settings["size"], settings["reach"]
+    )
     sides = settings["size"]
     if isinstance(sides, int):
         sides = (None, None)

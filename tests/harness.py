@@ -1,8 +1,11 @@
 """What the tests share; the only importer of Keras' own test harness."""
 
+import multiprocessing
 import os
+import runpy
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import keras
@@ -15,6 +18,10 @@ from actx_tf import losses
 from actx_tf.layers.map_axes import broadcast_mask
 
 ROOT = Path(__file__).parents[1]
+
+# Its processes are forks of one that has imported what takes long to import.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["tests.harness", "av", "cv2", "matplotlib"])
 
 
 def run_layer_test(layer_class, init_kwargs, **kwargs):
@@ -50,6 +57,35 @@ def run_fresh(code, *arguments):
     )
     assert result.returncode == 0, result.stderr[-4000:]
     return result.stdout
+
+
+def run_example(script, *flags, cwd=None):
+    """Runs a script of examples/ with flags, as `subprocess.run` would."""
+    path = ROOT / "examples" / script
+    with tempfile.TemporaryDirectory() as folder:
+        outputs = [Path(folder) / name for name in ("stdout", "stderr")]
+        process = PROCESSES.Process(
+            target=_run_script, args=(path, flags, cwd or ROOT, outputs)
+        )
+        process.start()
+        process.join(300)
+        if process.is_alive():
+            process.kill()
+            process.join()
+        stdout, stderr = (output.read_text("utf-8") for output in outputs)
+    return subprocess.CompletedProcess(
+        [path, *flags], process.exitcode, stdout, stderr
+    )
+
+
+def _run_script(path, flags, cwd, outputs):
+    for descriptor, output in enumerate(outputs, start=1):
+        with open(output, "wb") as file:
+            os.dup2(file.fileno(), descriptor)
+    os.chdir(cwd)
+    sys.argv = [str(path), *map(str, flags)]
+    sys.path[0] = str(path.parent)
+    runpy.run_path(str(path), run_name="__main__")
 
 
 @keras.saving.register_keras_serializable(package="tests")

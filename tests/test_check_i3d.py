@@ -1,28 +1,18 @@
 """examples/check_i3d.py on a made-up clone of kinetics-i3d."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
 
-from tests.harness import ROOT
+from tests.harness import run_example
 from tests.i3d_in_torch import InceptionI3d
 from tests.i3d_in_torch import randomize
 from tests.test_inception_i3d import save_checkpoint
 from tests.test_inception_i3d import to_checkpoint
 
 
-def run(*args):
-    return subprocess.run(
-        [sys.executable, str(ROOT / "examples" / "check_i3d.py"), *args],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
+def run(*flags):
+    return run_example("check_i3d.py", *flags)
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,7 @@
 """The examples as a user runs them: a process each, real flags."""
 
 import csv
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
@@ -14,22 +11,13 @@ import tensorflow as tf
 
 import actx_tf
 from actx_tf.data import FeatureStoreWriter
+from tests.harness import run_example
 
 ROOT = Path(__file__).parents[1]
 
 
-def run(script, *args):
-    return subprocess.run(
-        [sys.executable, str(ROOT / "examples" / script), *args],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-
-
 def test_train_on_the_built_in_set(tmp_path):
-    result = run(
+    result = run_example(
         "train_actx.py",
         f"--output={tmp_path}",
         "--train_clips=64",
@@ -89,7 +77,7 @@ def make_store(folder, labels="ab"):
 
 def test_train_on_a_store_keeps_the_model_when_videos_are_gone(tmp_path):
     make_store(tmp_path)
-    result = run(
+    result = run_example(
         "train_actx.py",
         f"--features={tmp_path / 'store.h5'}",
         f"--index={tmp_path / 'index.csv'}",
@@ -124,7 +112,7 @@ def read_results(folder):
 
 
 def test_compare_on_the_built_in_set(tmp_path):
-    result = run(
+    result = run_example(
         "compare_methods.py",
         f"--output={tmp_path}",
         "--train_clips=32",
@@ -157,7 +145,7 @@ def test_compare_on_the_built_in_set(tmp_path):
 
 def test_compare_two_streams_of_a_store(tmp_path):
     make_store(tmp_path)
-    result = run(
+    result = run_example(
         "compare_methods.py",
         f"--features={tmp_path / 'store.h5'}",
         f"--index={tmp_path / 'index.csv'}",
@@ -182,7 +170,7 @@ def test_compare_two_streams_of_a_store(tmp_path):
 
 def test_compare_clips_of_several_classes(tmp_path):
     make_store(tmp_path, labels=("a|b", "b"))
-    result = run(
+    result = run_example(
         "compare_methods.py",
         f"--features={tmp_path / 'store.h5'}",
         f"--index={tmp_path / 'index.csv'}",
@@ -210,7 +198,9 @@ def test_compare_clips_of_several_classes(tmp_path):
     ],
 )
 def test_compare_tells_wrong_flags_in_one_line(flags, message, tmp_path):
-    result = run("compare_methods.py", *flags, f"--output={tmp_path / 'out'}")
+    result = run_example(
+        "compare_methods.py", *flags, f"--output={tmp_path / 'out'}"
+    )
     assert result.returncode != 0
     assert message in result.stderr + result.stdout
     assert "Traceback" not in result.stderr
@@ -227,7 +217,9 @@ def test_compare_tells_wrong_flags_in_one_line(flags, message, tmp_path):
     ],
 )
 def test_wrong_flags_are_one_clear_line(flags, message, tmp_path):
-    result = run("train_actx.py", *flags, f"--output={tmp_path / 'out'}")
+    result = run_example(
+        "train_actx.py", *flags, f"--output={tmp_path / 'out'}"
+    )
     assert result.returncode != 0
     assert message in result.stderr + result.stdout
     assert "Traceback" not in result.stderr

@@ -1,13 +1,11 @@
-import os
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 from actx_tf.data import FeatureStore
 from actx_tf.data import FeatureStoreWriter
+from tests.harness import run_example
 
 av = pytest.importorskip("av")
 pytest.importorskip("cv2")
@@ -86,21 +84,14 @@ def folder(tmp_path):
 
 
 def run(folder, *flags):
-    return subprocess.run(
-        [
-            sys.executable,
-            str(ROOT / "examples" / "extract_pose_masks.py"),
-            f"--features={folder / 'features.h5'}",
-            f"--index={folder / 'index.csv'}",
-            f"--masks={folder / 'masks.h5'}",
-            f"--boxes={folder / 'boxes.h5'}",
-            *flags,
-        ],
+    return run_example(
+        "extract_pose_masks.py",
+        f"--features={folder / 'features.h5'}",
+        f"--index={folder / 'index.csv'}",
+        f"--masks={folder / 'masks.h5'}",
+        f"--boxes={folder / 'boxes.h5'}",
+        *flags,
         cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
 
 

@@ -1,8 +1,6 @@
 import dataclasses
 import os
 import pathlib
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -16,6 +14,7 @@ from actx_tf.data import extract_features
 from actx_tf.data import optical_flow
 from actx_tf.data import read_clip
 from actx_tf.data import read_clip_index
+from tests.harness import run_example
 from tests.i3d_in_torch import InceptionI3d
 from tests.i3d_in_torch import randomize
 
@@ -279,15 +278,6 @@ def test_both_samplings_are_refused(clips, tmp_path):
 # The example: its own process, as its user sees it.
 
 
-def run_example(*flags):
-    return subprocess.run(
-        [sys.executable, ROOT / "examples" / "extract_features.py", *flags],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-
-
 def write_index(tmp_path, names):
     rows = [f"{name},{name}.mp4,run,train,\n" for name in names]
     path = tmp_path / "index.csv"
@@ -317,6 +307,7 @@ def weights(tmp_path_factory):
 )
 def test_example(clips, tmp_path, weights, stream, engine):
     result = run_example(
+        "extract_features.py",
         f"--engine={engine}",
         f"--index={write_index(tmp_path, ['a', 'broken', 'b'])}",
         f"--output={tmp_path / 'f.h5'}",
@@ -338,6 +329,7 @@ def test_example_with_i3d(clips, tmp_path):
     port = randomize(InceptionI3d(classes=3))
     torch.save(port.state_dict(), tmp_path / "i3d.pt")
     result = run_example(
+        "extract_features.py",
         f"--index={write_index(tmp_path, ['a', 'b'])}",
         f"--output={tmp_path / 'f.h5'}",
         "--backbone=inception_i3d",
@@ -360,6 +352,7 @@ def test_example_with_i3d(clips, tmp_path):
 
 def test_example_fails_if_every_clip_fails(clips, tmp_path, weights):
     result = run_example(
+        "extract_features.py",
         f"--index={write_index(tmp_path, ['broken', 'missing'])}",
         f"--output={tmp_path / 'f.h5'}",
         f"--weights={weights}",
@@ -391,7 +384,7 @@ def test_example_fails_if_every_clip_fails(clips, tmp_path, weights):
     ],
 )
 def test_example_tells_what_is_wrong(flags, words):
-    result = run_example(*flags)
+    result = run_example("extract_features.py", *flags)
     assert result.returncode == 1
     assert words in result.stderr
     assert "Traceback" not in result.stderr

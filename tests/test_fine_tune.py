@@ -1,9 +1,6 @@
 """examples/fine_tune.py as a user runs it."""
 
 import csv
-import os
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -12,20 +9,14 @@ import torch
 
 import actx_tf  # noqa: F401
 from actx_tf.models import InceptionI3D
-from tests.harness import ROOT
+from tests.harness import run_example
 from tests.i3d_in_torch import InceptionI3d
 from tests.i3d_in_torch import randomize
 from tests.test_extraction import write_video
 
 
 def run(*flags):
-    return subprocess.run(
-        [sys.executable, str(ROOT / "examples" / "fine_tune.py"), *flags],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
+    return run_example("fine_tune.py", *flags)
 
 
 @pytest.fixture(scope="module")

@@ -2,31 +2,18 @@
 
 import os
 import re
-import subprocess
-import sys
 
 import pytest
 
 from actx_tf.data import read_clip_index
-from tests.harness import ROOT
+from tests.harness import run_example
 from tests.test_annotations import write_hacs
 from tests.test_annotations import write_ucf101
 
 
 def run(folder, *flags):
-    return subprocess.run(
-        [
-            sys.executable,
-            str(ROOT / "examples" / "index_dataset.py"),
-            "--root=data",
-            *flags,
-        ],
-        cwd=folder,  # `--root` is relative to it
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
+    # `--root` is relative to the working directory.
+    return run_example("index_dataset.py", "--root=data", *flags, cwd=folder)
 
 
 def test_index_of_existing_files(tmp_path):

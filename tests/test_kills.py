@@ -1,29 +1,20 @@
 """Work that is killed at random moments and begun again."""
 
-import multiprocessing
 import random
 import time
 
 import numpy as np
-import pytest
 
 from actx_tf.data import Clip
 from actx_tf.data import FeatureStore
+from tests.harness import PROCESSES
 from tests.test_extraction import extract
 from tests.test_extraction import write_video
 
-KILLS = 20
+KILLS = 10
 
 
-@pytest.fixture
-def processes():
-    """Starts processes that have imported all that takes long to import."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.test_kills"])
-    return context
-
-
-def test_extraction(processes, tmp_path):
+def test_extraction(tmp_path):
     file = str(tmp_path / "long.mp4")
     write_video(file, num_frames=24, rate=12)
     starts = np.arange(100) / 100
@@ -45,7 +36,7 @@ def test_extraction(processes, tmp_path):
             assert_same_store(path, expected)
             path.unlink()
         lock.unlink(missing_ok=True)  # a killed one's; tells the next's begin
-        process = processes.Process(target=extract, args=(clips, path))
+        process = PROCESSES.Process(target=extract, args=(clips, path))
         process.start()
         while process.is_alive() and not lock.exists():
             time.sleep(0.01)

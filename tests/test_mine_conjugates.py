@@ -1,9 +1,5 @@
 """examples/mine_conjugates.py as a user runs it."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -11,7 +7,7 @@ from actx_tf.data import Clip
 from actx_tf.data import FeatureStoreWriter
 from actx_tf.data import read_clip_index
 from actx_tf.data import write_clip_index
-from tests.harness import ROOT
+from tests.harness import run_example
 from tests.test_video import write_video
 
 
@@ -37,22 +33,7 @@ def folder(tmp_path):
 
 
 def run(folder, *flags):
-    return subprocess.run(
-        [
-            sys.executable,
-            str(ROOT / "examples" / "mine_conjugates.py"),
-            *flags,
-        ],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
-            "TF_CPP_MIN_LOG_LEVEL": "2",
-        },
-    )
+    return run_example("mine_conjugates.py", *flags, cwd=folder)
 
 
 FILES = ("--index=index.csv", "--output=mined.csv")
