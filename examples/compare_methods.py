@@ -91,7 +91,7 @@ def train_eep(model, data, seed, run):
     def load(dataset):
         batches = list(experiment.pick(dataset, methods.CLIP))
         features = [steps.predict_on_batch(inputs) for inputs, _ in batches]
-        masks = [inputs["mask"].numpy() for inputs, _ in batches]
+        masks = [np.any(inputs["mask"], axis=(2, 3)) for inputs, _ in batches]
         labels = [label.numpy() for _, label in batches]
         return (np.concatenate(part) for part in (features, masks, labels))
 

@@ -222,13 +222,18 @@ def stored_data(features, companions=None, others=()):
 
 
 def pick(dataset, keys: Collection[str]):
-    """The dataset with these inputs alone."""
-    return dataset.map(
-        lambda inputs, label: (
-            {key: inputs[key] for key in keys if key in inputs},
-            label,
-        )
-    )
+    """The dataset with these inputs alone, the mask one of all voxels."""
+
+    def to_inputs(inputs, label):
+        picked = {key: inputs[key] for key in keys if key in inputs}
+        mask = inputs["mask"]
+        if len(mask.shape) == 2:
+            mask = mask[:, :, None, None]
+        voxels = tf.shape(inputs["features"])[:-1]
+        picked["mask"] = tf.broadcast_to(mask, voxels)
+        return picked, label
+
+    return dataset.map(to_inputs)
 
 
 def compile_model(model):

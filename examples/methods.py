@@ -101,22 +101,24 @@ def build_attentional(channels, num_classes):
 def _clip_inputs(channels):
     return {
         "features": keras.Input((None, None, None, channels), name="features"),
-        "mask": keras.Input((None,), dtype="bool", name="mask"),
+        "mask": keras.Input((None, None, None), dtype="bool", name="mask"),
     }
 
 
 def average_pooling(inputs):
-    steps = average_of_steps(inputs)
-    return layers.GlobalAveragePooling1D()(steps, mask=inputs["mask"])
+    everywhere = ops.ones_like(inputs["mask"], dtype="float32")
+    return MaskPooling()(inputs["features"], everywhere, mask=inputs["mask"])
 
 
 def average_of_steps(inputs):
-    return ops.mean(inputs["features"], axis=(2, 3))
+    real = ops.cast(inputs["mask"], "float32")[..., None]
+    total = ops.sum(inputs["features"] * real, axis=(2, 3))
+    return total / ops.maximum(ops.sum(real, axis=(2, 3)), 1.0)
 
 
 def max_pooling(inputs):
-    steps = ops.max(inputs["features"], axis=(2, 3))
-    return ops.max(ops.where(inputs["mask"][..., None], steps, -1e9), axis=1)
+    real = inputs["mask"][..., None]
+    return ops.max(ops.where(real, inputs["features"], -1e9), axis=(1, 2, 3))
 
 
 def mask_pooling(inputs):

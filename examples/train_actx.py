@@ -46,9 +46,14 @@ def save(model, outputs, data):
     order = np.argsort(labels, kind="stable")
     chosen = order[:: max(1, len(order) // 4)][:4]
     answers = np.argmax(outputs["logits"], axis=-1)
-    lengths = np.concatenate(
-        [np.sum(inputs["mask"], axis=1) for inputs, _ in data.test.dataset]
+    masks = np.concatenate(
+        [inputs["mask"] for inputs, _ in experiment.pick(data.test.dataset, ())]
     )
+
+    def real_part(maps, i):
+        time, height, width = np.argwhere(masks[i])[-1] + 1
+        return maps[i][:time, :height, :width]
+
     try:
         videos = data.show(chosen)
     except VideoError as error:
@@ -56,8 +61,8 @@ def save(model, outputs, data):
         return
     visualization.attention_figure(
         videos,
-        [outputs["action_map"][i][: lengths[i]] for i in chosen],
-        [outputs["context_map"][i][: lengths[i]] for i in chosen],
+        [real_part(outputs["action_map"], i) for i in chosen],
+        [real_part(outputs["context_map"], i) for i in chosen],
         [
             f"{data.class_names[labels[i]]}, "
             f"recognized as {data.class_names[answers[i]]}"

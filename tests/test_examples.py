@@ -64,9 +64,13 @@ def make_store(folder, labels="ab"):
     ):
         with FeatureStoreWriter(folder / f"{name}.h5", "random") as writer:
             for i in range(11 if name == "flow" else 12):
+                height, width, channels = step_shape
+                if name != "boxes":
+                    width += i % 2  # frames of different shapes
+                size = (3 + i % 3, height, width, channels)
                 writer.add(
                     f"c{i}",
-                    np.sort(rng.random(size=(3 + i % 3, *step_shape))),
+                    np.sort(rng.random(size=size)),
                     label=labels[i % 2],
                     split="train" if i < 8 else "test",
                     frame_rate=16.0,

@@ -244,7 +244,7 @@ def test_errors(arrays):
             function(arrays, [clip("z", "run")], CLASSES)
         with pytest.raises(ValueError, match="`batch_size`.*Received"):
             function(arrays, CLIPS, CLASSES, batch_size=0)
-        odd = {**arrays, "b": np.zeros((3, 2, 2, 4), np.float16)}
+        odd = {**arrays, "b": np.zeros((3, 2, 3, 5), np.float16)}
         with pytest.raises(ValueError, match="`features`.*'a'.*'b'"):
             function(odd, CLIPS, CLASSES)
         odd = {**arrays, "b": arrays["b"].astype(np.float32)}
@@ -257,7 +257,7 @@ def test_errors(arrays):
         make(arrays, num_steps=0)
     with pytest.raises(ValueError, match="`background`.*'non'"):
         make(arrays, background=("non",))
-    odd = {**arrays, "f": np.zeros((3, 2, 2, 4), np.float16)}
+    odd = {**arrays, "f": np.zeros((3, 2, 3, 5), np.float16)}
     with pytest.raises(ValueError, match="`features`.*'a'.*'f'"):
         make(odd)  # conjugates, too
 
@@ -285,12 +285,48 @@ def test_a_companion_must_fit_the_features(arrays):
     for function in (make_pair_dataset, make_evaluation_dataset):
         for odd, words in (
             ({"a": boxes["a"]}, "hold every clip.*'b'"),
-            (boxes | {"b": boxes["b"][:2]}, "as many steps.*2 steps.*3 of"),
-            (boxes | {"b": np.zeros(())}, r"must be \(time, .*clip 'b'"),
+            (
+                boxes | {"b": boxes["b"][:2]},
+                r"as many steps.*\(2, .*\(3, .*'b'",
+            ),
+            (boxes | {"b": np.zeros(())}, r"as many steps.*\(\).*'b'"),
             (boxes | {"b": np.zeros((3, 9))}, "must agree.*'a'.*'b'"),
         ):
             with pytest.raises(ValueError, match=f"`companions.*{words}"):
                 function(arrays, CLIPS, CLASSES, companions={"boxes": odd})
+
+
+SIZES = {"a": (2, 3), "b": (4, 2), "c": (1, 1), "d": (2, 3), "e": (3, 2)}
+
+
+def test_clips_of_several_sizes(arrays):
+    for name, (height, width) in SIZES.items():
+        steps = arrays[name][:, :1, :1]
+        arrays[name] = steps.repeat(height, 1).repeat(width, 2)
+    companions = {"map": {name: arrays[name][..., 0] for name in SIZES}}
+    pairs = epoch(make(arrays, companions=companions))
+    whole = epoch(
+        make_evaluation_dataset(arrays, CLIPS, CLASSES, companions=companions)
+    )
+    for inputs, _ in pairs + whole:
+        assert inputs["features"].shape[1:3] == (4, 3)
+        np.testing.assert_array_equal(inputs["map"], inputs["features"][..., 0])
+        check_size(inputs["features"], inputs["mask"])
+    conjugates = [
+        check_size(inputs["conjugate"], inputs["conjugate_mask"])
+        for inputs, _ in pairs
+        if inputs["has_conjugate"]
+    ]
+    assert len(conjugates) == 2  # those of "a" and "b"
+
+
+def check_size(array, mask):
+    """Of the clip whose values these are, padded behind what is real."""
+    np.testing.assert_array_equal(mask, array[..., 0] > 0)
+    name = list(TIMES)[int(array[0, 0, 0, 0]) // 100 - 1]
+    height, width = SIZES.get(name, (2, 3))
+    assert mask[0, :height, :width].all()
+    assert mask[0].sum() == height * width
 
 
 def test_clips_of_several_classes(arrays):

@@ -60,8 +60,7 @@ def extract_features(
             every frame.
         num_frames: Number of frames to show it, evenly over the clip.
         size: (height, width) of the frames that it sees, in pixels; or the
-            length of their shorter side, where the aspect ratio is kept. Clips
-            are batched for training only if their feature maps have one size.
+            length of their shorter side, where the aspect ratio is kept.
         frames_per_step: Number of frames in one step of its feature map. A
             step so covers `frames_per_step / frame_rate` seconds; the store
             holds both.

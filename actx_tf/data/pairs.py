@@ -48,8 +48,8 @@ def make_pair_dataset(
             `class_names`. Defaults to `False`.
         companions: Mappings from the name of a clip to other arrays that have
             one entry a step, such as pose masks or boxes. Each is an input
-            under its own key, cut out where the features are. Defaults to
-            none.
+            under its own key, cut out where the features are, and padded as
+            they are if it is of their height and width. Defaults to none.
 
     Returns:
         A dataset of `(inputs, label)`, where `label` is `(batch,)`, int32
@@ -57,8 +57,10 @@ def make_pair_dataset(
         classes and 0 for others), and `inputs` is a dictionary:
 
         - `features`: `(batch, num_steps, height, width, channels)`, in the
-          dtype of the feature maps. Shorter clips end in zeros.
-        - `mask`: `(batch, num_steps)`, boolean, True where a step is real.
+          dtype of the feature maps. Shorter clips, and those of a smaller
+          height or width than others, end in zeros.
+        - `mask`: `(batch, num_steps)`, boolean, True where a step is real;
+          if heights or widths differ `(batch, num_steps, height, width)`.
         - `conjugate`, `conjugate_mask`: the same of the conjugate.
         - `has_conjugate`: `(batch,)`, boolean. Where it is False (background
           clips, and those without a conjugate in `features`), the conjugate
@@ -87,13 +89,13 @@ def make_pair_dataset(
     ]
     names = [clip.clip for clip in clips]
     shapes, dtype = _shapes(features, names + sum(conjugates, []))
-    step_shape = shapes[names[0]][1:]
+    feature_specs = _feature_specs(shapes, dtype, num_steps)
+    padded = tuple(feature_specs["features"].shape)
     specs = {
-        "features": tf.TensorSpec((num_steps, *step_shape), dtype),
-        "mask": tf.TensorSpec((num_steps,), tf.bool),
-        "conjugate": tf.TensorSpec((num_steps, *step_shape), dtype),
-        "conjugate_mask": tf.TensorSpec((num_steps,), tf.bool),
-        **_companion_specs(companions, names, shapes, num_steps),
+        **feature_specs,
+        "conjugate": feature_specs["features"],
+        "conjugate_mask": feature_specs["mask"],
+        **_companion_specs(companions, names, shapes, padded),
     }
 
     def crop(name, random):
@@ -104,16 +106,16 @@ def make_pair_dataset(
     def load(index, seed):
         random = np.random.default_rng(seed)
         name, crop_of_name = names[index], crop(names[index], random)
-        arrays = _pad(_read(features, name, *crop_of_name), num_steps)
+        arrays = _pad_features(_read(features, name, *crop_of_name), specs)
         if conjugates[index]:
             conjugate = random.choice(conjugates[index])
             steps = _read(features, conjugate, *crop(conjugate, random))
         else:
-            steps = np.zeros((0, *step_shape), dtype)
-        arrays += _pad(steps, num_steps)
-        for companion in (companions or {}).values():
+            steps = np.zeros((0, *padded[1:]), dtype)
+        arrays += _pad_features(steps, specs)
+        for key, companion in (companions or {}).items():
             steps = _read(companion, name, *crop_of_name)
-            arrays += _pad(steps, num_steps)[:1]
+            arrays.append(_pad(steps, specs[key].shape))
         return arrays
 
     def to_example(index, seed):
@@ -140,8 +142,8 @@ def make_evaluation_dataset(
 ) -> tf.data.Dataset:
     """Makes batches of whole clips, in order.
 
-    Every clip is padded to the longest of `clips`, so that the results of
-    `model.predict` can be put together.
+    Every clip is padded to the length, height and width of the largest, so
+    that the results of `model.predict` can be put together.
 
     Args:
         features: Mapping from the name of a clip to its feature map
@@ -158,8 +160,8 @@ def make_evaluation_dataset(
         A dataset of `(inputs, label)`, where `label` is as in
         `make_pair_dataset` and `inputs` is a dictionary of `features`
         `(batch, time, height, width, channels)`, in the dtype of the feature
-        maps, `mask` `(batch, time)`, boolean, True where a step is real, and
-        each of `companions`, `(batch, time, ...)`.
+        maps, `mask` as in `make_pair_dataset`, and each of `companions`,
+        `(batch, time, ...)`.
 
     Raises:
         ValueError: If a clip has no features, its label is unknown, or the
@@ -170,16 +172,15 @@ def make_evaluation_dataset(
     names = [clip.clip for clip in clips]
     shapes, dtype = _shapes(features, names)
     longest = max(shape[0] for shape in shapes.values())
-    specs = {
-        "features": tf.TensorSpec((longest, *shapes[names[0]][1:]), dtype),
-        "mask": tf.TensorSpec((longest,), tf.bool),
-        **_companion_specs(companions, names, shapes, longest),
-    }
+    specs = _feature_specs(shapes, dtype, longest)
+    padded = tuple(specs["features"].shape)
+    specs |= _companion_specs(companions, names, shapes, padded)
 
     def load(index):
-        arrays = _pad(_read(features, names[index]), longest)
-        for companion in (companions or {}).values():
-            arrays += _pad(_read(companion, names[index]), longest)[:1]
+        arrays = _pad_features(_read(features, names[index]), specs)
+        for key, companion in (companions or {}).items():
+            steps = _read(companion, names[index])
+            arrays.append(_pad(steps, specs[key].shape))
         return arrays
 
     def to_example(index):
@@ -206,19 +207,39 @@ def _load(load, arguments, specs):
     return inputs
 
 
-def _companion_specs(companions, names, shapes, num_steps):
+def _feature_specs(shapes, dtype, num_steps):
+    """Specs of the padded features and of their mask."""
+    sizes = {shape[1:3] for shape in shapes.values()}
+    largest = tuple(np.max(list(sizes), axis=0).tolist())
+    channels = next(iter(shapes.values()))[-1]
+    real = (num_steps,) if len(sizes) == 1 else (num_steps, *largest)
+    return {
+        "features": tf.TensorSpec((num_steps, *largest, channels), dtype),
+        "mask": tf.TensorSpec(real, tf.bool),
+    }
+
+
+def _companion_specs(companions, names, shapes, padded):
+    """Specs of the companions of features that are padded to a shape."""
     specs = {}
     for key, companion in (companions or {}).items():
-        found, dtype = _shapes(companion, names, f"companions[{key!r}]")
+        argument = f"companions[{key!r}]"
+        found, dtypes = _read_shapes(companion, names, argument)
         for name in names:
-            if found[name][0] != shapes[name][0]:
+            if found[name][:1] != shapes[name][:1]:
                 raise ValueError(
                     "`companions` must have as many steps as the features. "
-                    f"Received: {found[name][0]} steps of {key!r} and "
-                    f"{shapes[name][0]} of the features of clip {name!r}"
+                    f"Received: {key!r} of shape={found[name]} and features "
+                    f"of shape={shapes[name]} of clip {name!r}"
                 )
-        step_shape = found[names[0]][1:]
-        specs[key] = tf.TensorSpec((num_steps, *step_shape), dtype)
+        if all(found[name][:3] == shapes[name][:3] for name in names):
+            kinds = {name: found[name][3:] for name in names}
+            start = padded[:3]
+        else:
+            kinds = {name: found[name][1:] for name in names}
+            start = padded[:1]
+        rest, dtype = _only_kind(kinds, dtypes, argument)
+        specs[key] = tf.TensorSpec((*start, *rest), dtype)
     return specs
 
 
@@ -228,11 +249,22 @@ def _read(features, name, start=0, stop=None):
     return features[name][start:stop]
 
 
-def _pad(array, num_steps):
-    """Returns the feature map, padded with zeros, and its mask."""
-    missing = num_steps - len(array)
-    padding = ((0, missing),) + ((0, 0),) * (array.ndim - 1)
-    return np.pad(array, padding), np.arange(num_steps) < len(array)
+def _pad_features(array, specs):
+    """Returns a clip's feature map and its mask, padded."""
+    shape = specs["mask"].shape
+    real = np.ones(array.shape[: len(shape)], bool)
+    return [_pad(array, specs["features"].shape), _pad(real, shape)]
+
+
+def _pad(array, shape):
+    """Returns the array, with zeros behind it along every axis."""
+    return np.pad(
+        array,
+        [
+            (0, goal - size)
+            for size, goal in zip(array.shape, shape, strict=True)
+        ],
+    )
 
 
 def _labels(clips, class_names, multi_label):
@@ -260,45 +292,50 @@ def _labels(clips, class_names, multi_label):
     return tf.constant([places[clip.label] for clip in clips], tf.int32)
 
 
-def _shapes(features, names, argument="features"):
-    """Returns the shape of each clip's array, and the dtype of all."""
-    shapes = {}
-    kinds = {}
+def _shapes(features, names):
+    """Returns the shape of each clip's feature map, and the dtype of all."""
+    shapes, dtypes = _read_shapes(features, names, "features")
+    for name, shape in shapes.items():
+        if len(shape) != 4 or not all(shape):
+            raise ValueError(
+                "`features` must be (time, height, width, channels) of every "
+                f"clip. Received: shape={shape} of clip {name!r}"
+            )
+    channels = {name: shape[-1:] for name, shape in shapes.items()}
+    return shapes, _only_kind(channels, dtypes, "features")[1]
+
+
+def _read_shapes(features, names, argument):
+    """Returns the shape and the dtype of each clip's array."""
+    shapes, dtypes = {}, {}
     for name in names:
-        if name in shapes:
-            continue
         if name not in features:
             raise ValueError(
                 f"`{argument}` must hold every clip. Received: none of clip "
                 f"{name!r}"
             )
         if isinstance(features, FeatureStore):
-            shape, dtype = features.shape(name), features.dtype
+            shapes[name], dtypes[name] = features.shape(name), features.dtype
         else:
-            shape, dtype = features[name].shape, features[name].dtype
-        is_map = len(shape) == 4 if argument == "features" else shape
-        if not is_map or not shape[0]:
-            axes = (
-                "height, width, channels" if argument == "features" else "..."
-            )
-            raise ValueError(
-                f"`{argument}` must be (time, {axes}) of every clip. "
-                f"Received: shape={shape} of clip {name!r}"
-            )
-        shapes[name] = tuple(shape)
-        kinds.setdefault((*shape[1:], np.dtype(dtype)), name)
+            shapes[name] = features[name].shape
+            dtypes[name] = np.dtype(features[name].dtype)
+    return shapes, dtypes
+
+
+def _only_kind(axes, dtypes, argument):
+    """Returns the axes and the dtype that all clips have in common."""
+    kinds = {}
+    for name in axes:
+        kinds.setdefault((axes[name], dtypes[name]), name)
     if len(kinds) > 1:
         (one, first), (two, second) = list(kinds.items())[:2]
+        what = "channels" if argument == "features" else "their last axes"
         raise ValueError(
-            f"`{argument}` must agree in all axes but time, and in dtype. "
-            f"Received: {_describe(one)} of clip {first!r}, {_describe(two)} "
-            f"of clip {second!r}"
+            f"`{argument}` must agree in {what} and dtype. "
+            f"Received: {one[0]} {one[1]} of clip {first!r}, "
+            f"{two[0]} {two[1]} of clip {second!r}"
         )
-    return shapes, next(iter(kinds))[-1]
-
-
-def _describe(kind):
-    return f"{kind[:-1]} {kind[-1]}"
+    return next(iter(kinds))
 
 
 def _check_positive(name, value):
