@@ -69,6 +69,8 @@ class Data:
     validation: Part | None
     test: Part
     show: Callable[[np.ndarray], list[np.ndarray]]  # test clips -> videos
+    backbone: keras.Model | None = None  # what made the features, if known
+    frame_rate: float | None = None  # that it saw
 
 
 def built_in_data():
@@ -117,6 +119,7 @@ def built_in_data():
         validation=part(*arrays("validation", FLAGS.test_clips)),
         test=part(*test),
         show=lambda chosen: list(test[0].videos[chosen]),
+        backbone=backbone,
     )
 
 
@@ -218,7 +221,19 @@ def stored_data(features, companions=None, others=()):
             ]
             for clip in map(tested.__getitem__, chosen)
         ],
+        frame_rate=store.attributes(clips[0].clip)["frame_rate"],
     )
+
+
+def with_backbone(data, backbone):
+    """The data of a store, known to be made by this backbone."""
+    made_by = FeatureStore(FLAGS.features).backbone
+    if backbone.name != made_by:
+        raise ValueError(
+            f"--backbone must be {made_by}, which made the features. "
+            f"Received: {backbone.name}"
+        )
+    return dataclasses.replace(data, backbone=backbone)
 
 
 def pick(dataset, keys: Collection[str]):

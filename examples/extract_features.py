@@ -93,6 +93,12 @@ _WORKERS = flags.DEFINE_integer("workers", 2, "Workers of Ray.", lower_bound=1)
 _GPUS_PER_WORKER = flags.DEFINE_float(
     "gpus_per_worker", 0.0, "GPUs of each worker of Ray.", lower_bound=0
 )
+_SAVE_BACKBONE = flags.DEFINE_string(
+    "save_backbone",
+    None,
+    "Path of a .keras file to write the network to; train_actx.py's --backbone "
+    "serves it along with what it trains.",
+)
 flags.mark_flags_as_required(("index", "output"))
 
 
@@ -196,6 +202,8 @@ def main(_):
         arguments, settings = read_settings()
         clips = read_clip_index(_INDEX.value, _CONJUGATES_COLUMN.value)
         make = functools.partial(make_backbone, *arguments)
+        if _SAVE_BACKBONE.value:
+            make().save(_SAVE_BACKBONE.value)
         if _ENGINE.value == "ray":
             failed = extract_features_on_ray(
                 clips,

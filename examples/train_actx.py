@@ -19,6 +19,7 @@ import sys
 from pathlib import Path
 
 import experiment
+import keras
 import methods
 import numpy as np
 from absl import app
@@ -30,6 +31,12 @@ from actx_tf.data import VideoError
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("output", "runs/actx", "folder for what is written")
+flags.DEFINE_string(
+    "backbone",
+    None,
+    "what made the features, as extract_features.py's --save_backbone wrote it:"
+    " the SavedModel then takes videos too",
+)
 
 
 METHODS = ("average pooling", "max pooling", "ActX")
@@ -39,7 +46,14 @@ def save(model, outputs, data):
     """Writes the model in both forms, and the figure."""
     output = Path(FLAGS.output)
     model.save(output / "actx.keras")
-    export.export_saved_model(model, output / "saved_model")
+    export.export_saved_model(
+        model,
+        output / "saved_model",
+        class_names=data.class_names,
+        activation="sigmoid" if FLAGS.multi_label else "softmax",
+        backbone=data.backbone,
+        frame_rate=data.frame_rate,
+    )
     labels = data.test.labels
     if labels.ndim > 1:
         labels = np.argmax(labels, axis=-1)  # the first of a clip's classes
@@ -81,6 +95,9 @@ def main(argv):
         methods.build_actx(channels=4, num_classes=2)
         if FLAGS.features:
             data = experiment.stored_data(FLAGS.features)
+            if FLAGS.backbone:
+                backbone = keras.saving.load_model(FLAGS.backbone)
+                data = experiment.with_backbone(data, backbone)
         else:
             data = experiment.built_in_data()
     except (ImportError, OSError, ValueError) as error:

@@ -60,7 +60,10 @@ def run_fresh(code, *arguments):
 
 
 def run_example(script, *flags, cwd=None):
-    """Runs a script of examples/ with flags, as `subprocess.run` would."""
+    """Runs a script, of examples/ if its path is not whole, with flags.
+
+    Returns what `subprocess.run` would.
+    """
     path = ROOT / "examples" / script
     with tempfile.TemporaryDirectory() as folder:
         outputs = [Path(folder) / name for name in ("stdout", "stderr")]

@@ -11,6 +11,8 @@ import tensorflow as tf
 
 import actx_tf
 from actx_tf.data import FeatureStoreWriter
+from actx_tf.data import synthetic
+from actx_tf.export import read_metadata
 from tests.harness import run_example
 
 ROOT = Path(__file__).parents[1]
@@ -32,15 +34,18 @@ def test_train_on_the_built_in_set(tmp_path):
     assert set(rows) == {"average pooling", "max pooling", "ActX"}
     assert 0 <= float(rows["ActX"]["mAP"]) <= 1
 
-    features = np.random.default_rng(0).normal(size=(2, 4, 6, 6, 64))
-    features = features.astype("float32")
+    videos = synthetic.make_part("test", 2).videos
+    features = synthetic.backbone().predict(videos, verbose=0)
     model = keras.models.load_model(tmp_path / "actx.keras")
     served = tf.saved_model.load(str(tmp_path / "saved_model" / "1"))
-    np.testing.assert_allclose(
-        served.signatures["serving_default"](features=features)["logits"],
-        model.predict(features, verbose=0)["logits"],
-        rtol=1e-4,
-        atol=1e-5,
+    answers = served.signatures["video"](
+        frames=tf.constant(videos), lengths=tf.constant([16, 16])
+    )
+    expected = tf.nn.softmax(model.predict(features, verbose=0)["logits"])
+    np.testing.assert_allclose(answers["scores"], expected, atol=1e-5)
+    names = np.array(synthetic.CLASS_NAMES, "S")
+    assert list(answers["label"].numpy()) == list(
+        names[np.argmax(expected, axis=-1)]
     )
     assert (tmp_path / "attention.png").stat().st_size > 10_000
     assert any((tmp_path / "tensorboard").rglob("events.*"))
@@ -79,13 +84,28 @@ def make_store(folder, labels="ab"):
                 )
 
 
+def save_backbone(path, name):
+    """One that fits the store."""
+    keras.Sequential(
+        [
+            keras.Input((None, None, None, 3)),
+            keras.layers.Conv3D(4, (4, 8, 8), (4, 8, 8), padding="same"),
+            keras.layers.LayerNormalization(),
+        ],
+        name=name,
+    ).save(path)
+    return path
+
+
 def test_train_on_a_store_keeps_the_model_when_videos_are_gone(tmp_path):
     make_store(tmp_path)
+    backbone = save_backbone(tmp_path / "backbone.keras", "random")
     result = run_example(
         "train_actx.py",
         f"--features={tmp_path / 'store.h5'}",
         f"--index={tmp_path / 'index.csv'}",
         "--background=b",
+        f"--backbone={backbone}",
         f"--output={tmp_path / 'out'}",
         "--epochs=1",
         "--seeds=1",
@@ -94,6 +114,25 @@ def test_train_on_a_store_keeps_the_model_when_videos_are_gone(tmp_path):
     assert "(paired)" in result.stdout
     assert "no figure" in result.stdout
     assert (tmp_path / "out" / "actx.keras").exists()
+    version = tmp_path / "out" / "saved_model" / "1"
+    metadata = read_metadata(version)
+    assert metadata["class_names"] == ["a", "b"]
+    assert metadata["frame_rate"] == 16.0
+    assert "video" in tf.saved_model.load(str(version)).signatures
+
+
+def test_another_backbone_than_the_store_s_is_refused(tmp_path):
+    make_store(tmp_path)
+    result = run_example(
+        "train_actx.py",
+        f"--features={tmp_path / 'store.h5'}",
+        f"--index={tmp_path / 'index.csv'}",
+        f"--backbone={save_backbone(tmp_path / 'other.keras', 'other')}",
+        f"--output={tmp_path / 'out'}",
+    )
+    assert result.returncode == 1
+    assert "--backbone must be random" in result.stderr
+    assert not (tmp_path / "out").exists()
 
 
 METHODS = {

@@ -1,41 +1,509 @@
+import json
+import os
+import pickle
+import re
+import subprocess
+import sys
+
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow.python.tools import saved_model_cli as saved_model_cli_script
 
+import actx_tf
 from actx_tf.export import export_saved_model
+from actx_tf.export import read_metadata
+from actx_tf.models import ACF
 from actx_tf.models import ActX
+from tests.harness import ROOT
+from tests.harness import clips as random_clips
+from tests.harness import run_example
+from tests.harness import run_fresh
+from tests.served import CHANNELS
+from tests.served import CLASS_NAMES
+from tests.served import make_served
+from tests.served import pad
+from tests.served import random_features
+
+SCORES = {"scores", "label_index", "label"}
+MAPS = SCORES | {"action_map", "context_map"}
+SIGNATURES = {
+    "serving_default": SCORES,
+    "unpadded": SCORES,
+    "attention": MAPS,
+    "unpadded_attention": MAPS,
+    "video": MAPS,
+    "jpeg": MAPS,
+}
 
 
-@pytest.fixture
-def model():
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    return make_served(
+        tmp_path_factory.mktemp("models") / "actx",
+        frame_rate=16.0,
+        max_steps=50,
+    )
+
+
+@pytest.fixture(scope="module")
+def signatures(served):
+    loaded = tf.saved_model.load(str(served.path))
+    yield loaded.signatures
+
+
+def small_model():
     model = ActX(3)
     model.build((None, None, None, None, 8))
     return model
 
 
-def test_any_size_is_served_as_the_model_answers(model, tmp_path):
-    serve = tf.saved_model.load(
-        str(export_saved_model(model, tmp_path / "actx"))
-    ).signatures["serving_default"]
-    rng = np.random.default_rng(0)
-    for shape in ((2, 4, 3, 5, 8), (1, 9, 6, 2, 8)):
-        features = rng.normal(size=shape).astype("float32")
-        served, expected = (
-            serve(features=tf.constant(features)),
-            model(features),
+def make_videos(*lengths, size=(40, 56)):
+    rng = np.random.default_rng(1)
+    return [rng.integers(0, 256, (n, *size, 3), dtype="uint8") for n in lengths]
+
+
+def make_requests():
+    """Requests by number: the signature, its inputs, and the clips in them."""
+    short, long = random_features(3, 2, 5), random_features(9, 2, 5, seed=1)
+    features, lengths = pad([short, long])
+    one = random_features(1, 4, 1, seed=2)
+    videos = make_videos(11, 6)
+    frames, frame_counts = pad(videos)
+    jpegs = np.array([[encode(f) for f in clip] for clip in frames], object)
+    decoded = [
+        np.stack([tf.io.decode_jpeg(f).numpy() for f in clip[:n]])
+        for clip, n in zip(jpegs, frame_counts, strict=True)
+    ]
+    padded = {"features": features, "lengths": lengths}
+    return [
+        ("serving_default", padded, [short, long]),
+        ("attention", padded, [short, long]),
+        ("unpadded", {"features": long[None]}, [long]),
+        (
+            "unpadded_attention",
+            {"features": np.stack([one] * 3)},
+            [one] * 3,
+        ),
+        ("video", {"frames": frames, "lengths": frame_counts}, videos),
+        ("jpeg", {"frames": jpegs, "lengths": frame_counts}, decoded),
+    ]
+
+
+def encode(frame):
+    return tf.io.encode_jpeg(frame).numpy()
+
+
+def bad_requests():
+    """Requests that cannot be answered, and what the error must say."""
+    clip = random_features(1, 4, 2, 2)
+    lengths = np.array([4], "int32")
+    frames = np.zeros((1, 8, 40, 40, 3), "uint8")
+    no_jpeg = np.array([[b"no JPEG"] * 2], object)
+    nan = clip.copy()
+    nan[0, 2, 1, 1, 7] = np.nan
+    long = np.zeros((1, 10_000, 1, 1, CHANNELS), "float32")
+
+    def features(value, lengths=lengths):
+        return {"features": value, "lengths": lengths}
+
+    return {
+        "rank": ("serving_default", features(clip[0]), r"fed_features.*shape"),
+        "rank of lengths": (
+            "attention",
+            features(clip, lengths[0]),
+            r"fed_lengths.*shape",
+        ),
+        "channels": (
+            "serving_default",
+            features(clip[..., :7]),
+            r"fed_features.*2,2,7\].*\?,64",
+        ),
+        "dtype": (
+            "serving_default",
+            features(clip.astype("int64")),
+            "to be float but int64",
+        ),
+        "NaN": ("unpadded", {"features": nan}, "`features` must be finite"),
+        "infinity": (
+            "attention",
+            features(clip * np.inf),
+            "`features` must be fin",
+        ),
+        "zero length": (
+            "serving_default",
+            features(clip, lengths * 0),
+            "`lengths` must be positive",
+        ),
+        "more than was sent": (
+            "attention",
+            features(clip, lengths + 1),
+            "`lengths` must be at most what is sent",
+        ),
+        "lengths of other clips": (
+            "serving_default",
+            features(clip, np.array([4, 4], "int32")),
+            "`lengths` must have one entry a clip",
+        ),
+        "no step": (
+            "unpadded",
+            {"features": clip[:, :0]},
+            "`features` must not be empty",
+        ),
+        "no clip": (
+            "serving_default",
+            features(clip[:0], lengths[:0]),
+            "`features` must not be empty",
+        ),
+        "10,000 steps": (
+            "serving_default",
+            features(long),
+            "`features` must have at most 50 steps",
+        ),
+        "10,000 frames": (
+            "video",
+            {
+                "frames": np.zeros((1, 10_000, 1, 1, 3), "uint8"),
+                "lengths": lengths,
+            },
+            "`frames` must have at most 200 frames",
+        ),
+        "channels of frames": (
+            "video",
+            {"frames": frames[..., :1], "lengths": lengths},
+            r"fed_frames.*40,1\].*\?,3",
+        ),
+        "no JPEG": (
+            "jpeg",
+            {"frames": no_jpeg, "lengths": np.array([2], "int32")},
+            "Unknown image file format",
+        ),
+    }
+
+
+@pytest.mark.parametrize("number", range(len(SIGNATURES)))
+def test_answers_as_the_model(served, signatures, number):
+    name, inputs, clips = make_requests()[number]
+    answers = signatures[name](
+        **{key: tf.constant(value) for key, value in inputs.items()}
+    )
+    assert answers.keys() == SIGNATURES[name]
+    served.check({k: v.numpy() for k, v in answers.items()}, clips)
+
+
+def test_what_is_padded_changes_nothing(signatures):
+    clip = random_features(2, 4, 3, 3)
+    alone = signatures["unpadded_attention"](features=tf.constant(clip))
+    for fill in (0.0, clip.flat[0], 1e4, np.nan):
+        padded = np.pad(
+            clip, [(0, 0), (0, 3), *[(0, 0)] * 3], constant_values=fill
         )
-        assert served.keys() == expected.keys()
-        for name, value in expected.items():
-            np.testing.assert_allclose(
-                served[name], value, rtol=1e-5, atol=1e-6
-            )
+        answers = signatures["attention"](
+            features=tf.constant(padded), lengths=tf.constant([4, 4])
+        )
+        for name, value in answers.items():
+            if name.endswith("_map"):
+                assert not value[:, 4:].numpy().any()
+                value = value[:, :4]
+            if value.dtype == tf.string:
+                assert (value == alone[name]).numpy().all()
+            else:
+                np.testing.assert_allclose(value, alone[name], atol=1e-6)
 
 
-def test_versions_ascend_and_nothing_else_is_left(model, tmp_path):
+def signature_defs(path):
+    saved = saved_model_pb2.SavedModel()
+    saved.ParseFromString((path / "saved_model.pb").read_bytes())
+    return saved.meta_graphs[0].signature_def
+
+
+def run_in_c(served, requests, folder):
+    """The answers of TensorFlow's C++ loader, which TF Serving uses too."""
+    definitions = signature_defs(served.path)
+    job = []
+    for name, inputs in requests:
+        definition = definitions[name]
+        fed = {definition.inputs[key].name: x for key, x in inputs.items()}
+        job.append((fed, [x.name for x in definition.outputs.values()]))
+    (folder / "job").write_bytes(pickle.dumps(job))
+    library = os.path.join(
+        os.path.dirname(tf.__file__), "libtensorflow_cc.so.2"
+    )
+    script = ROOT / "tests" / "tensorflow_c.py"
+    result = subprocess.run(
+        [sys.executable, script, library, served.path, folder / "job"],
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr[-4000:]
+    answers = pickle.loads((folder / "job.out").read_bytes())
+    return [
+        answer
+        if isinstance(answer, str)
+        else dict(zip(definitions[name].outputs, answer, strict=True))
+        for (name, _), answer in zip(requests, answers, strict=True)
+    ]
+
+
+def test_c_api_answers_and_goes_on_after_bad_requests(served, tmp_path):
+    good = make_requests()
+    bad = bad_requests()
+    requests = [(name, inputs) for name, inputs, _ in good]
+    answers = run_in_c(
+        served,
+        [*requests, *[(name, inputs) for name, inputs, _ in bad.values()]]
+        + requests,
+        tmp_path,
+    )
+    for first in (0, len(good) + len(bad)):
+        for (name, _, clips), answer in zip(
+            good, answers[first:], strict=False
+        ):
+            assert answer.keys() == SIGNATURES[name]
+            served.check(answer, clips)
+    for (case, (_, _, message)), answer in zip(
+        bad.items(), answers[len(good) :], strict=False
+    ):
+        assert isinstance(answer, str), f"{case}: answered"
+        assert re.search(message, answer, re.DOTALL), f"{case}: {answer}"
+
+
+def test_tensorflow_alone_answers(served, tmp_path):
+    name, inputs, clips = make_requests()[1]
+    np.savez(tmp_path / "in.npz", **inputs)
+    run_fresh(
+        """
+import sys
+sys.modules["keras"] = sys.modules["actx_tf"] = None
+import numpy as np, tensorflow as tf
+path, name, folder = sys.argv[1:]
+inputs = {k: tf.constant(v) for k, v in np.load(folder + "/in.npz").items()}
+answers = tf.saved_model.load(path).signatures[name](**inputs)
+np.savez(folder + "/out.npz", **{k: v.numpy() for k, v in answers.items()})
+""",
+        served.path,
+        name,
+        tmp_path,
+    )
+    with np.load(tmp_path / "out.npz", allow_pickle=True) as answers:
+        served.check(dict(answers), clips)
+
+
+def saved_model_cli(*arguments):
+    result = run_example(saved_model_cli_script.__file__, *arguments)
+    assert result.returncode == 0, result.stderr[-4000:]
+    return result.stdout
+
+
+def test_saved_model_cli_shows_runs_and_scans(served, tmp_path):
+    shown = saved_model_cli("show", "--dir", served.path, "--all")
+    for name, outputs in SIGNATURES.items():
+        definition = shown.split(f"signature_def['{name}']")[1]
+        definition = definition.split("signature_def")[0]
+        for output in outputs:
+            assert f"outputs['{output}']" in definition
+    assert f"shape: (-1, -1, -1, -1, {CHANNELS})" in shown
+
+    name, inputs, clips = make_requests()[0]
+    for key, value in inputs.items():
+        np.save(tmp_path / f"{key}.npy", value)
+    saved_model_cli(
+        "run",
+        *("--dir", served.path, "--tag_set", "serve", "--signature_def", name),
+        "--inputs",
+        ";".join(f"{key}={tmp_path}/{key}.npy" for key in inputs),
+        *("--outdir", tmp_path / "answers"),
+    )
+    answers = {
+        path.stem: np.load(path, allow_pickle=True)
+        for path in (tmp_path / "answers").iterdir()
+    }
+    assert answers.keys() == SCORES
+    served.check(answers, clips)
+
+    # It looks for operations that read or write files.
+    scanned = saved_model_cli(
+        "scan", "--dir", served.path, "--tag_set", "serve"
+    )
+    assert "does not contain the default denylisted ops" in scanned
+
+
+def test_clients_are_told_what_they_need(served):
+    assert read_metadata(served.path) == {
+        "actx_tf": actx_tf.__version__,
+        "class_names": list(CLASS_NAMES),
+        "activation": "softmax",
+        "channels": CHANNELS,
+        "max_steps": 50,
+        "backbone": "synthetic_backbone",
+        "frames_per_step": 4,
+        "frame_size": None,
+        "frame_rate": 16.0,
+    }
+    with pytest.raises(FileNotFoundError):
+        read_metadata(served.path.parent)
+
+
+def test_a_clip_of_several_classes(tmp_path):
+    model = small_model()
+    path = export_saved_model(model, tmp_path, activation="sigmoid")
+    x = random_clips(2, 3, 2, 2, 8)
+    answers = tf.saved_model.load(str(path)).signatures["unpadded"](
+        features=tf.constant(x)
+    )
+    logits = model.predict(x, verbose=0)["logits"]
+    np.testing.assert_allclose(
+        answers["scores"], 1 / (1 + np.exp(-logits)), atol=1e-6
+    )
+    assert [label.decode() for label in answers["label"].numpy()] == [
+        str(index) for index in logits.argmax(axis=-1)
+    ]
+
+
+def test_a_model_without_maps(tmp_path):
+    model = ACF(2, units=4)
+    model.build((None, None, None, None, 8))
+    path = export_saved_model(model, tmp_path)
+    signatures = tf.saved_model.load(str(path)).signatures
+    assert set(signatures) == {"serving_default", "unpadded"}
+    x = random_clips(2, 3, 2, 2, 8)
+    logits = model.predict(x, verbose=0)["logits"]
+    answers = signatures["serving_default"](
+        features=tf.constant(np.repeat(x, 2, axis=1)[:, :3]),
+        lengths=tf.constant([1, 1]),
+    )
+    expected = model.predict(x[:, :1], verbose=0)["logits"]
+    assert not np.allclose(logits, expected)
+    np.testing.assert_allclose(
+        answers["scores"], tf.nn.softmax(expected), atol=1e-6
+    )
+    x[0, 0, 0, 0, 0] = np.nan
+    with pytest.raises(tf.errors.InvalidArgumentError, match="must be finite"):
+        signatures["unpadded"](features=tf.constant(x))
+
+
+def small_backbone(size, channels):
+    return keras.Sequential(
+        [
+            keras.Input((None, size, size, 3)),
+            keras.layers.Conv3D(channels, 3, (8, 32, 32), padding="same"),
+            keras.layers.LayerNormalization(),
+        ]
+    )
+
+
+def test_a_backbone_of_one_size_and_a_model_that_holds_it(tmp_path):
+    backbone = small_backbone(64, channels=8)
+    model = ActX(2, backbone=backbone)
+    model.build((None, None, 64, 64, 3))
+    path = export_saved_model(model, tmp_path)
+    assert read_metadata(path)["frame_size"] == [64, 64]
+    assert read_metadata(path)["frames_per_step"] == 8
+    [video] = make_videos(9, size=(64, 64))
+    serve = tf.saved_model.load(str(path)).signatures["video"]
+    answers = serve(frames=tf.constant(video[None]), lengths=tf.constant([9]))
+    logits = model.predict(video[None].astype("float32"), verbose=0)["logits"]
+    np.testing.assert_allclose(
+        answers["scores"], tf.nn.softmax(logits), atol=1e-5
+    )
+    assert answers["action_map"].shape == (1, 2, 2, 2)
+    larger = video.repeat(2, axis=1).repeat(2, axis=2)
+    again = serve(frames=tf.constant(larger[None]), lengths=tf.constant([9]))
+    assert again["action_map"].shape == (1, 2, 2, 2)
+
+
+def test_warm_up_records_hold_a_request_for_each_signature(tmp_path):
+    prediction_log_pb2 = pytest.importorskip(
+        "tensorflow_serving.apis.prediction_log_pb2"
+    )
+    features, [video] = random_features(2, 3, 2, 2), make_videos(5)
+    served = make_served(
+        tmp_path / "jump",
+        samples={"features": features, "frames": video[None]},
+    )
+    records = tf.data.TFRecordDataset(
+        str(served.path / "assets.extra" / "tf_serving_warmup_requests")
+    )
+    signatures = tf.saved_model.load(str(served.path)).signatures
+    warmed = []
+    for record in records.as_numpy_iterator():
+        log = prediction_log_pb2.PredictionLog.FromString(record)
+        request = log.predict_log.request
+        assert request.model_spec.name == "jump"
+        warmed.append(request.model_spec.signature_name)
+        answers = signatures[warmed[-1]](
+            **{
+                name: tf.constant(tf.make_ndarray(proto))
+                for name, proto in request.inputs.items()
+            }
+        )
+        if warmed[-1] != "jpeg":
+            clips = [video] if warmed[-1] == "video" else features
+            served.check({k: v.numpy() for k, v in answers.items()}, clips)
+    assert sorted(warmed) == sorted(SIGNATURES)
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        {"video": np.zeros((1, 4, 8, 8, 3))},
+        {"frames": np.zeros((1, 4, 8, 8, 3))},
+        {"features": np.zeros((1, 4, 8, 8, 3))},
+        {"features": np.zeros((4, 8, 8, 8))},
+    ],
+)
+def test_wrong_samples_are_refused_and_nothing_is_written(samples, tmp_path):
+    model = small_model()
+    with pytest.raises(ValueError, match="samples"):
+        export_saved_model(model, tmp_path / "actx", samples=samples)
+    assert not (tmp_path / "actx").exists()
+
+
+def test_versions_ascend_and_nothing_else_is_left(tmp_path):
+    model = small_model()
     assert export_saved_model(model, tmp_path).name == "1"
     (tmp_path / "7").mkdir()
-    assert export_saved_model(model, tmp_path).name == "8"
-    assert {path.name for path in tmp_path.iterdir()} == {"1", "7", "8"}
+    assert export_saved_model(model, tmp_path, version=9).name == "9"
+    for taken in (9, 8, 0):
+        with pytest.raises(FileExistsError, match="above 9"):
+            export_saved_model(model, tmp_path, version=taken)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"1", "7", "9"}
+
+
+def test_no_half_a_version_is_ever_seen(tmp_path, monkeypatch):
+    """What fails while writing leaves the folder as it was."""
+    model = small_model()
+    export_saved_model(model, tmp_path)
+
+    def fail(*args, **kwargs):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(json, "dumps", fail)
+    with pytest.raises(OSError, match="No space"):
+        export_saved_model(model, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["1"]
+
+
+@pytest.mark.parametrize(
+    "name, kwargs",
+    [
+        ("class_names", {"class_names": ["one", "two"]}),
+        ("activation", {"activation": "relu"}),
+        ("max_steps", {"max_steps": 0}),
+        (
+            "backbone",
+            {"backbone": small_backbone(None, channels=7)},
+        ),
+    ],
+)
+def test_wrong_arguments_are_refused(name, kwargs, tmp_path):
+    model = small_model()
+    with pytest.raises(ValueError, match=f"`{name}` must"):
+        export_saved_model(model, tmp_path / "actx", **kwargs)
+    assert not (tmp_path / "actx").exists()
 
 
 def test_unbuilt_model_is_refused_and_nothing_written(tmp_path):

@@ -315,14 +315,25 @@ def test_example(clips, tmp_path, weights, stream, engine):
         "--size=32,64",
         "--frame_rate=6",
         f"--stream={stream}",
+        f"--save_backbone={tmp_path / 'backbone.keras'}",
     )
     assert result.returncode == 0, result.stderr
+    backbone = keras.saving.load_model(tmp_path / "backbone.keras")
     assert "2 of 3 clips are stored" in result.stdout
     assert "failed: broken: " in result.stdout
     with FeatureStore(tmp_path / "f.h5") as store:
         assert sorted(store) == ["a", "b"]
         assert store.shape("a") == (1, 1, 2, 2560)
         assert ("flow" in store.backbone) == (stream == "flow")
+        if stream == "rgb":
+            assert store.backbone == backbone.name
+            frames, _ = read_clip(clips[0].file, frame_rate=6, size=(32, 64))
+            np.testing.assert_allclose(
+                store["a"],
+                backbone.predict(frames[None].astype("float32"), verbose=0)[0],
+                rtol=2e-3,
+                atol=1e-3,
+            )
 
 
 def test_example_with_i3d(clips, tmp_path):

@@ -146,7 +146,12 @@ class FactorizedAttentionPooling(keras.layers.Layer):
 
     def _attention_maps(self, features, mask):
         """S and C of Eqs. 5 and 6."""
-        confidence = self.att_norm(self.phi(features)[..., 0], mask=mask)
+        kernels = [self.phi.kernel]
+        if self.use_attention_map:
+            kernels.append(self.psi.kernel)
+        # One product for both: F is read once.
+        phi_and_psi = _convolve(features, ops.concatenate(kernels, axis=-1))
+        confidence = self.att_norm(phi_and_psi[..., 0], mask=mask)
         confidence = self.percentile_shift(confidence, mask=mask)
         action_map = ops.sigmoid(self.alpha * confidence)
         context_map = 1.0 - action_map
@@ -154,7 +159,7 @@ class FactorizedAttentionPooling(keras.layers.Layer):
             action_map = ops.where(mask, action_map, 0.0)
             context_map = ops.where(mask, context_map, 0.0)
         if self.use_attention_map:
-            attention = self.att_norm(self.psi(features)[..., 0], mask=mask)
+            attention = self.att_norm(phi_and_psi[..., 1], mask=mask)
             # Not `*=`: PyTorch needs the sigmoid's own output for the gradient.
             action_map = action_map * _softmax_over_locations(
                 self.beta * attention, mask
@@ -165,7 +170,8 @@ class FactorizedAttentionPooling(keras.layers.Layer):
         """F_s and F_c of Sec. 3.3, or each step's part in them."""
         batch, time = ops.shape(features)[:2]
         channels = features.shape[-1]
-        transformed = ops.relu(features + self.theta(features))
+        theta = _convolve(features, self.theta.kernel) + self.theta.bias
+        transformed = ops.relu(features + theta)
         maps = ops.reshape(
             ops.stack([action_map, context_map], axis=1), (batch, 2, -1)
         )
@@ -234,6 +240,20 @@ class FactorizedAttentionPooling(keras.layers.Layer):
             "kernel_size": self.kernel_size,
             "use_attention_map": self.use_attention_map,
         }
+
+
+def _convolve(features, kernel):
+    """A 3D convolution; one of size 1 as the product that it is, not slower."""
+    if tuple(kernel.shape[:3]) != (1, 1, 1):
+        return ops.conv(
+            features, kernel, padding="same", data_format="channels_last"
+        )
+    channels, filters = kernel.shape[3:]
+    product = ops.matmul(
+        ops.reshape(features, (-1, channels)),
+        ops.reshape(kernel, (channels, filters)),
+    )
+    return ops.reshape(product, (*ops.shape(features)[:-1], filters))
 
 
 def _softmax_over_locations(scores, mask):

@@ -1,0 +1,101 @@
+"""A small exported model, and what it must answer."""
+
+import dataclasses
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from actx_tf.data import synthetic
+from actx_tf.export import export_saved_model
+from actx_tf.models import ActX
+
+CLASS_NAMES = ("wave", "jump", "pushing — away")
+CHANNELS = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Served:
+    """A model, the backbone before it, and the folder of its version."""
+
+    model: keras.Model
+    backbone: keras.Model
+    path: Path
+
+    def answer(self, features):
+        """What each clip `(time, height, width, channels)` alone gets."""
+        outputs = self.model.predict(features[None], verbose=0)
+        logits = outputs["logits"][0].astype("float64")
+        scores = np.exp(logits - logits.max())
+        scores /= scores.sum()
+        return {
+            "scores": scores,
+            "label_index": np.argmax(scores),
+            "label": CLASS_NAMES[np.argmax(scores)].encode(),
+            "action_map": outputs["action_map"][0],
+            "context_map": outputs["context_map"][0],
+        }
+
+    def answer_video(self, frames):
+        features = self.backbone.predict(
+            frames[None].astype("float32"), verbose=0
+        )
+        return self.answer(features[0])
+
+    def check(self, answers, clips, tolerance=1e-5):
+        """Asserts that the answers for clips, maybe padded, are the model's.
+
+        `answers` are arrays by name, `clips` feature maps or uint8 frames.
+        """
+        for i, clip in enumerate(clips):
+            answer = self.answer_video if clip.dtype == "uint8" else self.answer
+            for name, value in answer(clip).items():
+                if name not in answers:
+                    assert name.endswith("_map"), f"no {name}"
+                    continue
+                got = answers[name][i]
+                if not name.endswith("_map"):
+                    assert np.shape(got) == np.shape(value)
+                else:
+                    assert not got[len(value) :].any()
+                    got = got[: len(value)]
+                if name == "label":
+                    assert got == value
+                else:
+                    np.testing.assert_allclose(
+                        got, value, rtol=0, atol=tolerance
+                    )
+
+
+def make_served(base_dir, **kwargs):
+    """Exports a model whose head is not tied, as small as one gets."""
+    keras.utils.set_random_seed(3)
+    model = ActX(len(CLASS_NAMES), rho=40.0)
+    model.build((None, None, None, None, CHANNELS))
+    backbone = synthetic.backbone()
+    path = export_saved_model(
+        model, base_dir, class_names=CLASS_NAMES, backbone=backbone, **kwargs
+    )
+    return Served(model, backbone, path)
+
+
+def random_features(*shape, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(*shape, CHANNELS)).astype("float32")
+
+
+def pad(clips):
+    """Pads with the first value of each, as TF Serving does, and the lengths.
+
+    See `pad_variable_length_inputs` of its batching parameters.
+    """
+    lengths = np.array([len(clip) for clip in clips], "int32")
+    padded = [
+        np.pad(
+            clip,
+            [(0, max(lengths) - len(clip)), (0, 0), (0, 0), (0, 0)],
+            constant_values=clip.flat[0],
+        )
+        for clip in clips
+    ]
+    return np.stack(padded), lengths
