@@ -14,7 +14,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses=2 --dist=worksteal
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test lint clean
+.PHONY: demo test serve-test lint clean
 
 demo: $(VENV)/.video
 	$(BIN)/python examples/train_actx.py --output=runs/demo
@@ -23,6 +23,12 @@ test: $(VENV)/.dev lint
 	$(PYTEST)
 	KERAS_BACKEND=jax $(PYTEST) $(BACKEND_TESTS)
 	KERAS_BACKEND=torch $(PYTEST) $(BACKEND_TESTS)
+
+# The clients against TF Serving itself: its binary, or docker.
+serve-test: $(VENV)/.dev
+	TF_SERVING=$$(command -v tensorflow_model_server >/dev/null \
+		&& echo tensorflow_model_server || echo docker) \
+		$(BIN)/python -m pytest tests/test_classify_video.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check
@@ -35,7 +41,7 @@ $(VENV)/.video: setup.py
 
 $(VENV)/.dev: setup.py
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q -e ".[video,mining,pose,ray,dev]"
+	$(BIN)/pip install -q -e ".[video,mining,pose,ray,serving,dev]"
 	touch $@
 
 clean:

@@ -104,10 +104,8 @@ def export_saved_model(
     _next_version(base_dir, version)  # before any work
     base_dir.mkdir(parents=True, exist_ok=True)
     with _scratch_folder(base_dir) as scratch:
+        # It finds the variables itself: `track` would write each a second time.
         archive = keras.export.ExportArchive()
-        archive.track(server.model)
-        if server.backbone is not None:
-            archive.track(server.backbone)
         for name, (function, signature) in server.endpoints().items():
             archive.add_endpoint(name, function, input_signature=signature)
         archive.write_out(scratch / "model", verbose=False)
