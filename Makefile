@@ -41,7 +41,7 @@ $(VENV)/.video: setup.py
 
 $(VENV)/.dev: setup.py
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q -e ".[video,mining,pose,ray,serving,dev]"
+	$(BIN)/pip install -q -e ".[video,mining,pose,ray,serving,onnx,dev]"
 	touch $@
 
 clean:

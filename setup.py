@@ -23,8 +23,12 @@ EXTRAS = {
     "mining": ["faiss-cpu"],
     "pose": ["ai-edge-litert"],
     "ray": ["ray[data,train]"],
-    "serving": ["tensorflow-serving-api"],
+    "serving": ["tensorflow-serving-api", "requests"],
+    "onnx": ["tf2onnx"],
     "dev": [
+        "mlserver",
+        "onnxruntime",
+        "openvino",
         "pytest",
         "pytest-xdist",
         "ruff",

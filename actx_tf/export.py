@@ -1,4 +1,4 @@
-"""SavedModels for TF Serving."""
+"""SavedModels for TF Serving, and files for LiteRT and ONNX Runtime."""
 
 import contextlib
 import json
@@ -140,20 +140,121 @@ def read_metadata(version_dir: str | os.PathLike) -> dict:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def export_litert(
+    model: keras.Model,
+    path: str | os.PathLike,
+    *,
+    activation: str = "softmax",
+    float16: bool = False,
+) -> None:
+    """Writes a model as a file for LiteRT (once TensorFlow Lite).
+
+    Its one signature takes `features`, float32 `(batch, time, height, width,
+    channels)`, all sizes but the channels free, and returns `scores`,
+    `(batch, classes)`, and, of a model with maps, `action_map` and
+    `context_map`, `(batch, time, height, width)`.
+
+    Args:
+        model: A built `PairedModel`. Its backbone is left out.
+        path: Path of the file, which is replaced if it is there.
+        activation: `"softmax"`, or `"sigmoid"` where a clip can be of several
+            classes. Defaults to `"softmax"`.
+        float16: Whether to store the weights in half the size. Defaults to
+            `False`.
+
+    Raises:
+        ValueError: If the model is not built, or `activation` is wrong.
+    """
+    function = _features_to_answers(model, activation)
+    with tempfile.TemporaryDirectory() as folder:
+        # Of a SavedModel the converter makes constants of the variables.
+        archive = keras.export.ExportArchive()
+        archive.add_endpoint("serving_default", function)
+        archive.write_out(folder, verbose=False)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        if float16:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.target_spec.supported_types = [tf.float16]
+        content = converter.convert()
+    _replace_file(path, content)
+
+
+def export_onnx(
+    model: keras.Model,
+    path: str | os.PathLike,
+    *,
+    activation: str = "softmax",
+) -> None:
+    """Writes a model as an ONNX file, for ONNX Runtime and OpenVINO.
+
+    Inputs and outputs are those of `export_litert`. (Keras' own
+    `model.export` of a model that was trained on pairs would ask for the
+    conjugate clip too, and fix the sizes.)
+
+    Args:
+        model: A built `PairedModel`. Its backbone is left out.
+        path: Path of the file, which is replaced if it is there.
+        activation: `"softmax"`, or `"sigmoid"` where a clip can be of several
+            classes. Defaults to `"softmax"`.
+
+    Raises:
+        ValueError: If the model is not built, or `activation` is wrong.
+        ImportError: If tf2onnx is not installed.
+    """
+    try:
+        import tf2onnx
+    except ImportError as error:
+        raise ImportError(
+            "ONNX files need tf2onnx, which `pip install actx_tf[onnx]` "
+            "installs"
+        ) from error
+    function = _features_to_answers(model, activation)
+    onnx_model, _ = tf2onnx.convert.from_function(
+        function, input_signature=function.input_signature, opset=18
+    )
+    _replace_file(path, onnx_model.SerializeToString())
+
+
+def _features_to_answers(model, activation):
+    _check_model(model, activation)
+    shape = (None, None, None, None, _channels(model))
+
+    @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32, "features")])
+    def answer(features):
+        outputs = model.classify(features)
+        scores = _ACTIVATIONS[activation](outputs["logits"])
+        maps = {"action_map", "context_map"} & outputs.keys()
+        return {"scores": scores, **{name: outputs[name] for name in maps}}
+
+    return answer
+
+
+def _replace_file(path, content):
+    """Writes a file whole or not at all."""
+    path = Path(path)
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        file.write(content)
+    os.replace(file.name, path)
+
+
+def _check_model(model, activation):
+    if not model.built:
+        raise ValueError(
+            "`model` must be built: call it on a batch first. "
+            f"Received: model={model}"
+        )
+    if activation not in _ACTIVATIONS:
+        raise ValueError(
+            f"`activation` must be one of {tuple(_ACTIVATIONS)}. "
+            f"Received: activation={activation!r}"
+        )
+
+
 class _Server:
     """What is served: TensorFlow functions around a model and a backbone."""
 
     def __init__(self, model, class_names, activation, backbone, max_steps):
-        if not model.built:
-            raise ValueError(
-                "`model` must be built: call it on a batch first. "
-                f"Received: model={model}"
-            )
-        if activation not in _ACTIVATIONS:
-            raise ValueError(
-                f"`activation` must be one of {tuple(_ACTIVATIONS)}. "
-                f"Received: activation={activation!r}"
-            )
+        _check_model(model, activation)
         if max_steps < 1:
             raise ValueError(
                 f"`max_steps` must be positive. Received: max_steps={max_steps}"

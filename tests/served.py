@@ -5,6 +5,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from keras import ops
 
 from actx_tf.data import synthetic
 from actx_tf.export import export_saved_model
@@ -24,23 +25,25 @@ class Served:
 
     def answer(self, features):
         """What each clip `(time, height, width, channels)` alone gets."""
-        outputs = self.model.predict(features[None], verbose=0)
-        logits = outputs["logits"][0].astype("float64")
+        # Not `predict`, which compiles for each new size.
+        outputs = {
+            name: ops.convert_to_numpy(value)[0]
+            for name, value in self.model(features[None]).items()
+        }
+        logits = outputs["logits"].astype("float64")
         scores = np.exp(logits - logits.max())
         scores /= scores.sum()
         return {
             "scores": scores,
             "label_index": np.argmax(scores),
             "label": CLASS_NAMES[np.argmax(scores)].encode(),
-            "action_map": outputs["action_map"][0],
-            "context_map": outputs["context_map"][0],
+            "action_map": outputs["action_map"],
+            "context_map": outputs["context_map"],
         }
 
     def answer_video(self, frames):
-        features = self.backbone.predict(
-            frames[None].astype("float32"), verbose=0
-        )
-        return self.answer(features[0])
+        features = self.backbone(frames[None].astype("float32"))
+        return self.answer(ops.convert_to_numpy(features)[0])
 
     def check(self, answers, clips, tolerance=1e-5):
         """Asserts that the answers for clips, maybe padded, are the model's.

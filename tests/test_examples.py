@@ -281,13 +281,16 @@ def test_readme_python_blocks_run(tmp_path, monkeypatch):
     assert scope["actx_tf"] is actx_tf
 
 
-def test_readme_commands_have_their_flags():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("path", ["README.md", "saved_models/README.md"])
+def test_readme_commands_have_their_flags(path):
+    text = (ROOT / path).read_text(encoding="utf-8")
     blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
     commands = re.findall(
-        r"^python (examples/\S+)((?:\\\n|.)*)$", "\n".join(blocks), re.MULTILINE
+        r"^python (?:\.\./)?(examples/\S+)((?:\\\n|.)*)$",
+        "\n".join(blocks),
+        re.MULTILINE,
     )
-    assert len(commands) >= 2
+    assert commands
     for script, flags in commands:
         sources = [ROOT / script]
         if "import experiment" in sources[0].read_text(encoding="utf-8"):

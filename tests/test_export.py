@@ -124,7 +124,7 @@ def bad_requests():
         "dtype": (
             "serving_default",
             features(clip.astype("int64")),
-            "to be float but int64",
+            "to be (a )?float.* int64",
         ),
         "NaN": ("unpadded", {"features": nan}, "`features` must be finite"),
         "infinity": (

@@ -1,0 +1,139 @@
+"""The same answers from LiteRT, ONNX Runtime and OpenVINO."""
+
+import builtins
+
+import keras
+import numpy as np
+import pytest
+
+from actx_tf.export import export_litert
+from actx_tf.export import export_onnx
+from actx_tf.models import ACF
+from actx_tf.models import ActX
+from tests.harness import clips
+
+SHAPES = [(1, 5, 3, 4, 8), (3, 2, 7, 1, 8), (2, 1, 1, 1, 8)]
+
+
+def make_model(kind=ActX):
+    keras.utils.set_random_seed(5)
+    model = kind(3)
+    model.build((None, None, None, None, 8))
+    return model
+
+
+def run_litert(path):
+    litert = pytest.importorskip("ai_edge_litert.interpreter")
+    interpreter = litert.Interpreter(str(path))
+    run = interpreter.get_signature_runner()
+    return lambda features: run(features=features)
+
+
+def run_onnx(path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    session = onnxruntime.InferenceSession(path)
+    names = [output.name for output in session.get_outputs()]
+
+    def run(features):
+        return dict(
+            zip(names, session.run(None, {"features": features}), strict=True)
+        )
+
+    return run
+
+
+def run_openvino(path):
+    openvino = pytest.importorskip("openvino")
+    compiled = openvino.compile_model(
+        openvino.convert_model(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+    )
+
+    def run(features):
+        answers = compiled({"features": features})
+        return {key.get_any_name(): value for key, value in answers.items()}
+
+    return run
+
+
+RUNTIMES = {
+    "LiteRT": (export_litert, run_litert),
+    "ONNX Runtime": (export_onnx, run_onnx),
+    "OpenVINO": (export_onnx, run_openvino),
+}
+
+
+def check(model, run, activation, tolerance=1e-5):
+    for shape in SHAPES:
+        features = clips(*shape)
+        outputs = model.predict(features, verbose=0)
+        answers = run(features)
+        expected = {"scores": np.array(activation(outputs["logits"]))}
+        for name in ("action_map", "context_map"):
+            if name in outputs:
+                expected[name] = outputs[name]
+        assert answers.keys() == expected.keys()
+        for name, value in expected.items():
+            assert answers[name].shape == value.shape
+            np.testing.assert_allclose(answers[name], value, atol=tolerance)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("kind", [ActX, ACF])
+def test_answers_as_the_model(runtime, kind, tmp_path):
+    export, load = RUNTIMES[runtime]
+    model = make_model(kind)
+    export(model, tmp_path / "model")
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    check(model, load(tmp_path / "model"), keras.ops.softmax)
+
+
+def test_a_clip_of_several_classes(tmp_path):
+    model = make_model()
+    export_onnx(model, tmp_path / "model", activation="sigmoid")
+    check(model, run_onnx(tmp_path / "model"), keras.ops.sigmoid)
+
+
+def test_a_model_that_was_trained_on_pairs(tmp_path):
+    model = ActX(3)
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(True))
+    x = {"features": clips(4, 2, 2, 2, 8), "conjugate": clips(4, 3, 2, 2, 8)}
+    model.fit(x, np.arange(4) % 3, verbose=0)
+    export_litert(model, tmp_path / "model")
+    check(model, run_litert(tmp_path / "model"), keras.ops.softmax)
+
+
+def test_weights_of_half_the_size(tmp_path):
+    model = ActX(3)
+    model.build((None, None, None, None, 64))
+    for float16 in (False, True):
+        export_litert(model, tmp_path / str(float16), float16=float16)
+    whole, half = (
+        (tmp_path / name).stat().st_size for name in ("False", "True")
+    )
+    assert half < whole - 64 * 64 * 2 * 0.9
+    features = clips(1, 3, 2, 2, 64)
+    np.testing.assert_allclose(
+        run_litert(tmp_path / "True")(features)["scores"],
+        run_litert(tmp_path / "False")(features)["scores"],
+        atol=1e-2,
+    )
+
+
+@pytest.mark.parametrize("export", [export_litert, export_onnx])
+def test_wrong_arguments_write_nothing(export, tmp_path):
+    with pytest.raises(ValueError, match="`model` must be built"):
+        export(ActX(3), tmp_path / "model")
+    with pytest.raises(ValueError, match="`activation` must be one of"):
+        export(make_model(), tmp_path / "model", activation="relu")
+    assert not any(tmp_path.iterdir())
+
+
+def test_without_tf2onnx(tmp_path, monkeypatch):
+    def refuse(name, *args, real=builtins.__import__, **kwargs):
+        if name == "tf2onnx":
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    with pytest.raises(ImportError, match=r"actx_tf\[onnx\]"):
+        export_onnx(make_model(), tmp_path / "model")
