@@ -50,7 +50,12 @@ def match_features(features, reference, gamma=20.0, mask=None):
 
 
 def conjugate_similarity(
-    features, conjugate, gamma=20.0, mask=None, conjugate_mask=None
+    features,
+    conjugate,
+    gamma=20.0,
+    mask=None,
+    conjugate_mask=None,
+    matched=None,
 ):
     """Measures how much of each location is also in the conjugate clip.
 
@@ -70,6 +75,9 @@ def conjugate_similarity(
         mask: optional boolean tensor, True where a location of `features` is
             real: `(batch, time)` or `(batch, time, height, width)`.
         conjugate_mask: the same for `conjugate`.
+        matched: optional, eta(F_k, F), which does not depend on the conjugate:
+            `match_features(features, features, gamma, mask)`, computed once
+            for several.
 
     Returns:
         Tensor of shape `(batch, time, height, width)`, float32, in [-1, 1]:
@@ -84,7 +92,10 @@ def conjugate_similarity(
     flat = _flatten(features, keep)
     unit = _unit(flat)
     keep_conjugate = _flatten_mask(conjugate_mask, conjugate)
-    in_clip = _match(unit, flat, gamma, keep)
+    if matched is None:
+        in_clip = _match(unit, flat, gamma, keep)
+    else:
+        in_clip = ops.reshape(matched, ops.shape(flat))
     in_conjugate = _match(
         unit, _flatten(conjugate, keep_conjugate), gamma, keep_conjugate
     )

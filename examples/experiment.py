@@ -22,6 +22,7 @@ from actx_tf.data import make_pair_dataset
 from actx_tf.data import read_clip
 from actx_tf.data import read_clip_index
 from actx_tf.data import synthetic
+from actx_tf.data.similarities import store_name
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("features", None, "feature store; none: the built-in set")
@@ -129,14 +130,23 @@ def shuffled_batches(inputs, labels, seed):
     return dataset.batch(FLAGS.batch_size).prefetch(2)
 
 
-def stored_data(features, companions=None, others=()):
+def stored_data(features, companions=None, others=(), similarities=None):
     """A feature store and the index, split as the index says.
 
     `companions` are paths of the stores of `"pose_mask"`, maps of one channel,
     and `"boxes"`, maps of the height 1: see `make_pair_dataset`. Clips that
-    any of these, or of the `others`, lacks are left out.
+    any of these, or of the `others`, lacks are left out. `similarities` is the
+    path of a store made by precompute_similarity.py.
     """
     store = FeatureStore(features)
+    if similarities is not None:
+        similarities = FeatureStore(similarities)
+        expected = store_name(store, FLAGS.gamma)
+        if similarities.backbone != expected:
+            raise ValueError(
+                f"{FLAGS.similarities}: must be {expected}. "
+                f"Received: {similarities.backbone}"
+            )
     others = [FeatureStore(path) for path in others]
     companions = {
         key: FeatureStore(path) for key, path in (companions or {}).items()
@@ -187,6 +197,7 @@ def stored_data(features, companions=None, others=()):
             # Without a reader of pairs, conjugates are not read either.
             background=FLAGS.background if pairs else names,
             seed=seed,
+            similarities=similarities,
             **kwargs,
         ).map(squeeze)
 

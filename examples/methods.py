@@ -177,7 +177,9 @@ METHODS = {
         PAIR,
         where_the_context_is_not,
     ),
-    "ActX": Method(build_actx, PAIR, where_the_context_is_not),
+    "ActX": Method(
+        build_actx, (*PAIR, "conjugate_similarity"), where_the_context_is_not
+    ),
 }
 
 

@@ -39,6 +39,12 @@ flags.DEFINE_string(
 )
 
 
+flags.DEFINE_string(
+    "similarities",
+    None,
+    "what precompute_similarity.py wrote: a step then reads no conjugates",
+)
+
 METHODS = ("average pooling", "max pooling", "ActX")
 
 
@@ -94,7 +100,9 @@ def main(argv):
         # Wrong flags are told before any work.
         methods.build_actx(channels=4, num_classes=2)
         if FLAGS.features:
-            data = experiment.stored_data(FLAGS.features)
+            data = experiment.stored_data(
+                FLAGS.features, similarities=FLAGS.similarities
+            )
             if FLAGS.backbone:
                 backbone = keras.saving.load_model(FLAGS.backbone)
                 data = experiment.with_backbone(data, backbone)

@@ -24,6 +24,7 @@ from actx_tf.data.pairs import make_pair_dataset as make_pair_dataset
 from actx_tf.data.ray_extraction import (
     extract_features_on_ray as extract_features_on_ray,
 )
+from actx_tf.data.similarities import store_similarities as store_similarities
 from actx_tf.data.video import ClipFrames as ClipFrames
 from actx_tf.data.video import VideoError as VideoError
 from actx_tf.data.video import read_clip as read_clip

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from actx_tf.data.clip_index import Clip
 from actx_tf.data.feature_store import FeatureStore
+from actx_tf.data.similarities import pair_name
 
 
 def make_pair_dataset(
@@ -22,6 +23,7 @@ def make_pair_dataset(
     seed: int = 0,
     multi_label: bool = False,
     companions: Mapping[str, Mapping[str, np.ndarray]] | None = None,
+    similarities: Mapping[str, np.ndarray] | None = None,
 ) -> tf.data.Dataset:
     """Makes the pairs of clips that a `PairedModel` is trained on.
 
@@ -50,6 +52,8 @@ def make_pair_dataset(
             one entry a step, such as pose masks or boxes. Each is an input
             under its own key, cut out where the features are, and padded as
             they are if it is of their height and width. Defaults to none.
+        similarities: What `store_similarities` computed beforehand of each
+            pair; the conjugates' features are then not read. Defaults to none.
 
     Returns:
         A dataset of `(inputs, label)`, where `label` is `(batch,)`, int32
@@ -61,10 +65,12 @@ def make_pair_dataset(
           height or width than others, end in zeros.
         - `mask`: `(batch, num_steps)`, boolean, True where a step is real;
           if heights or widths differ `(batch, num_steps, height, width)`.
-        - `conjugate`, `conjugate_mask`: the same of the conjugate.
+        - `conjugate`, `conjugate_mask`: the same of the conjugate; or, with
+          `similarities`, `conjugate_similarity`, `(batch, num_steps, height,
+          width)`.
         - `has_conjugate`: `(batch,)`, boolean. Where it is False (background
-          clips, and those without a conjugate in `features`), the conjugate
-          is zero and its mask False.
+          clips, and those without a conjugate in `features`, or a pair in
+          `similarities`), the conjugate is zero and its mask False.
         - each of `companions`, `(batch, num_steps, ...)`.
 
     Raises:
@@ -81,22 +87,32 @@ def make_pair_dataset(
             f"`background` must be among `class_names`. "
             f"Received: background={background}, unknown={sorted(unknown)}"
         )
+
+    def is_stored(clip, conjugate):
+        if similarities is None:
+            return conjugate in features
+        return pair_name(clip, conjugate) in similarities
+
     conjugates = [
         []
         if set(clip.labels) <= set(background)
-        else [name for name in clip.conjugates if name in features]
+        else [name for name in clip.conjugates if is_stored(clip.clip, name)]
         for clip in clips
     ]
     names = [clip.clip for clip in clips]
-    shapes, dtype = _shapes(features, names + sum(conjugates, []))
-    feature_specs = _feature_specs(shapes, dtype, num_steps)
-    padded = tuple(feature_specs["features"].shape)
-    specs = {
-        **feature_specs,
-        "conjugate": feature_specs["features"],
-        "conjugate_mask": feature_specs["mask"],
-        **_companion_specs(companions, names, shapes, padded),
-    }
+    shown = names if similarities is not None else names + sum(conjugates, [])
+    shapes, dtype = _shapes(features, shown)
+    specs = _feature_specs(shapes, dtype, num_steps)
+    padded = tuple(specs["features"].shape)
+    if similarities is None:
+        specs |= {
+            "conjugate": specs["features"],
+            "conjugate_mask": specs["mask"],
+        }
+    else:
+        specs["conjugate_similarity"] = tf.TensorSpec(padded[:-1], tf.float32)
+    specs |= _companion_specs(companions, names, shapes, padded)
+    specs["has_conjugate"] = tf.TensorSpec((), tf.bool)
 
     def crop(name, random):
         time = shapes[name][0]
@@ -107,21 +123,27 @@ def make_pair_dataset(
         random = np.random.default_rng(seed)
         name, crop_of_name = names[index], crop(names[index], random)
         arrays = _pad_features(_read(features, name, *crop_of_name), specs)
-        if conjugates[index]:
-            conjugate = random.choice(conjugates[index])
-            steps = _read(features, conjugate, *crop(conjugate, random))
+        has_conjugate = bool(conjugates[index])
+        conjugate = random.choice(conjugates[index]) if has_conjugate else None
+        if similarities is not None:
+            steps = np.zeros((0, *padded[1:-1]))
+            if has_conjugate:
+                pair = pair_name(name, conjugate)
+                steps = _read(similarities, pair, *crop_of_name)[..., 0]
+            key = "conjugate_similarity"
+            arrays.append(_pad(steps.astype(np.float32), specs[key].shape))
         else:
             steps = np.zeros((0, *padded[1:]), dtype)
-        arrays += _pad_features(steps, specs)
+            if has_conjugate:
+                steps = _read(features, conjugate, *crop(conjugate, random))
+            arrays += _pad_features(steps, specs)
         for key, companion in (companions or {}).items():
             steps = _read(companion, name, *crop_of_name)
             arrays.append(_pad(steps, specs[key].shape))
-        return arrays
+        return [*arrays, np.array(has_conjugate)]
 
     def to_example(index, seed):
-        inputs = _load(load, (index, seed), specs)
-        inputs["has_conjugate"] = tf.reduce_any(inputs["conjugate_mask"])
-        return inputs, tf.gather(labels, index)
+        return _load(load, (index, seed), specs), tf.gather(labels, index)
 
     indices = tf.data.Dataset.range(len(clips))
     if shuffle:

@@ -1,0 +1,159 @@
+import csv
+
+import numpy as np
+import pytest
+
+from actx_tf import losses
+from actx_tf.data import Clip
+from actx_tf.data import FeatureStore
+from actx_tf.data import FeatureStoreWriter
+from actx_tf.data import make_pair_dataset
+from actx_tf.data import store_similarities
+from actx_tf.data.similarities import pair_name
+from tests.harness import clips as random_maps
+from tests.harness import run_example
+from tests.test_examples import make_store
+
+NAMES = ["a", "b", "c", "d"]
+
+
+@pytest.fixture
+def clips():
+    conjugates = [("c", "d"), ("c",), (), ("nowhere",)]
+    return [
+        Clip(name, f"{name}.mp4", label, "train", names)
+        for name, label, names in zip(
+            NAMES, ("run", "run", "none", "run"), conjugates, strict=True
+        )
+    ]
+
+
+@pytest.fixture
+def store(tmp_path):
+    with FeatureStoreWriter(tmp_path / "f.h5", "net", "float32") as writer:
+        for seed, name in enumerate(NAMES):
+            features = random_maps(5 + seed, 2, 3, 8, seed=seed)
+            writer.add(name, features, "run", "train", 16.0, 4, 20)
+    with FeatureStore(tmp_path / "f.h5") as store:
+        yield store
+
+
+def test_each_pair_s_similarity_is_stored(clips, store, tmp_path):
+    path = tmp_path / "s.h5"
+    assert store_similarities(clips, store, path, gamma=7.0) == 3
+    with FeatureStore(path) as stored:
+        assert set(stored) == {"a c", "a d", "b c"}
+        for name in stored:
+            clip, conjugate = (store[part][None] for part in name.split())
+            expected = losses.conjugate_similarity(clip, conjugate, 7.0)
+            # float16
+            np.testing.assert_allclose(
+                stored[name][None, ..., 0], expected, atol=1e-3
+            )
+
+
+def test_a_run_is_taken_up_again(clips, store, tmp_path, monkeypatch):
+    path = tmp_path / "s.h5"
+    store_similarities(clips[:1], store, path)
+    asked = []
+    match = losses.match_features
+
+    def count(features, *args):
+        asked.append(features.shape)
+        return match(features, *args)
+
+    monkeypatch.setattr(losses, "match_features", count)
+    assert store_similarities(clips, store, path) == 3
+    assert asked == [(1, 6, 2, 3, 8)]  # of "b" alone
+    with pytest.raises(ValueError, match="gamma=3"):
+        store_similarities(clips, store, path, gamma=3.0)
+
+
+def test_clips_of_the_background_have_no_pairs(clips, store, tmp_path):
+    path = tmp_path / "s.h5"
+    assert store_similarities(clips, store, path, background=["run"]) == 0
+
+
+def test_pairs_are_cut_where_the_features_are(clips, store, tmp_path):
+    path = tmp_path / "s.h5"
+    store_similarities(clips, store, path)
+    arguments = (clips, ["none", "run"], 3, 4)
+    with FeatureStore(path) as stored:
+        plain = make_pair_dataset(store, *arguments, shuffle=False)
+        read = make_pair_dataset(
+            store, *arguments, shuffle=False, similarities=stored
+        )
+        [(before, _)], [(after, _)] = map(list, (plain, read))
+        assert "conjugate" not in after
+        np.testing.assert_array_equal(before["features"], after["features"])
+        np.testing.assert_array_equal(
+            before["has_conjugate"], after["has_conjugate"]
+        )
+        assert list(after["has_conjugate"].numpy()) == [
+            True,
+            True,
+            False,
+            False,
+        ]
+        for row, (name, conjugates) in enumerate(
+            [("a", "cd"), ("b", "c"), ("c", ""), ("d", "")]
+        ):
+            maps = after["conjugate_similarity"][row].numpy()
+            assert maps.shape == (3, 2, 3)
+            if not conjugates:
+                assert not maps.any()
+                continue
+            whole, cut = store[name], after["features"][row].numpy()
+            [start] = [
+                t
+                for t in range(len(whole) - 2)
+                if (whole[t : t + 3] == cut).all()
+            ]
+            assert any(
+                (
+                    stored[pair_name(name, c)][start : start + 3, ..., 0]
+                    == maps
+                ).all()
+                for c in conjugates
+            )
+
+
+def test_examples(tmp_path):
+    make_store(tmp_path)
+    flags = [
+        f"--features={tmp_path / 'store.h5'}",
+        f"--index={tmp_path / 'index.csv'}",
+    ]
+    similarities = tmp_path / "similarities.h5"
+    result = run_example(
+        "precompute_similarity.py", *flags, f"--output={similarities}"
+    )
+    assert result.returncode == 0, result.stderr
+    assert "6 pairs are stored" in result.stdout
+    flags += [f"--similarities={similarities}", f"--output={tmp_path / 'out'}"]
+    result = run_example("train_actx.py", *flags, "--gamma=3")
+    assert result.returncode == 1
+    assert "must be conjugate_similarity(gamma=3)" in result.stderr
+    result = run_example("train_actx.py", *flags, "--epochs=1", "--seeds=1")
+    assert result.returncode == 0, result.stderr
+    with open(tmp_path / "out" / "history" / "ActX-0.csv") as file:
+        [logged] = csv.DictReader(file)
+    assert float(logged["similarity_loss"]) > 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [(["--index=none.csv"], "none.csv"), (["--gamma=-1"], "gamma")],
+)
+def test_wrong_flags_are_one_clear_line(flags, message, tmp_path):
+    make_store(tmp_path)
+    result = run_example(
+        "precompute_similarity.py",
+        f"--features={tmp_path / 'store.h5'}",
+        f"--index={tmp_path / 'index.csv'}",
+        f"--output={tmp_path / 's.h5'}",
+        *flags,
+    )
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
