@@ -177,9 +177,7 @@ METHODS = {
         PAIR,
         where_the_context_is_not,
     ),
-    "ActX": Method(
-        build_actx, (*PAIR, "conjugate_similarity"), where_the_context_is_not
-    ),
+    "ActX": Method(build_actx, PAIR, where_the_context_is_not),
 }
 
 
@@ -194,7 +192,10 @@ def train(name, data, seed, output, run, validate=False):
     model = method.build(data.channels, len(data.class_names))
     experiment.compile_model(model)
     pairs = "conjugate" in method.inputs
-    training = experiment.pick(data.make_training(seed, pairs), method.inputs)
+    inputs = method.inputs
+    if pairs:  # which may be stored in the place of the conjugates
+        inputs = (*inputs, "conjugate_similarity")
+    training = experiment.pick(data.make_training(seed, pairs), inputs)
     validation = None
     if validate and data.validation is not None:
         validation = experiment.pick(data.validation.dataset, method.inputs)
