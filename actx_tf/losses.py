@@ -2,13 +2,17 @@
 those of ACF, which compares pooled features.
 
 Plain functions in `keras.ops`, one value a sample. Softmaxes, cosines and
-divisions are computed in float32 whatever the inputs' dtype.
+divisions are computed in float32 whatever the inputs' dtype; so are the
+products of Eq. 2, but for inputs in bfloat16.
 """
 
 import math
 
+import keras
 from keras import ops
 
+from actx_tf.masks import broadcast_mask
+from actx_tf.masks import zero_padding
 from actx_tf.streaming_attention import attend
 
 # Squared length under which a feature vector counts as zero.
@@ -43,9 +47,11 @@ def match_features(features, reference, gamma=20.0, mask=None):
     _check_feature_maps(features=features, reference=reference)
     _check_gamma(gamma)
     keep = _flatten_mask(mask, reference)
-    matched = _match(
-        _unit(_flatten(features)), _flatten(reference, keep), gamma, keep
-    )
+    flat = _flatten(reference)
+    if keep is not None:
+        flat = zero_padding(flat, keep)
+    queries, keys = (_unit(x, gamma**0.5) for x in (_flatten(features), flat))
+    matched = ops.cast(attend(queries, keys, flat, keep), "float32")
     return ops.reshape(matched, ops.shape(features))
 
 
@@ -88,21 +94,18 @@ def conjugate_similarity(
     """
     _check_feature_maps(features=features, conjugate=conjugate)
     _check_gamma(gamma)
-    keep = _flatten_mask(mask, features)
-    flat = _flatten(features, keep)
-    unit = _unit(flat)
-    keep_conjugate = _flatten_mask(conjugate_mask, conjugate)
-    if matched is None:
-        in_clip = _match(unit, flat, gamma, keep)
-    else:
-        in_clip = ops.reshape(matched, ops.shape(flat))
-    in_conjugate = _match(
-        unit, _flatten(conjugate, keep_conjugate), gamma, keep_conjugate
+    clips = {
+        "features": _flatten(features),
+        "conjugate": _flatten(conjugate),
+        "keep": _flatten_mask(mask, features),
+        "keep_conjugate": _flatten_mask(conjugate_mask, conjugate),
+        "matched": None if matched is None else _flatten(matched),
+    }
+    clips = {key: x for key, x in clips.items() if x is not None}
+    similarity = _each_clip(
+        lambda clips: _similarity(gamma=gamma, **clips), clips
     )
-    cosine = _cosine(in_clip, in_conjugate)
-    if keep is not None:
-        cosine = ops.where(keep, cosine, 0.0)
-    return ops.reshape(cosine, ops.shape(features)[:-1])
+    return ops.reshape(similarity, ops.shape(features)[:-1])
 
 
 def action_similarity(action_map, similarity, xi=0.0, mask=None):
@@ -191,15 +194,48 @@ def pooled_context_difference(context, conjugate_context):
     return 1.0 - _cosine(context, conjugate_context)
 
 
-def _match(unit, reference, gamma, mask):
-    """Eq. 2 on flat maps: `(batch, N, D)` against `(batch, M, D)`."""
-    return attend(gamma * unit, _unit(reference), reference, mask)
+def _each_clip(function, clips):
+    """Returns `function(clips)`, a dictionary of tensors, clip by clip.
+
+    So what it computes on the way stays in a CPU's cache. JAX on a CPU, and any
+    GPU, are faster on the whole batch.
+    """
+    if (
+        keras.backend.backend() != "tensorflow"
+        or keras.distribution.list_devices("gpu")
+        or clips["features"].shape[0] == 1
+    ):
+        return function(clips)
+    return ops.map(
+        lambda clip: function({key: x[None] for key, x in clip.items()})[0],
+        clips,
+    )
+
+
+def _similarity(
+    gamma, features, conjugate, keep=None, keep_conjugate=None, matched=None
+):
+    """`conjugate_similarity` on flat maps: `(batch, N)`."""
+    if keep is not None:
+        features = zero_padding(features, keep)
+    if keep_conjugate is not None:
+        conjugate = zero_padding(conjugate, keep_conjugate)
+    # gamma * cos<x, z> is the product of two vectors of this length.
+    length = gamma**0.5
+    queries = _unit(features, length)
+    if matched is None:
+        matched = attend(queries, queries, features, keep)
+    in_conjugate = attend(
+        queries, _unit(conjugate, length), conjugate, keep_conjugate
+    )
+    cosine = _cosine(matched, in_conjugate)
+    return cosine if keep is None else ops.where(keep, cosine, 0.0)
 
 
 def _weighted_mean(values, weights, mask):
     weights = ops.cast(weights, "float32")
     if mask is not None:
-        keep = _expand(mask, len(weights.shape))
+        keep = broadcast_mask(mask, ops.shape(weights))
         weights = ops.where(keep, weights, 0.0)
         values = ops.where(keep, values, 0.0)
     axis = tuple(range(1, len(weights.shape)))
@@ -208,21 +244,22 @@ def _weighted_mean(values, weights, mask):
 
 
 def _cosine(x, z):
-    x, z = (_unit(ops.cast(v, "float32")) for v in (x, z))
-    return ops.sum(x * z, axis=-1)
+    return ops.sum(_unit(x) * _unit(z), axis=-1)
 
 
-def _unit(x):
-    """Vectors of length 1; zero vectors stay zero, with a finite gradient."""
+def _unit(x, length=1.0):
+    """Vectors of this length, float32; zeros stay, with a finite gradient."""
+    x = ops.cast(x, "float32")
     square = ops.sum(ops.square(x), axis=-1, keepdims=True)
-    return x * ops.rsqrt(ops.maximum(square, _TINY))
+    return x * (length * ops.rsqrt(ops.maximum(square, _TINY)))
 
 
-def _flatten(features, mask=None):
-    """`(batch, time * height * width, channels)`, float32, 0 if masked."""
+def _flatten(features):
+    """`(batch, time * height * width, channels)`, float32 or bfloat16."""
     shape = ops.shape(features)
-    flat = ops.reshape(ops.cast(features, "float32"), (shape[0], -1, shape[-1]))
-    return flat if mask is None else ops.where(mask[..., None], flat, 0.0)
+    if keras.backend.standardize_dtype(features.dtype) != "bfloat16":
+        features = ops.cast(features, "float32")
+    return ops.reshape(features, (shape[0], -1, shape[-1]))
 
 
 def _flatten_mask(mask, features):
@@ -230,15 +267,7 @@ def _flatten_mask(mask, features):
     if mask is None:
         return None
     shape = ops.shape(features)[:-1]
-    mask = ops.broadcast_to(_expand(mask, len(shape)), shape)
-    return ops.reshape(mask, (shape[0], -1))
-
-
-def _expand(mask, ndim):
-    mask = ops.cast(mask, "bool")
-    for _ in range(ndim - len(mask.shape)):
-        mask = ops.expand_dims(mask, -1)
-    return mask
+    return ops.reshape(broadcast_mask(mask, shape), (shape[0], -1))
 
 
 def _check_feature_maps(**maps):

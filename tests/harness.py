@@ -15,7 +15,7 @@ from keras.src.testing.test_case import TestCase
 
 from actx_tf import layers
 from actx_tf import losses
-from actx_tf.layers.map_axes import broadcast_mask
+from actx_tf.masks import broadcast_mask
 
 ROOT = Path(__file__).parents[1]
 
@@ -31,6 +31,30 @@ def run_layer_test(layer_class, init_kwargs, **kwargs):
 def clips(*shape, seed=0):
     """Standard normal values, the same for the same seed."""
     return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def gradients(function, tensors, upstream):
+    """Of the sum of what comes out times `upstream`."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tensors = list(map(tf.convert_to_tensor, tensors))
+        with tf.GradientTape() as tape:
+            tape.watch(tensors)
+            total = tf.reduce_sum(upstream * function(*tensors))
+        return tape.gradient(total, tensors)
+    if keras.backend.backend() == "jax":
+        import jax
+
+        def total(*tensors):
+            return ops.sum(upstream * function(*tensors))
+
+        return jax.jit(jax.grad(total, argnums=range(len(tensors))))(*tensors)
+    import torch
+
+    tensors = [torch.tensor(x, requires_grad=True) for x in tensors]
+    ops.sum(torch.tensor(upstream) * function(*tensors)).backward()
+    return [x.grad for x in tensors]
 
 
 def to_numpy(x):

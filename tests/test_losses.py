@@ -8,6 +8,7 @@ from tests import reference
 from tests.harness import PairLosses
 from tests.harness import assert_close
 from tests.harness import clips
+from tests.harness import gradients
 from tests.harness import to_numpy
 
 FEATURES = clips(2, 3, 2, 4, 5)
@@ -158,14 +159,31 @@ def test_a_map_of_zeros_loses_nothing():
     assert not np.any(to_numpy(losses.context_difference(zeros, ACTION_MAP)))
 
 
-def test_half_precision_is_computed_in_float32():
-    half = ops.cast(FEATURES, "bfloat16"), ops.cast(CONJUGATE, "bfloat16")
+@pytest.mark.parametrize(
+    "dtype, tolerance", [("float16", 0), ("bfloat16", 0.02)]
+)
+def test_half_precision(dtype, tolerance):
+    # Products of bfloat16 round to 8 bits, all else is float32.
+    half = ops.cast(FEATURES, dtype), ops.cast(CONJUGATE, dtype)
+    similarity = losses.conjugate_similarity(*half)
+    assert keras.backend.standardize_dtype(similarity.dtype) == "float32"
     exact = [ops.cast(clip, "float32") for clip in half]
-    assert_close(
-        losses.conjugate_similarity(*half),
-        losses.conjugate_similarity(*exact),
-        tolerance=0,
-    )
+    assert_close(similarity, losses.conjugate_similarity(*exact), tolerance)
+
+
+def test_the_gradient_of_a_batch_is_that_of_its_clips():
+    def similarity(features, conjugate):
+        return losses.conjugate_similarity(features, conjugate)
+
+    upstream = clips(*FEATURES.shape[:-1], seed=9)
+    batch = gradients(similarity, (FEATURES, CONJUGATE), upstream)
+    for i in range(len(FEATURES)):
+        clip = slice(i, i + 1)
+        alone = gradients(
+            similarity, (FEATURES[clip], CONJUGATE[clip]), upstream[clip]
+        )
+        for whole, part in zip(batch, alone, strict=True):
+            assert_close(whole[clip], part)
 
 
 def test_what_made_the_features_learns():

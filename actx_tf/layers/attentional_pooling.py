@@ -1,7 +1,8 @@
 import keras
 from keras import ops
 
-from actx_tf.layers.map_axes import broadcast_mask
+from actx_tf.masks import broadcast_mask
+from actx_tf.masks import zero_padding
 
 
 @keras.saving.register_keras_serializable(package="actx_tf")
@@ -97,9 +98,7 @@ class AttentionalPooling(keras.layers.Layer):
         if mask is not None:
             mask = broadcast_mask(mask, locations)
             real = ops.cast(mask, "float32")
-            features = ops.where(
-                mask[..., None], features, ops.zeros_like(features)
-            )
+            features = zero_padding(features, mask)
         top_down = ops.cast(self.top_down(features), "float32")
         bottom_up = ops.cast(self.bottom_up(features), "float32")
         logits = ops.matmul(

@@ -2,6 +2,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from actx_tf.masks import zero_padding
+
 
 @keras.saving.register_keras_serializable(package="actx_tf")
 class EigenEvolutionPooling(keras.layers.Layer):
@@ -151,7 +153,7 @@ class EigenEvolutionPooling(keras.layers.Layer):
         if mask is None:
             mask = ops.ones((batch, time), "bool")
         mask = ops.cast(mask, "bool")
-        x = ops.where(mask[..., None], x, ops.zeros_like(x))
+        x = zero_padding(x, mask)
         weights = ops.matmul(
             ops.cast(self.components, "float32") / self.num_steps**0.5,
             self._interpolation(mask),

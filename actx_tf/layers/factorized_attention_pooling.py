@@ -4,8 +4,11 @@ import keras
 from keras import ops
 
 from actx_tf.layers.att_norm import AttNorm
-from actx_tf.layers.map_axes import broadcast_mask
 from actx_tf.layers.percentile_shift import PercentileShift
+from actx_tf.masks import broadcast_mask
+from actx_tf.masks import zero_padding
+from actx_tf.thin_products import scores
+from actx_tf.thin_products import weighted_sums
 
 
 @keras.saving.register_keras_serializable(package="actx_tf")
@@ -135,9 +138,7 @@ class FactorizedAttentionPooling(keras.layers.Layer):
         if mask is not None:
             mask = broadcast_mask(mask, ops.shape(features)[:-1])
             # Kernels larger than 1 would carry padding into real locations.
-            features = ops.where(
-                mask[..., None], features, ops.zeros_like(features)
-            )
+            features = zero_padding(features, mask)
         action_map, context_map = self._attention_maps(features, mask)
         pooled = self._pool(features, action_map, context_map, mask, keep_time)
         if return_attention_maps:
@@ -150,7 +151,9 @@ class FactorizedAttentionPooling(keras.layers.Layer):
         if self.use_attention_map:
             kernels.append(self.psi.kernel)
         # One product for both: F is read once.
-        phi_and_psi = _convolve(features, ops.concatenate(kernels, axis=-1))
+        phi_and_psi = _convolve(
+            features, ops.concatenate(kernels, axis=-1), product=scores
+        )
         confidence = self.att_norm(phi_and_psi[..., 0], mask=mask)
         confidence = self.percentile_shift(confidence, mask=mask)
         action_map = ops.sigmoid(self.alpha * confidence)
@@ -180,10 +183,10 @@ class FactorizedAttentionPooling(keras.layers.Layer):
         weights = ops.cast(weights, transformed.dtype)
         if not keep_time:
             transformed = ops.reshape(transformed, (batch, -1, channels))
-            pooled = ops.matmul(weights, transformed)
+            pooled = weighted_sums(weights, transformed)
             return ops.reshape(pooled, (batch, 2 * channels))
         weights = ops.reshape(weights, (batch, 2, time, -1))
-        pooled = ops.matmul(
+        pooled = weighted_sums(
             ops.transpose(weights, (0, 2, 1, 3)),
             ops.reshape(transformed, (batch, time, -1, channels)),
         )
@@ -242,26 +245,26 @@ class FactorizedAttentionPooling(keras.layers.Layer):
         }
 
 
-def _convolve(features, kernel):
+def _convolve(features, kernel, product=ops.matmul):
     """A 3D convolution; one of size 1 as the product that it is, not slower."""
     if tuple(kernel.shape[:3]) != (1, 1, 1):
         return ops.conv(
             features, kernel, padding="same", data_format="channels_last"
         )
     channels, filters = kernel.shape[3:]
-    product = ops.matmul(
+    filtered = product(
         ops.reshape(features, (-1, channels)),
         ops.reshape(kernel, (channels, filters)),
     )
-    return ops.reshape(product, (*ops.shape(features)[:-1], filters))
+    return ops.reshape(filtered, (*ops.shape(features)[:-1], filters))
 
 
-def _softmax_over_locations(scores, mask):
+def _softmax_over_locations(logits, mask):
     """Softmax over time, height and width; zero where `mask` is False."""
-    shape = ops.shape(scores)
+    shape = ops.shape(logits)
     if mask is not None:
-        scores = ops.where(mask, scores, -1e9)
-    weights = ops.softmax(ops.reshape(scores, (shape[0], -1)), axis=-1)
+        logits = ops.where(mask, logits, -1e9)
+    weights = ops.softmax(ops.reshape(logits, (shape[0], -1)), axis=-1)
     weights = ops.reshape(weights, shape)
     if mask is not None:
         weights = ops.where(mask, weights, 0.0)

@@ -1,6 +1,4 @@
-"""What the layers over maps share: their axes and their masks."""
-
-from keras import ops
+"""The axes that a layer over maps takes."""
 
 
 def validate_axis(axis):
@@ -23,19 +21,3 @@ def resolve_axis(axis, ndim):
             f"without the batch axis 0. Received: axis={axis}"
         )
     return tuple(resolved)
-
-
-def broadcast_mask(mask, shape):
-    """Broadcasts a mask over leading axes to `shape`, as booleans.
-
-    A mask of shape `(batch, time)` holds for all of a step's locations.
-    """
-    mask = ops.cast(mask, "bool")
-    if len(mask.shape) > len(shape):
-        raise ValueError(
-            f"`mask` must have at most the rank {len(shape)} of what it masks. "
-            f"Received: mask.shape={tuple(mask.shape)}"
-        )
-    for _ in range(len(shape) - len(mask.shape)):
-        mask = ops.expand_dims(mask, -1)
-    return ops.broadcast_to(mask, shape)

@@ -1,7 +1,8 @@
 import keras
 from keras import ops
 
-from actx_tf.layers.map_axes import broadcast_mask
+from actx_tf.masks import broadcast_mask
+from actx_tf.masks import zero_padding
 
 
 @keras.saving.register_keras_serializable(package="actx_tf")
@@ -67,9 +68,7 @@ class MaskPooling(keras.layers.Layer):
             weights = ops.where(mask, weights, 0.0)
             everywhere = ops.cast(mask, "float32")
             # A weight of zero does not remove a NaN.
-            features = ops.where(
-                mask[..., None], features, ops.zeros_like(features)
-            )
+            features = zero_padding(features, mask)
         weights = ops.where(_total(weights) == 0, everywhere, weights)
         total = _total(weights)  # zero where all is masked
         weights = weights / ops.where(total == 0, 1.0, total)

@@ -3,7 +3,7 @@ from keras import ops
 
 from actx_tf import losses
 from actx_tf.layers import MaskPooling
-from actx_tf.layers.map_axes import broadcast_mask
+from actx_tf.masks import broadcast_mask
 from actx_tf.models.paired_model import PairedModel
 
 
