@@ -1,0 +1,81 @@
+"""ActX and its training step in PyTorch alone, to measure ours beside it."""
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+
+class ActX(nn.Module):
+    """The layers and the losses of `actx_tf.models.ActX`, channels last.
+
+    Features are `(batch, time, height, width, channels)`; there are no masks.
+    """
+
+    def __init__(self, num_classes, channels, rho, alpha, beta, gamma):
+        super().__init__()
+        self.rho, self.alpha, self.beta, self.gamma = rho, alpha, beta, gamma
+        self.phi_and_psi = nn.Linear(channels, 2, bias=False)
+        self.theta = nn.Linear(channels, channels)
+        self.head = nn.Linear(2 * channels, num_classes)
+
+    def forward(self, features, conjugate=None, similarity=None):
+        features = features.float().flatten(1, 3)
+        confidence = self.phi_and_psi(features).float().transpose(1, 2)
+        mean = confidence.mean(-1, keepdim=True)
+        variance = confidence.var(-1, keepdim=True, unbiased=False)
+        confidence = (confidence - mean) * torch.rsqrt(variance + 1e-6)
+        act, att = confidence.unbind(1)
+        act = act - torch.quantile(
+            act, 1 - self.rho / 100, dim=-1, keepdim=True
+        )
+        act = torch.sigmoid(self.alpha * act)
+        maps = torch.stack(
+            [act * functional.softmax(self.beta * att, dim=-1), 1 - act], 1
+        )
+        maps = maps / maps.sum(-1, keepdim=True)
+        transformed = functional.relu(features + self.theta(features))
+        pooled = torch.matmul(maps.to(transformed.dtype), transformed)
+        logits = self.head(pooled.flatten(1)).float()
+        if conjugate is not None:
+            with torch.no_grad():
+                similarity = self.similarity(
+                    features, conjugate.float().flatten(1, 3)
+                )
+        elif similarity is not None:
+            similarity = similarity.float().flatten(1)
+        else:
+            return logits
+        action_similarity = (maps[:, 0] * similarity.clamp(min=0)).sum(-1)
+        context_difference = (maps[:, 1] * (1 - similarity)).sum(-1)
+        return logits, action_similarity.mean(), context_difference.mean()
+
+    def similarity(self, features, conjugate):
+        queries = self.gamma * functional.normalize(features, dim=-1)
+
+        def match(reference):
+            keys = functional.normalize(reference, dim=-1)
+            scores = torch.matmul(queries, keys.transpose(1, 2))
+            return torch.matmul(
+                functional.softmax(scores, dim=-1), reference
+            ).float()
+
+        return functional.cosine_similarity(
+            match(features), match(conjugate), dim=-1
+        )
+
+
+def make_step(model, autocast=False):
+    """Returns a function of a batch and its labels: a step, and its loss."""
+    optimizer = torch.optim.Adam(model.parameters())
+    device = next(model.parameters()).device.type
+
+    def step(labels, **inputs):
+        optimizer.zero_grad()
+        with torch.autocast(device, torch.bfloat16, enabled=autocast):
+            logits, *pair_losses = model(**inputs)
+        loss = functional.cross_entropy(logits, labels) + sum(pair_losses)
+        loss.backward()
+        optimizer.step()
+        return float(loss.detach())
+
+    return step
