@@ -12,15 +12,16 @@ process, TensorFlow included. Frames at a window's borders are computed twice.
 """
 
 import argparse
-import multiprocessing
 import pathlib
-import resource
-import statistics
 import tempfile
 import time
 
 import av
 import numpy as np
+
+from benchmarks.measuring import in_new_process
+from benchmarks.measuring import median_seconds
+from benchmarks.measuring import peak_mebibytes
 
 
 def main():
@@ -72,15 +73,9 @@ def compare_speed(num_frames, size, repeats):
     for name, layout in layouts.items():
         runs[name] = lambda layout=layout: port.features(layout).numpy()
 
-    seconds = {name: [] for name in runs}
     with torch.inference_mode():
-        outputs = {name: run() for name, run in runs.items()}  # warm-up
-        for _ in range(repeats):
-            for name, run in runs.items():
-                begin = time.perf_counter()
-                run()
-                seconds[name].append(time.perf_counter() - begin)
-    medians = {name: statistics.median(seconds[name]) for name in runs}
+        outputs = {name: run() for name, run in runs.items()}
+        medians = median_seconds(runs, repeats)
     fastest = min(medians[name] for name in layouts)
     expected = outputs["PyTorch"].transpose(0, 2, 3, 4, 1)
     error = np.abs(outputs["InceptionI3D"] - expected).max() / expected.max()
@@ -91,11 +86,9 @@ def compare_speed(num_frames, size, repeats):
 
 
 def measure_memory(lengths, size, window):
-    context = multiprocessing.get_context("spawn")
     print(f"\n{'frames':>8}{'peak memory (MiB)':>20}{'seconds/frame':>16}")
     for length in lengths:
-        with context.Pool(1) as pool:
-            peak, seconds = pool.apply(extract, (length, size, window))
+        peak, seconds = in_new_process(extract, length, size, window)
         print(f"{length:8}{peak:20.0f}{seconds / length:16.3f}", flush=True)
 
 
@@ -123,8 +116,7 @@ def extract(length, size, window):
         seconds = time.perf_counter() - begin
     if failed:
         raise RuntimeError(failed)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return peak, seconds
+    return peak_mebibytes(), seconds
 
 
 def write_video(file, length):

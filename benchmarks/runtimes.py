@@ -8,10 +8,9 @@ and OpenVINO, told to compute in float32. Medians of runs that alternate; errors
 are the largest against Keras.
 """
 
+import functools
 import pathlib
-import statistics
 import tempfile
-import time
 
 import numpy as np
 import onnxruntime
@@ -23,6 +22,7 @@ from actx_tf.export import export_litert
 from actx_tf.export import export_onnx
 from actx_tf.export import export_saved_model
 from actx_tf.models import ActX
+from benchmarks.measuring import median_seconds
 
 THREADS = 2
 REPEATS = 30
@@ -42,7 +42,6 @@ def main():
     }
     with tempfile.TemporaryDirectory() as folder:
         runs, sizes = load_all(model, pathlib.Path(folder))
-    seconds = {name: [] for name in runs}
     errors = {
         name: max(
             np.abs(np.asarray(run(features)[key]) - value).max()
@@ -50,17 +49,15 @@ def main():
         )
         for name, run in runs.items()
     }
-    for _ in range(REPEATS):
-        for name, run in runs.items():
-            began = time.perf_counter()
-            run(features)
-            seconds[name].append(time.perf_counter() - began)
-    base = statistics.median(seconds["TensorFlow"])
+    seconds = median_seconds(
+        {name: functools.partial(run, features) for name, run in runs.items()},
+        REPEATS,
+    )
     print(f"{'':24s}  megabytes  time / TensorFlow's  largest error")
-    for name, times in seconds.items():
+    for name, time in seconds.items():
         print(
             f"{name:24s}  {sizes[name] / 1e6:9.2f}  "
-            f"{statistics.median(times) / base:18.2f}  {errors[name]:13.1e}"
+            f"{time / seconds['TensorFlow']:18.2f}  {errors[name]:13.1e}"
         )
 
 

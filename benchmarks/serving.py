@@ -8,14 +8,13 @@ both in TensorFlow, on the same clips, in runs that alternate; medians.
 """
 
 import argparse
-import statistics
 import tempfile
-import time
 
 import tensorflow as tf
 
 from actx_tf.export import export_saved_model
 from actx_tf.models import ActX
+from benchmarks.measuring import median_seconds
 
 CHANNELS = 1024
 
@@ -45,29 +44,19 @@ def main():
         for batch in arguments.batch:
             features = tf.random.normal((batch, steps, 8, 11, CHANNELS))
             lengths = tf.fill([batch], steps)
-            runs = (
-                lambda: product(features, lengths),  # noqa: B023
-                lambda: serve(features=features, lengths=lengths),  # noqa: B023
-            )
-            alone, served = measure(runs, arguments.repeats)
+            runs = {
+                "theta": lambda: product(features, lengths),  # noqa: B023
+                "served": lambda: serve(  # noqa: B023
+                    features=features,  # noqa: B023
+                    lengths=lengths,  # noqa: B023
+                ),
+            }
+            seconds = median_seconds(runs, arguments.repeats)
+            alone, served = seconds["theta"], seconds["served"]
             print(
                 f"{steps:4d}  {batch:5d}  {1e3 * alone / batch:22.1f}"
                 f"  {served / alone:29.2f}"
             )
-
-
-def measure(runs, repeats):
-    """Returns the median seconds of each."""
-    for _ in range(3):  # tracing, and what grows with use
-        for run in runs:
-            run()
-    seconds = [[] for _ in runs]
-    for _ in range(repeats):
-        for run, times in zip(runs, seconds, strict=True):
-            began = time.perf_counter()
-            run()
-            times.append(time.perf_counter() - began)
-    return map(statistics.median, seconds)
 
 
 if __name__ == "__main__":

@@ -189,6 +189,7 @@ def train(name, data, seed, output, run, validate=False):
     """
     method = METHODS[name]
     keras.utils.set_random_seed(seed)
+    keras.config.set_dtype_policy(FLAGS.dtype_policy)
     model = method.build(data.channels, len(data.class_names))
     experiment.compile_model(model)
     pairs = "conjugate" in method.inputs

@@ -186,6 +186,11 @@ def test_signature(features):
     assert int(dataset.cardinality()) == 3
 
 
+def test_no_epoch_waits_for_the_tuner(arrays):
+    dataset = make(arrays)
+    assert dataset.options().autotune.enabled is False
+
+
 def test_float32_is_kept():
     arrays = {name: feature_map(name).astype(np.float32) for name in TIMES}
     inputs, _ = make(arrays).element_spec

@@ -5,6 +5,7 @@ from keras import ops
 
 from actx_tf import losses
 from actx_tf import streaming_attention
+from actx_tf.models import ActX
 from actx_tf.streaming_attention import attend
 from tests.harness import assert_close
 from tests.harness import clips
@@ -68,12 +69,21 @@ def test_sizes_that_are_unknown(block_sizes, jit_compile):
 @pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="of TensorFlow"
 )
-def test_no_tensor_of_all_scores():
+@pytest.mark.parametrize("whole_step", [False, True])
+def test_no_tensor_of_all_scores(whole_step):
     # 80 steps of the paper's feature maps: 7040 locations.
     import tensorflow as tf
 
-    @tf.function(input_signature=[tf.TensorSpec((1, 80, 8, 11, 16))] * 2)
+    model = ActX(8)
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.build((None, None, None, None, 16))
+    model.optimizer.build(model.trainable_variables)
+
+    @tf.function(input_signature=[tf.TensorSpec((2, 80, 8, 11, 16))] * 2)
     def run(features, conjugate):
+        if whole_step:
+            pair = {"features": features, "conjugate": conjugate}
+            return model.train_step((pair, tf.constant([0, 1])))
         with tf.GradientTape() as tape:
             tape.watch(features)
             similarity = losses.conjugate_similarity(features, conjugate)

@@ -6,7 +6,7 @@ from keras import ops
 
 from benchmarks import actx_in_torch
 from benchmarks import train_step
-from benchmarks.timing import median_seconds
+from benchmarks.measuring import median_seconds
 from tests.harness import assert_close
 
 

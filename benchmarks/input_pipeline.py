@@ -1,0 +1,155 @@
+"""What it costs to train from a feature store on disk.
+
+    KERAS_BACKEND=tensorflow python -m benchmarks.input_pipeline
+
+Epochs of `fit` on the batches of `make_pair_dataset`, crops of 10 steps from
+clips of --time x 8 x 11 x 1024 in float16:
+
+- tensors: an epoch's batches as they were made, all in memory;
+- arrays: `make_pair_dataset` on a dictionary of arrays;
+- store, warm: on a feature store, which the system holds in its file cache;
+- store, cold: the same, dropped from that cache before each epoch.
+
+Medians of epochs that alternate.
+"""
+
+import argparse
+import os
+import pathlib
+import tempfile
+
+import keras
+import numpy as np
+from keras import layers
+
+from actx_tf.data import Clip
+from actx_tf.data import FeatureStore
+from actx_tf.data import FeatureStoreWriter
+from actx_tf.data import make_pair_dataset
+from actx_tf.data.similarities import pair_name
+from actx_tf.models import ActX
+from benchmarks import train_step
+from benchmarks.measuring import median_seconds
+
+NAMES = [str(number) for number in range(train_step.CLASSES)]
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--clips", type=int, default=108)
+    parser.add_argument("--time", type=int, default=20)
+    parser.add_argument("--batch", type=int, default=36)
+    parser.add_argument("--repeats", type=int, default=3)
+    arguments = parser.parse_args(argv)
+    clips = [
+        Clip(str(i), "", NAMES[i % len(NAMES)], "train", (str(i - 1),))
+        for i in range(arguments.clips)
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "features.h5"
+        write_store(path, clips, arguments.time)
+        with FeatureStore(path) as store:
+            measure(store, clips, arguments)
+
+
+def measure(store, clips, arguments):
+    arrays = {clip: store[clip] for clip in store}
+    shape = (arguments.time, train_step.HEIGHT, train_step.WIDTH, 1)
+    similarities = {
+        pair_name(clip.clip, clip.conjugates[0]): np.ones(shape, "float32")
+        for clip in clips
+    }
+
+    def batches(features, method):
+        dataset = make_pair_dataset(
+            features,
+            clips,
+            NAMES,
+            batch_size=arguments.batch,
+            similarities=None if method == "ActX, exact" else similarities,
+        )
+        if method == "average pooling":
+            return dataset.map(
+                lambda inputs, label: (inputs["features"], label)
+            )
+        return dataset
+
+    def drop_and_fit(model, dataset):
+        drop_from_file_cache(store.path)
+        fit(model, dataset)
+
+    print(
+        f"{keras.backend.backend()}, {arguments.clips} pairs in batches of "
+        f"{arguments.batch}, {store.path.stat().st_size / 2**20:.0f} MiB"
+    )
+    print(f"{'':29}   s an epoch  / tensors")
+    for method in METHODS:
+        model = make_model(method)
+        from_store = batches(store, method)
+        in_memory = batches(arrays, method).cache()
+        fit(model, in_memory)  # fills it
+        runs = {
+            "tensors": lambda: fit(model, in_memory),  # noqa: B023
+            "arrays": lambda: fit(model, batches(arrays, method)),  # noqa: B023
+            "store, warm": lambda: fit(model, from_store),  # noqa: B023
+            "store, cold": lambda: drop_and_fit(model, from_store),  # noqa: B023
+        }
+        seconds = median_seconds(runs, arguments.repeats, patience=30)
+        for name, time in seconds.items():
+            print(
+                f"{f'{method}, {name}':29}{time:13.3f}"
+                f"{time / seconds['tensors']:11.3f}",
+                flush=True,
+            )
+
+
+METHODS = ("ActX, exact", "ActX, stored", "average pooling")
+
+
+def make_model(method):
+    if method == "average pooling":
+        model = keras.Sequential(
+            [
+                layers.GlobalAveragePooling3D(),
+                layers.Dense(train_step.CLASSES),
+            ]
+        )
+    else:
+        model = ActX(train_step.CLASSES, **train_step.SETTINGS)
+    model.compile(
+        optimizer="adam",
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    return model
+
+
+def fit(model, dataset):
+    model.fit(dataset, shuffle=False, verbose=0)
+
+
+def write_store(path, clips, time):
+    features = train_step.make_pairs(8, time, with_conjugates=False)[0]
+    features = features["features"]
+    with FeatureStoreWriter(path, backbone="random") as writer:
+        for number, clip in enumerate(clips):
+            writer.add(
+                clip.clip,
+                features[number % len(features)],
+                clip.label,
+                clip.split,
+                frame_rate=25,
+                stride=8,
+                frames=8 * time,
+            )
+
+
+def drop_from_file_cache(path):
+    """Makes the system read the file from the disk the next time."""
+    with open(path, "rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""How the benchmarks measure time and memory."""
+
+import multiprocessing
+import resource
+import statistics
+import sys
+import time
+
+
+def median_seconds(runs, repeats, patience=10.0):
+    """Returns the median seconds of each of the functions, by name.
+
+    They alternate, so that whatever else the machine does meets all alike.
+    One that takes longer than `patience`, in seconds, is called once more and
+    no further.
+    """
+    seconds = {}
+    for name, run in runs.items():
+        first = _seconds(run)  # tracing, and what grows with use
+        if first < patience:
+            _seconds(run)
+        seconds[name] = [_seconds(run)]
+    for _ in range(repeats - 1):
+        for name, run in runs.items():
+            if seconds[name][0] < patience:
+                seconds[name].append(_seconds(run))
+    return {name: statistics.median(times) for name, times in seconds.items()}
+
+
+def in_new_process(function, *arguments):
+    """Returns what the function returns, run where nothing ran before."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(function, arguments)
+
+
+def peak_mebibytes():
+    """Returns the most memory that this process has held.
+
+    Of the GPU, if the backend uses one; of the machine otherwise.
+    """
+    import keras
+
+    if not keras.distribution.list_devices("gpu"):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak / (2**20 if sys.platform == "darwin" else 2**10)
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        peak = tf.config.experimental.get_memory_info("GPU:0")["peak"]
+    elif backend == "jax":
+        import jax
+
+        peak = jax.local_devices()[0].memory_stats()["peak_bytes_in_use"]
+    else:
+        import torch
+
+        peak = torch.cuda.max_memory_allocated()
+    return peak / 2**20
+
+
+def _seconds(run):
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began

@@ -1,0 +1,76 @@
+"""Each benchmark runs to its end, on sizes that take no time."""
+
+import sys
+
+import pytest
+
+from benchmarks import accuracy
+from benchmarks import inference
+from benchmarks import input_pipeline
+from benchmarks import memory
+from benchmarks import train_step
+
+
+@pytest.fixture
+def table(monkeypatch, capsys):
+    """Runs a benchmark; returns the lines of its table."""
+
+    def run(benchmark, *flags):
+        monkeypatch.setattr(sys, "argv", ["benchmark", *flags])
+        benchmark.main()
+        return capsys.readouterr().out.splitlines()
+
+    return run
+
+
+def numbers(line):
+    """The last cells of a line, as far as they are numbers."""
+    found = []
+    for cell in reversed(line.split()):
+        try:
+            found.insert(0, float(cell))
+        except ValueError:
+            break
+    return found
+
+
+def test_memory_grows_with_the_clips(table):
+    lines = table(
+        memory, "--time", "1", "8", "--batch=1", "--steps", "exact, float32"
+    )
+    assert len(lines) == 4
+    assert numbers(lines[-1])[-1] > 1
+
+
+def test_inference(table):
+    lines = table(inference, "--sizes", "2x3", "--repeats=1")
+    batch, time, answer, _, clips, video, peak = numbers(lines[-1])
+    assert (batch, time) == (2, 3)
+    assert clips == pytest.approx(2 / (answer / 1e3), rel=0.01)
+    assert video == pytest.approx(clips * 3 * 8 / 25, rel=0.01, abs=1)
+    assert peak > 100
+
+
+def test_input_pipeline(table, monkeypatch):
+    monkeypatch.setattr(train_step, "CHANNELS", 16)
+    lines = table(
+        input_pipeline, "--clips=8", "--time=12", "--batch=3", "--repeats=1"
+    )
+    assert len(lines) == 2 + 3 * 4
+    for first in (2, 6, 10):
+        seconds = [numbers(line)[0] for line in lines[first : first + 4]]
+        assert all(value > 0 for value in seconds)
+        assert numbers(lines[first])[1] == 1
+
+
+def test_accuracy(table):
+    lines = table(
+        accuracy,
+        "--seeds=1",
+        "--epochs=1",
+        "--train_clips=16",
+        "--test_clips=8",
+    )
+    assert len(lines) == 1 + 4
+    for line in lines[1:]:
+        assert 0 <= float(line.split()[-3]) <= 1
