@@ -42,6 +42,9 @@ def main(argv=None):
     parser.add_argument("--time", type=int, default=20)
     parser.add_argument("--batch", type=int, default=36)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument(
+        "--methods", nargs="*", choices=METHODS, default=METHODS
+    )
     arguments = parser.parse_args(argv)
     clips = [
         Clip(str(i), "", NAMES[i % len(NAMES)], "train", (str(i - 1),))
@@ -50,12 +53,12 @@ def main(argv=None):
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "features.h5"
         write_store(path, clips, arguments.time)
-        with FeatureStore(path) as store:
-            measure(store, clips, arguments)
+        measure(path, clips, arguments)
 
 
-def measure(store, clips, arguments):
-    arrays = {clip: store[clip] for clip in store}
+def measure(path, clips, arguments):
+    with FeatureStore(path) as store:
+        arrays = dict(store)
     shape = (arguments.time, train_step.HEIGHT, train_step.WIDTH, 1)
     similarities = {
         pair_name(clip.clip, clip.conjugates[0]): np.ones(shape, "float32")
@@ -76,25 +79,28 @@ def measure(store, clips, arguments):
             )
         return dataset
 
-    def drop_and_fit(model, dataset):
-        drop_from_file_cache(store.path)
-        fit(model, dataset)
+    def fit_from_store(model, method):
+        with FeatureStore(path) as store:
+            fit(model, batches(store, method))
+
+    def drop_and_fit(model, method):
+        drop_from_file_cache(path)
+        fit_from_store(model, method)
 
     print(
         f"{keras.backend.backend()}, {arguments.clips} pairs in batches of "
-        f"{arguments.batch}, {store.path.stat().st_size / 2**20:.0f} MiB"
+        f"{arguments.batch}, {path.stat().st_size / 2**20:.0f} MiB"
     )
     print(f"{'':29}   s an epoch  / tensors")
-    for method in METHODS:
+    for method in arguments.methods:
         model = make_model(method)
-        from_store = batches(store, method)
         in_memory = batches(arrays, method).cache()
         fit(model, in_memory)  # fills it
         runs = {
             "tensors": lambda: fit(model, in_memory),  # noqa: B023
             "arrays": lambda: fit(model, batches(arrays, method)),  # noqa: B023
-            "store, warm": lambda: fit(model, from_store),  # noqa: B023
-            "store, cold": lambda: drop_and_fit(model, from_store),  # noqa: B023
+            "store, warm": lambda: fit_from_store(model, method),  # noqa: B023
+            "store, cold": lambda: drop_and_fit(model, method),  # noqa: B023
         }
         seconds = median_seconds(runs, arguments.repeats, patience=30)
         for name, time in seconds.items():
@@ -146,7 +152,10 @@ def write_store(path, clips, time):
 
 
 def drop_from_file_cache(path):
-    """Makes the system read the file from the disk the next time."""
+    """Makes the system read the file from the disk the next time.
+
+    Nothing may hold it open: pages that are mapped would stay.
+    """
     with open(path, "rb") as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 

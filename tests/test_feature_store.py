@@ -66,6 +66,33 @@ def test_round_trip(path, dtype):
         assert store.attributes("clip 0 ä.mp4")["scene"] == ""
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_views_are_what_is_read(path, dtype):
+    with FeatureStoreWriter(path, "net", dtype) as writer:
+        for number in range(3):
+            add(writer, str(number), features(number, time=5))
+    with FeatureStore(path) as store:
+        views = {clip: store.view(clip, 1, 4) for clip in store}
+        steps = {clip: store.read(clip, 1, 4) for clip in store}
+        assert store.view("0").shape == store.shape("0")
+    for clip, view in views.items():  # they outlive the store
+        np.testing.assert_array_equal(view, steps[clip])
+        with pytest.raises(ValueError, match="read-only"):
+            view[:] = 0
+
+
+def test_views_of_data_in_pieces(path):
+    with FeatureStoreWriter(path, "net") as writer:
+        add(writer, "a", features(time=5))
+    with h5py.File(path, "r+") as file:
+        array, attributes = file["a"][()], dict(file["a"].attrs)
+        del file["a"]
+        file.create_dataset("a", data=array, compression="gzip")
+        file["a"].attrs.update(attributes)
+    with FeatureStore(path) as store:
+        np.testing.assert_array_equal(store.view("a", 2), array[2:])
+
+
 def test_missing_clip_names_clip_and_file(path):
     with FeatureStoreWriter(path, "net") as writer:
         add(writer, "a")

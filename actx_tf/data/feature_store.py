@@ -4,6 +4,7 @@ import collections.abc
 import contextlib
 import hashlib
 import math
+import mmap
 import os
 import pathlib
 import shutil
@@ -76,6 +77,10 @@ class FeatureStore(collections.abc.Mapping):
                 if not isinstance(link, h5py.HardLink):
                     raise self._error(f"{clip!r} is a link, not a data set")
             self._clips = dict.fromkeys(self._file)
+            with open(self.path, "rb") as file:
+                self._pages = mmap.mmap(
+                    file.fileno(), 0, access=mmap.ACCESS_READ
+                )
             undo.pop_all()
 
     def __getitem__(self, clip: str) -> np.ndarray:
@@ -98,6 +103,30 @@ class FeatureStore(collections.abc.Mapping):
             return self._dataset(clip)[start:stop]
         except OSError as error:
             raise self._error(f"clip {clip!r}: {error}") from error
+
+    def view(
+        self, clip: str, start: int = 0, stop: int | None = None
+    ) -> np.ndarray:
+        """Returns what `read` returns, read-only and without a copy.
+
+        The steps are pages of the file, read from the disk when they are used.
+        """
+        dataset = self._dataset(clip)
+        offset = dataset.id.get_offset()  # None if it is in pieces
+        if offset is None or self._file.userblock_size:
+            return self.read(clip, start, stop)
+        if offset + dataset.nbytes > len(self._pages):
+            raise self._error(f"clip {clip!r} ends behind the file's end")
+        features = np.ndarray(
+            dataset.shape, self.dtype, buffer=self._pages, offset=offset
+        )[start:stop]
+        if hasattr(mmap, "MADV_WILLNEED"):  # the system starts to read
+            step = dataset.nbytes // len(dataset)
+            begin = offset + slice(start, stop).indices(len(dataset))[0] * step
+            page = begin - begin % mmap.PAGESIZE
+            end = begin + features.nbytes
+            self._pages.madvise(mmap.MADV_WILLNEED, page, end - page)
+        return features
 
     def shape(self, clip: str) -> tuple[int, int, int, int]:
         """Returns (time, height, width, channels) without reading features."""
@@ -124,6 +153,7 @@ class FeatureStore(collections.abc.Mapping):
     def close(self) -> None:
         """Closes the file; the features can no longer be read."""
         self._file.close()
+        self._pages = None  # unmapped with the last view
 
     def __enter__(self):
         return self

@@ -274,7 +274,7 @@ def _companion_specs(companions, names, shapes, padded):
 
 def _read(features, name, start=0, stop=None):
     if isinstance(features, FeatureStore):
-        return features.read(name, start, stop)
+        return features.view(name, start, stop)
     return features[name][start:stop]
 
 
@@ -287,6 +287,8 @@ def _pad_features(array, specs):
 
 def _pad(array, shape):
     """Returns the array, with zeros behind it along every axis."""
+    if array.shape == tuple(shape):
+        return array  # not copied
     return np.pad(
         array,
         [

@@ -173,8 +173,7 @@ class FactorizedAttentionPooling(keras.layers.Layer):
         """F_s and F_c of Sec. 3.3, or each step's part in them."""
         batch, time = ops.shape(features)[:2]
         channels = features.shape[-1]
-        theta = _convolve(features, self.theta.kernel) + self.theta.bias
-        transformed = ops.relu(features + theta)
+        transformed = self._transform(features)
         maps = ops.reshape(
             ops.stack([action_map, context_map], axis=1), (batch, 2, -1)
         )
@@ -195,6 +194,19 @@ class FactorizedAttentionPooling(keras.layers.Layer):
             return pooled * ops.cast(time, pooled.dtype)
         steps = ops.cast(ops.any(mask, axis=(2, 3)), pooled.dtype)
         return pooled * ops.sum(steps, axis=1)[:, None, None]
+
+    def _transform(self, features):
+        """theta(F) of Sec. 3.3, `(..., channels)`: locations may be flat."""
+        kernel, bias = self.theta.kernel, self.theta.bias
+        if not _is_product(kernel):
+            return ops.relu(features + _convolve(features, kernel) + bias)
+        # F is added by the identity in the kernel, and TensorFlow fuses what
+        # follows the product: a tenth of a training step in bfloat16.
+        channels = features.shape[-1]
+        kernel = ops.reshape(kernel, (channels, channels))
+        kernel = kernel + ops.eye(channels, dtype=kernel.dtype)
+        flat = ops.reshape(features, (-1, channels))
+        return ops.relu(ops.matmul(flat, kernel) + bias)
 
     def _confidence(self, name):
         return self._convolution(1, name, use_bias=False)
@@ -247,7 +259,7 @@ class FactorizedAttentionPooling(keras.layers.Layer):
 
 def _convolve(features, kernel, product=ops.matmul):
     """A 3D convolution; one of size 1 as the product that it is, not slower."""
-    if tuple(kernel.shape[:3]) != (1, 1, 1):
+    if not _is_product(kernel):
         return ops.conv(
             features, kernel, padding="same", data_format="channels_last"
         )
@@ -257,6 +269,10 @@ def _convolve(features, kernel, product=ops.matmul):
         ops.reshape(kernel, (channels, filters)),
     )
     return ops.reshape(filtered, (*ops.shape(features)[:-1], filters))
+
+
+def _is_product(kernel):
+    return tuple(kernel.shape[:3]) == (1, 1, 1)
 
 
 def _softmax_over_locations(logits, mask):
