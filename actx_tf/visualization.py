@@ -111,7 +111,8 @@ def attention_figure(
         A `matplotlib.figure.Figure`; `figure.savefig(path)` writes it.
 
     Raises:
-        ValueError: If the sequences are empty or differ in length.
+        ValueError: If the sequences are empty or differ in length, or a clip
+            is not a uint8 video.
     """
     from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
@@ -122,6 +123,14 @@ def attention_figure(
             "`videos`, `action_maps` and `context_maps` must hold the same "
             f"number of clips, at least one. Received: {counts} clips"
         )
+    for name, values in (("titles", titles), ("centers", centers)):
+        if values is not None and len(values) != len(videos):
+            raise ValueError(
+                f"`{name}` must hold one for each of the {len(videos)} clips. "
+                f"Received: {len(values)}"
+            )
+    for video in videos:
+        _check_video(video)
     titles = titles or [""] * len(videos)
     steps = min(max_steps, max(len(maps) for maps in action_maps))
     columns = min(2, len(videos)) if steps <= 4 else 1
@@ -135,7 +144,7 @@ def attention_figure(
         dpi=100,
         layout="constrained",
     )
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.05, wspace=0, hspace=0)
     left, right = figure.subfigures(
         1, 2, width_ratios=(panel[0] * columns, 0.9)
     )
@@ -357,7 +366,9 @@ def _draw_clip(axes, video, maps, centers):
         values = values / max(float(values.max()), 1e-12)
         rows.append(
             [
-                _blend(video[frame], space[0] @ values[step] @ space[1].T, 0.8)
+                _blend(
+                    video[frame], space[0] @ values[step] @ space[1].T, _OPACITY
+                )
                 for frame, step in zip(frames, steps, strict=True)
             ]
         )

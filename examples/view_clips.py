@@ -253,7 +253,6 @@ def to_text(content):
 
 def describe(clip):
     """What the page knows of a clip, but for its frames."""
-    # Rounded first, so that the page can be asked whether it is right.
     scores = clip.scores.astype(float)
     is_member = np.isin(np.arange(len(scores)), clip.labels)
     chances = np.where(is_member, scores, 1 - scores)

@@ -1,6 +1,5 @@
 """A video file and a model, from the library and by examples/visualize.py."""
 
-import av
 import keras
 import numpy as np
 import pytest
@@ -10,21 +9,10 @@ from actx_tf.data import synthetic
 from actx_tf.visualization import resize_map
 from tests.harness import ROOT
 from tests.harness import run_example
+from tests.lossless import write_lossless
 from tests.served import make_served
 
 DEMO = ROOT / "saved_models" / "demo"
-
-
-def write_lossless(path, video, rate=8):
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264rgb", rate, options={"qp": "0"})
-        stream.height, stream.width = video.shape[1:3]
-        stream.pix_fmt = "rgb24"
-        for frame in video:
-            frame = av.VideoFrame.from_ndarray(frame, format="rgb24")
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -158,6 +158,11 @@ def test_what_cannot_be_drawn_is_told(tmp_path):
     video, values = noise(4, 8, 8, 3), np.ones((1, 2, 2))
     for message, function, arguments in (
         ("same number", visualization.attention_figure, ([video], [], [])),
+        (
+            "`titles`",
+            visualization.attention_figure,
+            ([video], [values], [values], ["a", "b"]),
+        ),
         ("`video`", visualization.overlay_attention, (video / 255.0, values)),
         ("`attention_map`", visualization.overlay_attention, (video, video)),
         (
