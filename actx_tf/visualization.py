@@ -461,7 +461,8 @@ def _common_palette(images):
     sheet = Image.new("RGB", (width, height * len(chosen)))
     for k, image in enumerate(chosen):
         sheet.paste(image, (0, k * height))
-    return sheet.quantize(256)
+    # What is small and rare, such as the action, keeps its color.
+    return sheet.quantize(256, method=Image.Quantize.MAXCOVERAGE)
 
 
 def _write_mp4(path, images, frame_rate):
