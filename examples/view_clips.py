@@ -117,7 +117,7 @@ def stored_clips(model):
 
     store = FeatureStore(FLAGS.features)
     index = read_clip_index(FLAGS.index, FLAGS.conjugates_column)
-    index = [clip for clip in index if clip.clip in store]
+    stored = [clip for clip in index if clip.clip in store]
 
     def labels_of(clip):
         return clip.labels if FLAGS.multi_label else (clip.label,)
@@ -126,7 +126,7 @@ def stored_clips(model):
     names = sorted(
         {
             name
-            for clip in index
+            for clip in stored
             if clip.split in ("train", "validation", "test")
             for name in labels_of(clip)
         }
@@ -158,13 +158,15 @@ def stored_clips(model):
             ),
         )
 
-    left_out = [
-        (clip.clip, f"its class {clip.label} is none of the model's")
-        for clip in chosen
-        if not set(labels_of(clip)) <= set(names)
-    ]
-    bad = {name for name, _ in left_out}
-    return names, [view(c) for c in chosen if c.clip not in bad], left_out
+    clips, left_out = [], []
+    for clip in chosen:
+        if clip.clip not in store:
+            left_out.append((clip.clip, f"not in {FLAGS.features}"))
+        elif not set(labels_of(clip)) <= set(names):
+            left_out.append((clip.clip, f"{clip.label} is no class of it"))
+        else:
+            clips.append(view(clip))
+    return names, clips, left_out
 
 
 def run(model, features):

@@ -68,6 +68,7 @@ def folder(tmp_path_factory):
                 stride=4,
                 frames=20,
             )
+    lines.append("unstored,0.mp4,run,test,")
     (folder / "index.csv").write_text("\n".join(lines), encoding="utf-8")
     return folder
 
@@ -226,7 +227,8 @@ def test_the_page_holds_what_the_model_answers(page, folder):
     data = read_data(page)
     assert [clip["name"] for clip in data["clips"]] == NAMES
     assert data["classNames"] == sorted(CLASSES)
-    assert [name for name, _ in data["leftOut"]] == ["missing"]
+    left_out = [name for name, _ in data["leftOut"]]
+    assert left_out == ["unstored", "missing"]
     with FeatureStore(folder / "store.h5") as store:
         for clip in data["clips"]:
             features = store[clip["name"]].astype("float32")
