@@ -265,9 +265,16 @@ function select(number) {
   for (const button of document.querySelectorAll("#clips button")) {
     const isCurrent = Number(button.dataset.number) === number;
     button.toggleAttribute("aria-current", isCurrent);
-    if (isCurrent) button.scrollIntoView({ block: "nearest" });
+    if (isCurrent) reveal(button);
   }
   show(number);
+}
+
+// Scrolls the list, and never the page, to a clip.
+function reveal(button) {
+  const nav = document.querySelector("nav");
+  const end = button.offsetTop + button.offsetHeight - nav.clientHeight;
+  nav.scrollTop = Math.max(end, Math.min(nav.scrollTop, button.offsetTop));
 }
 
 function move(by) {
@@ -304,6 +311,7 @@ function tick(now) {
 
 // The list
 
+const isNarrow = matchMedia("(max-width: 860px)");
 const ORDERS = {
   order: (a, b) => a - b,
   loss: (a, b) => data.clips[b].loss - data.clips[a].loss,
@@ -333,7 +341,14 @@ const cards = data.clips.map((c, number) => {
   about.append(create("strong", "", trueNames(c)), verdict, create("span", "", c.name));
   button.title = c.name;
   button.append(image, about);
-  button.addEventListener("click", () => select(number));
+  button.addEventListener("click", () => {
+    select(number);
+    // On a narrow window the player is above the list.
+    const player = find("player");
+    if (player.getBoundingClientRect().top < 0 && isNarrow.matches) {
+      player.scrollIntoView();
+    }
+  });
   const item = create("li");
   item.append(button);
   return item;

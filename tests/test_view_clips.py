@@ -454,6 +454,13 @@ def test_it_is_usable_on_a_narrow_window(browser, page):
     assert viewer.run(
         "return find('play').getBoundingClientRect().bottom <= innerHeight"
     )
+    # A clip that is chosen far below is shown.
+    viewer.click("#clips li:last-child button")
+    assert viewer.name == NAMES[-1]
+    assert viewer.run("return scrollY") == viewer.run(
+        "return Math.round(scrollY + "
+        "find('player').getBoundingClientRect().top)"
+    )
 
 
 def test_every_control_has_a_name(viewer):
