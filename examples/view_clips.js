@@ -417,9 +417,8 @@ document.addEventListener("keydown", (event) => {
   if (target.matches("button, [type=checkbox], summary") && event.key === " ") {
     return;
   }
-  if (target.matches("[type=radio], #opacity") && /^(Arrow|Home|End| )/.test(event.key)) {
-    return;
-  }
+  const moves = /^(Arrow|Home|End| )/.test(event.key);
+  if (target.matches("[type=radio], #opacity") && moves) return;
   const act = KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
   if (!act) return;
   event.preventDefault();
