@@ -28,6 +28,7 @@ from absl import flags
 from actx_tf import export
 from actx_tf import visualization
 from actx_tf.data import VideoError
+from actx_tf.receptive_field import location_centers
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("output", "runs/actx", "folder for what is written")
@@ -79,15 +80,17 @@ def save(model, outputs, data):
     except VideoError as error:
         print(f"no figure is drawn: {error}")
         return
+    action_maps = [real_part(outputs["action_map"], i) for i in chosen]
     visualization.attention_figure(
         videos,
-        [real_part(outputs["action_map"], i) for i in chosen],
+        action_maps,
         [real_part(outputs["context_map"], i) for i in chosen],
         [
             f"{data.class_names[labels[i]]}, "
             f"recognized as {data.class_names[answers[i]]}"
             for i in chosen
         ],
+        [location_centers(data.backbone, maps.shape) for maps in action_maps],
     ).savefig(output / "attention.png", bbox_inches="tight")
 
 

@@ -32,6 +32,7 @@ WITH_TENSORFLOW = (
     "actx_tf/models/paired_model.py",
     "actx_tf/models/inception_i3d_weights.py",
     "actx_tf/data/",
+    "actx_tf/attended_video.py",
     "actx_tf/export.py",
 )
 # Keras has no word for the replicas of `tf.distribute`. A metric that needs the

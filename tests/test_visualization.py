@@ -1,27 +1,192 @@
+import av
 import numpy as np
 import pytest
+from PIL import Image
+from scipy.ndimage import map_coordinates
 
-from actx_tf.visualization import attention_figure
+from actx_tf import visualization
+from actx_tf.data import read_clip
+from actx_tf.receptive_field import location_centers
+from tests.harness import clips
 
 
-def test_maps_are_drawn_on_the_frame_they_belong_to():
-    video = np.zeros((8, 32, 48, 3), np.uint8)
-    video[4:] = 200
-    action_map = np.zeros((2, 2, 3))
-    action_map[1, 0, 2] = 0.5
-    figure = attention_figure(
-        [video], [action_map], [1 - action_map], ["a clip"]
+def noise(*shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+
+
+def spot(shape, place):
+    """A map that is 1 at a place and 0 elsewhere."""
+    values = np.zeros(shape)
+    values[place] = 1.0
+    return values
+
+
+def test_a_map_is_resized_as_scipy_interpolates_at_the_centers():
+    shape, size = (3, 4, 5), (24, 128, 150)
+    values = np.abs(clips(*shape))
+    centers = location_centers("inception_i3d_rgb", shape, size)
+    # Each frame or pixel p lies at the location (p - start) / stride.
+    places = [
+        (np.arange(n) - (c[0] * n - 0.5)) / (n * (c[1] - c[0]))
+        for n, c in zip(size, centers, strict=True)
+    ]
+    expected = map_coordinates(
+        values, np.meshgrid(*places, indexing="ij"), order=1, mode="nearest"
     )
-    axes = figure.axes[:6]  # 3 rows of 2 steps; then the color bar
-    assert axes[0].get_images()[0].get_array().max() == 0
-    assert axes[1].get_images()[0].get_array().min() == 200
-    drawn = axes[3].get_images()[1]
-    assert np.unravel_index(np.argmax(drawn.get_array()), (2, 3)) == (0, 2)
-    assert drawn.get_extent() == [0, 48, 32, 0]
-    assert drawn.get_array().max() == pytest.approx(1.0)
-    assert figure.subfigs[0].get_suptitle() == "a clip"
+    np.testing.assert_allclose(
+        visualization.resize_map(values, size, centers), expected, atol=1e-5
+    )
 
 
-def test_numbers_of_clips_must_agree():
-    with pytest.raises(ValueError, match="same number of clips"):
-        attention_figure([np.zeros((8, 4, 4, 3))], [], [])
+def test_a_resized_map_peaks_at_the_center_at_any_size_and_frame_rate():
+    # Location (1, 2, 1) of I3D sees around frame 13, row 87 and column 55.
+    centers = location_centers("inception_i3d", (2, 4, 3), (16, 128, 96))
+    values = spot((2, 4, 3), (1, 2, 1))
+    for size in ((16, 128, 96), (32, 256, 192), (48, 640, 480)):
+        resized = visualization.resize_map(values, size, centers)
+        peak = np.array(np.unravel_index(resized.argmax(), size))
+        expected = (np.array((13, 87, 55)) + 0.5) / (16, 128, 96) * size - 0.5
+        assert np.abs(peak - expected).max() <= 0.5
+
+
+def test_an_overlay_keeps_frames_where_the_map_is_zero():
+    video = noise(9, 35, 21, 3)  # a portrait of odd size
+    values = spot((3, 5, 3), (1, 2, 1))
+    overlay = visualization.overlay_attention(video, values)
+    share = visualization.resize_map(values, video.shape[:3])
+    assert overlay.shape == video.shape and overlay.dtype == np.uint8
+    np.testing.assert_array_equal(overlay[share == 0], video[share == 0])
+    # At its largest value and opacity 1 a map is the end of the scale.
+    overlay = visualization.overlay_attention(video, 7 * values, opacity=1.0)
+    np.testing.assert_array_equal(
+        overlay[4, 17, 10], visualization.map_colors()[-1]
+    )
+
+
+def test_each_step_is_drawn_on_the_frame_in_the_middle_of_what_it_sees():
+    video = np.repeat(np.arange(16, dtype=np.uint8) * 10, 32 * 48 * 3)
+    video = video.reshape(16, 32, 48, 3)
+    shape = (2, 1, 2)
+    centers = location_centers("inception_i3d", shape, video.shape[:3])
+    action_map = spot(shape, (1, 0, 1))
+    figure = visualization.attention_figure(
+        [video], [action_map], [1 - action_map], ["$a_b$"], [centers]
+    )
+    images = [axis.get_images()[0].get_array() for axis in figure.axes[:6]]
+    for step, frame in enumerate((5, 13)):
+        np.testing.assert_array_equal(images[step], video[frame])
+    np.testing.assert_array_equal(images[2], images[0])  # no action
+    changed = np.argwhere((images[3] != images[1]).any(axis=-1))
+    assert changed[:, 1].min() > 0 and changed[:, 1].max() == 47
+    assert figure.axes[-1].get_ylabel().startswith("share")
+    figure.canvas.draw()  # a name with mathematics does not stop it
+
+
+def test_long_and_portrait_clips_fit_a_figure():
+    videos = [noise(100, 64, 36, 3), noise(9, 36, 64, 3)]
+    maps = [np.abs(clips(13, 2, 2)), np.abs(clips(3, 2, 2))]
+    figure = visualization.attention_figure(videos, maps, maps)
+    figure.canvas.draw()
+    width, height = figure.get_size_inches()
+    assert width < 15 and height < 15
+
+
+def test_shares_sum_to_a_hundred_at_their_times():
+    action_map = np.abs(clips(4, 2, 3))
+    centers = location_centers("inception_i3d", (4, 2, 3), (32, 64, 96))
+    figure = visualization.action_share_figure(
+        action_map, 2.0, centers, noise(32, 64, 96, 3), "<$"
+    )
+    times, shares = figure.axes[0].get_lines()[0].get_data()
+    np.testing.assert_allclose(times, (np.array([5, 13, 21, 29]) + 0.5) / 16)
+    assert shares.sum() == pytest.approx(100)
+    assert shares.argmax() == action_map.sum(axis=(1, 2)).argmax()
+    figure.canvas.draw()
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".mp4"])
+@pytest.mark.parametrize("shape", [(30, 41, 63), (7, 64, 36)])
+def test_a_written_video_shows_frame_action_and_context(
+    tmp_path, suffix, shape
+):
+    height, width = shape[1:]
+    video = np.full((*shape, 3), 90, np.uint8)
+    first, last = spot((2, 1, 2), (0, 0, 0)), spot((2, 1, 2), (1, 0, 1))
+    path = tmp_path / f"attention{suffix}"
+    visualization.save_attention_video(
+        path, video, first, last, 24.0, title="a", side=96
+    )
+    assert list(tmp_path.iterdir()) == [path]
+    if suffix == ".mp4":
+        with av.open(str(path)) as container:
+            context = container.streams.video[0].codec_context
+            assert (context.name, context.pix_fmt) == ("h264", "yuv420p")
+        frames, rate = read_clip(path)
+        assert len(frames) == len(video)
+        assert rate == pytest.approx(24.0, rel=1e-3)
+    else:
+        with Image.open(path) as image:
+            seconds = 0.0
+            frames = []
+            for k in range(image.n_frames):
+                image.seek(k)
+                seconds += image.info["duration"] / 1000
+                frames.append(np.array(image.convert("RGB")))
+        assert seconds == pytest.approx(len(video) / 24, abs=0.01)
+    scale = 96 / max(height, width)
+    wide = round(scale * width)
+    top = frames[0].shape[0] // 3
+    left = [8 + k * (wide + 8) for k in range(3)]
+
+    def differs(frame, panel, side):
+        """Whether a map is over the left or the right of a panel."""
+        x = left[panel] + (5 if side == "left" else wide - 6)
+        color = frame[top, x].astype(int)
+        return np.abs(color - frame[top, left[0] + 20].astype(int)).max() > 30
+
+    for frame, action, context in (
+        (frames[0], True, False),
+        (frames[-1], False, True),
+    ):
+        assert differs(frame, 1, "left") == action
+        assert not differs(frame, 1, "right")
+        assert differs(frame, 2, "right") == context
+        assert not differs(frame, 0, "right")
+
+
+def test_what_cannot_be_drawn_is_told(tmp_path):
+    video, values = noise(4, 8, 8, 3), np.ones((1, 2, 2))
+    for message, function, arguments in (
+        ("same number", visualization.attention_figure, ([video], [], [])),
+        (
+            "`titles`",
+            visualization.attention_figure,
+            ([video], [values], [values], ["a", "b"]),
+        ),
+        ("`video`", visualization.overlay_attention, (video / 255.0, values)),
+        ("`attention_map`", visualization.overlay_attention, (video, video)),
+        (
+            "`opacity`",
+            visualization.overlay_attention,
+            (video, values, None, 2),
+        ),
+        (
+            "`centers`",
+            visualization.resize_map,
+            (values, (4, 8, 8), location_centers(None, (2, 2, 2))),
+        ),
+        ("`size`", visualization.resize_map, (values, (0, 8, 8))),
+        (
+            "`path`",
+            visualization.save_attention_video,
+            (tmp_path / "a.avi", video, values, values, 8.0),
+        ),
+        (
+            "`frame_rate`",
+            visualization.save_attention_video,
+            (tmp_path / "a.gif", video, values, values, 0.0),
+        ),
+    ):
+        with pytest.raises(ValueError, match=message):
+            function(*arguments)
+    assert not list(tmp_path.iterdir())

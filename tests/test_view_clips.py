@@ -1,0 +1,476 @@
+"""The page of clips: what is in it, and what a browser shows, offline."""
+
+import base64
+import io
+import json
+import re
+import shutil
+import time
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from actx_tf.data import FeatureStoreWriter
+from actx_tf.models import ActX
+from actx_tf.receptive_field import location_centers
+from actx_tf.visualization import overlay_attention
+from tests.harness import run_example
+from tests.lossless import write_lossless
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+CLASSES = ("</script><b>jump</b>", 'run & "hide"', "wink—😉")
+NAMES = ["<!--<script>alert(1)", "{{data}} <b>", "c", "d&amp;"]
+MODES = ("both", "action", "context", "act", "none")
+
+
+def make_model(path):
+    keras.utils.set_random_seed(0)
+    model = ActX(len(CLASSES))
+    model.build((None, None, None, None, 8))
+    model.head.kernel.assign(3 * model.head.kernel)  # surer of itself
+    model.save(path)
+    return model
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A model, a store and an index of four videos and a missing one."""
+    folder = tmp_path_factory.mktemp("clips")
+    make_model(folder / "actx.keras")
+    rng = np.random.default_rng(0)
+    lines = ["clip,file,label,split,conjugates"]
+    with FeatureStoreWriter(folder / "store.h5", "synthetic_backbone") as store:
+        for k, name in enumerate([*NAMES, "missing"]):
+            label = CLASSES[k % 3]
+            shape = (200, 120) if k == 1 else (200, 336)
+            if name != "missing":
+                video = rng.integers(0, 256, (20, 10, 12, 3), np.uint8)
+                if k == 1:
+                    video[:] = 90
+                video = [
+                    np.array(Image.fromarray(x).resize(shape[::-1]))
+                    for x in video
+                ]
+                write_lossless(folder / f"{k}.mp4", np.stack(video), rate=10)
+            fields = [name, f"{k}.mp4", label, "test", ""]
+            lines.append(
+                ",".join('"' + f.replace('"', '""') + '"' for f in fields)
+            )
+            store.add(
+                name,
+                rng.normal(size=(5, *(n // 8 for n in shape), 8)),
+                label=label,
+                split="test",
+                frame_rate=10.0,
+                stride=4,
+                frames=20,
+            )
+    lines.append("unstored,0.mp4,run,test,")
+    (folder / "index.csv").write_text("\n".join(lines), encoding="utf-8")
+    return folder
+
+
+def write_page(folder, name, *flags):
+    path = folder / name
+    result = run_example(
+        "view_clips.py",
+        f"--model={folder / 'actx.keras'}",
+        f"--features={folder / 'store.h5'}",
+        f"--index={folder / 'index.csv'}",
+        f"--output={path}",
+        *flags,
+    )
+    return path, result
+
+
+@pytest.fixture(scope="module")
+def page(folder):
+    path, result = write_page(folder, "page.html", "--title=<i>Mine</i>")
+    assert result.returncode == 0, result.stderr
+    assert "left out: missing" in result.stdout
+    return path
+
+
+def read_data(path):
+    text = path.read_text(encoding="utf-8")
+    pattern = r'<script type="application/json" id="data">(.*?)</script>'
+    return json.loads(re.search(pattern, text, re.DOTALL)[1])
+
+
+def read_frames(clip):
+    return np.stack(
+        [
+            np.array(Image.open(io.BytesIO(base64.b64decode(jpeg))))
+            for jpeg in clip["frames"]
+        ]
+    )
+
+
+@pytest.fixture(scope="module")
+def browser():
+    webdriver = pytest.importorskip("selenium.webdriver")
+    if not (CHROMIUM and DRIVER):
+        pytest.skip("needs chromium and chromedriver")
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in ("headless=new", "no-sandbox", "disable-gpu"):
+        options.add_argument(f"--{flag}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options, Service(DRIVER))
+    driver.execute_cdp_cmd("Network.enable", {})
+    driver.execute_cdp_cmd(
+        "Network.emulateNetworkConditions",
+        {
+            "offline": True,
+            "latency": 0,
+            "downloadThroughput": 0,
+            "uploadThroughput": 0,
+        },
+    )
+    yield driver
+    driver.quit()
+
+
+class Viewer:
+    """The page in the browser, as its user sees it."""
+
+    def __init__(self, browser, page, width=1280, height=900):
+        self.browser = browser
+        browser.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {
+                "width": width,
+                "height": height,
+                "deviceScaleFactor": 1,
+                "mobile": False,
+            },
+        )
+        browser.get("about:blank")
+        browser.get(page.as_uri())
+        self.wait()
+
+    def run(self, script, *arguments):
+        return self.browser.execute_script(script, *arguments)
+
+    def until(self, script):
+        for _ in range(200):
+            if self.run(f"return {script}"):
+                return
+            time.sleep(0.02)
+        raise AssertionError(f"never: {script}")
+
+    def wait(self):
+        self.until("document.body.dataset.ready === 'true'")
+
+    def press(self, *keys):
+        from selenium.webdriver.common.action_chains import ActionChains
+
+        ActionChains(self.browser).send_keys(*keys).perform()
+        self.wait()
+
+    def click(self, selector):
+        self.browser.find_element("css selector", selector).click()
+        self.wait()
+
+    def choose(self, id, text):
+        from selenium.webdriver.support.select import Select
+
+        element = self.browser.find_element("id", id)
+        Select(element).select_by_visible_text(text)
+        self.wait()
+
+    @property
+    def frame(self):
+        return int(self.run("return document.getElementById('frame').value"))
+
+    @property
+    def name(self):
+        return self.browser.find_element("id", "name").text
+
+    @property
+    def listed(self):
+        return self.run(
+            "return [...document.querySelectorAll('#clips button')]"
+            ".map((button) => button.title)"
+        )
+
+    def canvases(self):
+        """The pictures on the stage, uint8 `(height, width, 3)`."""
+        encoded = self.run(
+            "return [...document.querySelectorAll('#stage canvas')]"
+            ".map((canvas) => canvas.toDataURL('image/png'))"
+        )
+        return [
+            np.array(
+                Image.open(
+                    io.BytesIO(base64.b64decode(url.split(",")[1]))
+                ).convert("RGB")
+            )
+            for url in encoded
+        ]
+
+
+@pytest.fixture
+def viewer(browser, page):
+    return Viewer(browser, page)
+
+
+def test_the_page_holds_what_the_model_answers(page, folder):
+    from actx_tf.data import FeatureStore
+
+    model = keras.saving.load_model(folder / "actx.keras")
+    data = read_data(page)
+    assert [clip["name"] for clip in data["clips"]] == NAMES
+    assert data["classNames"] == sorted(CLASSES)
+    left_out = [name for name, _ in data["leftOut"]]
+    assert left_out == ["unstored", "missing"]
+    with FeatureStore(folder / "store.h5") as store:
+        for clip in data["clips"]:
+            features = store[clip["name"]].astype("float32")
+            outputs = model.predict(features[None], verbose=0)
+            scores = keras.ops.softmax(outputs["logits"])[0].numpy()
+            np.testing.assert_allclose(clip["scores"], scores, atol=1e-4)
+            (label,) = clip["labels"]
+            assert (
+                data["classNames"][label]
+                == store.attributes(clip["name"])["label"]
+            )
+            assert clip["loss"] == pytest.approx(
+                -np.log(scores[label]), abs=1e-3
+            )
+            levels = np.frombuffer(
+                base64.b64decode(clip["action"]["levels"]), np.uint8
+            )
+            expected = outputs["action_map"][0]
+            np.testing.assert_allclose(
+                levels.reshape(clip["mapShape"]) / 255,
+                expected / expected.max(),
+                atol=0.5 / 255 + 1e-4,
+            )
+
+
+def test_a_page_is_made_smaller_where_it_must_be(folder, page):
+    kept = {}
+    for megabytes in (0.5, 0.15):
+        path, result = write_page(
+            folder, "small.html", f"--max_megabytes={megabytes}"
+        )
+        assert result.returncode == 0, result.stderr
+        assert path.stat().st_size <= 1e6 * megabytes < page.stat().st_size
+        clips = read_data(path)["clips"]
+        assert len(clips) == len(NAMES)
+        for clip in clips:  # as long as before
+            assert len(clip["frames"]) / clip["rate"] == pytest.approx(2.0)
+        kept[megabytes] = sum(len(clip["frames"]) for clip in clips)
+    assert kept[0.15] <= kept[0.5] <= 80
+
+
+def test_the_built_in_set_needs_a_model_alone(tmp_path):
+    keras.utils.set_random_seed(0)
+    model = ActX(8)
+    model.build((None, None, None, None, 64))
+    model.save(tmp_path / "actx.keras")
+    path = tmp_path / "out" / "page.html"
+    result = run_example(
+        "view_clips.py",
+        f"--model={tmp_path / 'actx.keras'}",
+        f"--output={path}",
+        "--num_clips=3",
+    )
+    assert result.returncode == 0, result.stderr
+    clips = read_data(path)["clips"]
+    assert len(clips) == 3
+    assert read_frames(clips[0]).shape == (16, 48, 48, 3)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--model=none.keras"], "none.keras"),
+        (["--split=none"], "--split must be one of ['test']"),
+        (["--index="], "--index"),
+    ],
+)
+def test_wrong_flags_are_one_clear_line(folder, flags, message):
+    path, result = write_page(folder, "none.html", *flags)
+    assert result.returncode == 1
+    assert not path.exists()
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_nothing_is_loaded_and_nothing_is_run_but_the_page(viewer, page):
+    assert viewer.browser.get_log("browser") == []
+    assert viewer.run(
+        "return performance.getEntriesByType('resource')"
+        ".every((entry) => entry.name.startsWith('data:'))"
+    )
+    assert viewer.run("return document.scripts.length") == 2
+    assert viewer.browser.title == "<i>Mine</i>"
+    assert viewer.listed == NAMES
+    assert viewer.name == NAMES[0]
+    labels = viewer.browser.find_elements("css selector", "#scores .label")
+    shown = {label.get_attribute("title") for label in labels}
+    assert shown == {f"{CLASSES[0]} (true)", *CLASSES[1:]}
+    left_out = viewer.browser.find_element("id", "left-out")
+    assert "missing" in left_out.get_attribute("textContent")
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_canvases_show_what_the_library_draws(viewer, page, number):
+    clip = read_data(page)["clips"][number]
+    frames = read_frames(clip)
+    for _ in range(number):
+        viewer.press("j")
+    shape = clip["mapShape"]
+    maps = {
+        name: np.frombuffer(
+            base64.b64decode(clip[name]["levels"]), np.uint8
+        ).reshape(shape)
+        / 255
+        for name in ("action", "context")
+    }
+    maps["act"] = 1 - clip["context"]["largest"] * maps["context"]
+    centers = location_centers("synthetic_backbone", shape, (20, None, None))
+    # Small frames are enlarged, by a whole factor; these are of one color,
+    # which smoothing leaves.
+    scale = viewer.canvases()[0].shape[0] // frames.shape[1]
+    frames = frames.repeat(scale, axis=1).repeat(scale, axis=2)
+    expected = {
+        name: overlay_attention(frames, values, centers)
+        for name, values in maps.items()
+    }
+    expected["none"] = frames
+    for frame in (0, 11):
+        viewer.run("seek(arguments[0])", frame)
+        assert viewer.frame == frame
+        for mode, names in (
+            ("both", ("action", "context")),
+            ("act", ("act",)),
+            ("none", ("none",)),
+        ):
+            viewer.press(str(1 + MODES.index(mode)))
+            for canvas, name in zip(viewer.canvases(), names, strict=True):
+                error = np.abs(canvas - expected[name][frame].astype(float))
+                assert error.mean() < 1.0
+                assert error.max() < 12  # decoders of JPEG differ a little
+
+
+def test_it_plays_and_stops(viewer):
+    begin = viewer.frame
+    viewer.press(" ")
+    viewer.until(f"document.getElementById('frame').value != {begin}")
+    assert "Pause" in viewer.browser.find_element("id", "play").text
+    viewer.click("#play")
+    stopped = viewer.frame
+    time.sleep(0.3)  # three frames
+    assert viewer.frame == stopped
+
+
+def test_keys(viewer):
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    viewer.press(Keys.HOME)
+    assert viewer.frame == 0
+    viewer.press(Keys.RIGHT, Keys.RIGHT)
+    assert viewer.frame == 2
+    viewer.press(Keys.LEFT)
+    assert viewer.frame == 1
+    viewer.press(Keys.END)
+    assert viewer.frame == 19
+    viewer.press("p")
+    strongest = viewer.frame
+    viewer.press(Keys.HOME)
+    chain = ActionChains(viewer.browser).key_down(Keys.SHIFT)
+    chain.send_keys(Keys.RIGHT).key_up(Keys.SHIFT).perform()
+    assert viewer.frame == 10
+    viewer.press(Keys.DOWN)
+    assert viewer.name == NAMES[1]
+    viewer.press(Keys.UP, Keys.UP)  # around
+    assert viewer.name == NAMES[-1]
+    viewer.press("j")
+    assert viewer.name == NAMES[0] and viewer.frame == strongest
+    for key, mode in enumerate(MODES, 1):
+        viewer.press(str(key))
+        assert viewer.run("return mode()") == mode
+    viewer.press("-", "-")
+    assert viewer.run("return find('opacity').value") == "60"
+    viewer.press("?")
+    assert viewer.run("return find('help').open")
+    viewer.press(Keys.ARROW_DOWN)
+    assert viewer.name == NAMES[0]
+    viewer.press(Keys.ESCAPE)
+    assert not viewer.run("return find('help').open")
+    viewer.press("/", "d&amp;")
+    assert viewer.listed == ["d&amp;"]
+    viewer.press(Keys.ESCAPE, "4")
+    assert viewer.run("return mode()") == "act"
+
+
+def test_sorting_and_filters(viewer, page):
+    from selenium.webdriver.common.keys import Keys
+
+    clips = {clip["name"]: clip for clip in read_data(page)["clips"]}
+    names = sorted(CLASSES)
+    viewer.choose("sort", "largest loss first")
+    losses = [clips[name]["loss"] for name in viewer.listed]
+    assert losses == sorted(losses, reverse=True) and len(set(losses)) > 1
+    viewer.choose("sort", "surest mistakes first")
+    wrong = [
+        clips[name]["answer"] not in clips[name]["labels"]
+        for name in viewer.listed
+    ]
+    assert wrong == sorted(wrong, reverse=True) and len(set(wrong)) == 2
+    viewer.press(Keys.ESCAPE, "w")
+    assert len(viewer.listed) == sum(wrong)
+    assert viewer.name in viewer.listed
+    viewer.click("#wrong")
+    label = CLASSES[1]
+    viewer.choose("class", f"{label} (1)")
+    assert viewer.listed == [NAMES[1]]
+    assert clips[NAMES[1]]["labels"] == [names.index(label)]
+    assert viewer.name == NAMES[1]
+
+
+def test_it_is_usable_on_a_narrow_window(browser, page):
+    viewer = Viewer(browser, page, width=390, height=800)
+    assert viewer.run("return document.documentElement.scrollWidth") <= 390
+    outside = viewer.run(
+        "return [...document.querySelectorAll('button, input, select, canvas')]"
+        ".filter((e) => e.getClientRects().length)"
+        ".filter((e) => e.getBoundingClientRect().right > 390"
+        " || e.getBoundingClientRect().left < 0).map((e) => e.outerHTML)"
+    )
+    assert outside == []
+    viewer.click("#next")
+    assert viewer.name == NAMES[1]
+    # Frames and the way to play them are on the first screen.
+    assert viewer.run(
+        "return find('play').getBoundingClientRect().bottom <= innerHeight"
+    )
+    # A clip that is chosen far below is shown.
+    viewer.click("#clips li:last-child button")
+    assert viewer.name == NAMES[-1]
+    assert viewer.run("return scrollY") == viewer.run(
+        "return Math.round(scrollY + "
+        "find('player').getBoundingClientRect().top)"
+    )
+
+
+def test_every_control_has_a_name(viewer):
+    tree = viewer.browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})
+    controls = [
+        (node["role"]["value"], node.get("name", {}).get("value", ""))
+        for node in tree["nodes"]
+        if node.get("role", {}).get("value")
+        in ("button", "slider", "combobox", "radio", "checkbox", "searchbox")
+    ]
+    roles = {role for role, _ in controls}
+    assert {"button", "slider", "combobox", "radio", "checkbox"} <= roles
+    assert [role for role, name in controls if not name.strip()] == []
