@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import functools
 import statistics
 import time
 from collections.abc import Callable
@@ -16,13 +17,16 @@ from keras import ops
 from tqdm.keras import TqdmCallback
 
 from actx_tf import metrics
+from actx_tf.callbacks import AttentionMapLogger
 from actx_tf.data import FeatureStore
+from actx_tf.data import VideoError
 from actx_tf.data import make_evaluation_dataset
 from actx_tf.data import make_pair_dataset
 from actx_tf.data import read_clip
 from actx_tf.data import read_clip_index
 from actx_tf.data import synthetic
 from actx_tf.data.similarities import store_name
+from actx_tf.models import ActX
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("features", None, "feature store; none: the built-in set")
@@ -76,6 +80,7 @@ class Data:
     validation: Part | None
     test: Part
     show: Callable[[np.ndarray], list[np.ndarray]]  # test clips -> videos
+    show_validation: Callable[[np.ndarray], list[np.ndarray]] | None = None
     backbone: keras.Model | None = None  # what made the features, if known
     frame_rate: float | None = None  # that it saw
 
@@ -114,6 +119,7 @@ def built_in_data():
         "conjugate_mask": inputs["mask"],
         "has_conjugate": np.ones(len(clips.labels), bool),
     }
+    validation = arrays("validation", FLAGS.test_clips)
     test = arrays("test", FLAGS.test_clips)
     return Data(
         class_names=list(synthetic.CLASS_NAMES),
@@ -123,9 +129,10 @@ def built_in_data():
             inputs, clips.labels, seed
         ),
         whole_training=whole,
-        validation=part(*arrays("validation", FLAGS.test_clips)),
+        validation=part(*validation),
         test=part(*test),
         show=lambda chosen: list(test[0].videos[chosen]),
+        show_validation=lambda chosen: list(validation[0].videos[chosen]),
         backbone=backbone,
     )
 
@@ -232,14 +239,17 @@ def stored_data(features, companions=None, others=(), similarities=None):
         whole_training=whole(splits["train"]),
         validation=part(splits["validation"]) if splits["validation"] else None,
         test=part(tested),
-        show=lambda chosen: [
-            read_clip(clip.file, start=clip.start, end=clip.end, box=clip.box)[
-                0
-            ]
-            for clip in map(tested.__getitem__, chosen)
-        ],
+        show=functools.partial(_read_videos, tested),
+        show_validation=functools.partial(_read_videos, splits["validation"]),
         frame_rate=store.attributes(clips[0].clip)["frame_rate"],
     )
+
+
+def _read_videos(clips, chosen):
+    return [
+        read_clip(clip.file, start=clip.start, end=clip.end, box=clip.box)[0]
+        for clip in map(clips.__getitem__, chosen)
+    ]
 
 
 def with_backbone(data, backbone):
@@ -299,15 +309,26 @@ class StepTimer(keras.callbacks.Callback):
         return statistics.median(self.seconds)
 
 
-def fit(model, training, validation, output, name):
+def fit(model, training, validation, output, name, show=None):
     """Trains a compiled model; returns the seconds of a step.
 
     Writes its logs to `<output>/history/<name>.csv` and
-    `<output>/tensorboard/<name>`, of the name what a file name can hold.
+    `<output>/tensorboard/<name>`, of the name what a file name can hold. Of
+    ActX, the maps of the first validation clips are logged too, over what
+    `show` returns of these.
     """
     name = name.replace(" ", "_").replace("/", "")
     (Path(output) / "history").mkdir(parents=True, exist_ok=True)
     timer = StepTimer()
+    watchers = []
+    if validation is not None and isinstance(model, ActX):
+        clips = next(iter(validation.unbatch().batch(4)))[0]
+        try:
+            frames = show and show(np.arange(len(clips["features"])))
+        except VideoError:
+            frames = None  # gone: the maps are drawn alone
+        folder = f"{output}/tensorboard/{name}/maps"
+        watchers = [AttentionMapLogger(folder, clips, frames)]
     model.fit(
         training,
         validation_data=validation,
@@ -320,6 +341,7 @@ def fit(model, training, validation, output, name):
             keras.callbacks.TensorBoard(f"{output}/tensorboard/{name}"),
             keras.callbacks.TerminateOnNaN(),
             timer,
+            *watchers,
         ],
     )
     return timer.median

@@ -200,7 +200,9 @@ def train(name, data, seed, output, run, validate=False):
     validation = None
     if validate and data.validation is not None:
         validation = experiment.pick(data.validation.dataset, method.inputs)
-    seconds = experiment.fit(model, training, validation, output, run)
+    seconds = experiment.fit(
+        model, training, validation, output, run, data.show_validation
+    )
     return model, seconds
 
 

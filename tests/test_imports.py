@@ -31,6 +31,7 @@ WITHIN_PLAIN = (
 WITH_TENSORFLOW = (
     "actx_tf/models/paired_model.py",
     "actx_tf/models/inception_i3d_weights.py",
+    "actx_tf/callbacks.py",
     "actx_tf/data/",
     "actx_tf/attended_video.py",
     "actx_tf/export.py",
