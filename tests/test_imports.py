@@ -33,6 +33,7 @@ WITH_TENSORFLOW = (
     "actx_tf/models/inception_i3d_weights.py",
     "actx_tf/data/",
     "actx_tf/export.py",
+    "actx_tf/training.py",
 )
 # Keras has no word for the replicas of `tf.distribute`. A metric that needs the
 # clips of all of them asks TensorFlow, where that is the backend, here alone:

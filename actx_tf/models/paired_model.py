@@ -125,16 +125,31 @@ class PairedModel(keras.Model):
         loss = super().compute_loss(x, y, logits, sample_weight, training)
         # Keras scales a loss by 1 / replicas, since gradients are summed.
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        count = ops.shape(logits)[0]
         self._loss_means["classification_loss"].update_state(
-            loss * replicas, sample_weight=ops.shape(logits)[0]
+            loss * replicas, sample_weight=count
         )
-        if "similarity_loss" not in y_pred:
-            return loss
+        if replicas > 1:
+            # Each clip of the global batch counts alike, also where the
+            # replicas' parts of it differ in size.
+            count = ops.cast(count, loss.dtype)
+            loss *= replicas * count / _sum_over_replicas(count)
+        if "similarity_loss" in y_pred:
+            loss += self._loss_of_pairs(x, y_pred)
+        if replicas > 1:
+            # The value that Keras logs is that of the global batch.
+            value = _sum_over_replicas(loss) / replicas
+            loss += ops.stop_gradient(value - loss)
+        return loss
+
+    def _loss_of_pairs(self, x, y_pred):
+        """This replica's part of the two losses' means over all pairs."""
 
         is_pair = ops.ones_like(y_pred["similarity_loss"])
         if x.get("has_conjugate") is not None:
             is_pair = ops.cast(x["has_conjugate"], is_pair.dtype)
         num_pairs = ops.maximum(_sum_over_replicas(ops.sum(is_pair)), 1.0)
+        loss = 0.0
         for name, weight in (
             ("similarity_loss", self.similarity_weight),
             ("difference_loss", self.difference_weight),
