@@ -4,8 +4,6 @@ import functools
 
 import keras
 import numpy as np
-import pytest
-import tensorflow as tf
 
 from actx_tf import training
 from actx_tf.data import Clip
