@@ -134,9 +134,9 @@ def main(argv):
     if bool(FLAGS.features) != bool(FLAGS.index):
         sys.exit("error: --features and --index are given together or not")
     try:
+        strategy = make_strategy()
         # Wrong flags are told before any work.
         methods.build_actx(channels=4, num_classes=2)
-        strategy = make_strategy()
         is_chief = training.is_chief(strategy)
         if FLAGS.features:
             data = experiment.stored_data(
