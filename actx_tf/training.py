@@ -317,14 +317,20 @@ def _own_shards(strategy):
     def number():
         return tf.distribute.get_replica_context().replica_id_in_sync_group
 
-    numbers = strategy.experimental_local_results(strategy.run(number))
+    numbers = tf.function(lambda: strategy.run(number))()
+    numbers = strategy.experimental_local_results(numbers)
     return [int(number) for number in numbers]
 
 
 def _check_same_on_all(strategy, epochs):
     """Raises the same error on all workers that begin at different epochs."""
-    of_each = strategy.run(lambda: tf.constant([epochs]))
-    of_all = strategy.gather(of_each, axis=0).numpy().tolist()
+
+    @tf.function
+    def gather():
+        of_each = strategy.run(lambda: tf.constant([epochs]))
+        return strategy.gather(of_each, axis=0)
+
+    of_all = gather().numpy().tolist()
     if len(set(of_all)) > 1:
         raise ValueError(
             "`checkpoint` must lie on a file system that all workers share. "

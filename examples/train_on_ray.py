@@ -45,6 +45,7 @@ def main(argv):
     if len(argv) > 1:
         raise app.UsageError(f"unknown arguments: {argv[1:]}")
     try:
+        import ray
         from ray import train as ray_train
         from ray.train.tensorflow import TensorflowTrainer
     except ImportError as error:
@@ -77,6 +78,9 @@ def main(argv):
             failure_config=ray_train.FailureConfig(max_failures=FLAGS.retries),
         ),
     )
+    print(f"to watch: tensorboard --logdir={output / 'tensorboard'}")
+    if not ray.is_initialized():
+        ray.init(log_to_driver=False)
     try:
         trainer.fit()
     except ray_train.TrainingFailedError as error:
