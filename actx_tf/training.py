@@ -243,7 +243,7 @@ class _StopAtBadLoss(keras.callbacks.Callback):
             _write_arrays(self._path, **arrays)
             message += f"; its batch is saved in {self._path}"
             if "clip" in arrays:
-                message += f", the clips {', '.join(arrays['clip'])}"
+                message += f"; its clips are {arrays['clip'].tolist()}"
         raise FloatingPointError(message)
 
 

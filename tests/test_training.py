@@ -1,9 +1,11 @@
 """Training, taken up again or on two devices, is what one run would be."""
 
+import concurrent.futures
 import functools
 
 import keras
 import numpy as np
+import pytest
 
 from actx_tf import training
 from actx_tf.data import Clip
@@ -108,3 +110,100 @@ t.assert_same_training((two, t.fit(two, 3)), (one, t.fit(one, 3)), 2e-5)
 print("equal")
 """
     assert run_fresh(code) == "equal\n"
+
+
+def test_repeats_itself_in_fresh_processes():
+    code = """
+import hashlib, keras, tensorflow as tf
+from tests import test_training as t
+tf.config.experimental.enable_op_determinism()
+model = t.make_model()
+history = t.fit(model, 3)
+weights = [keras.ops.convert_to_numpy(v).tobytes() for v in model.weights]
+print(hashlib.sha256(b"".join(weights)).hexdigest(), history)
+"""
+    with concurrent.futures.ThreadPoolExecutor(2) as threads:
+        one, other = threads.map(run_fresh, [code] * 2)
+    assert one == other
+    assert "val_loss" in one
+
+
+def test_odd_clips():
+    """Their losses and gradients are finite."""
+    model = make_model()
+    features = make_features()
+    for name, odd, settings in (
+        ("no conjugates at all", features, {"background": CLASSES}),
+        ("one step", {k: x[:1] for k, x in features.items()}, {}),
+        ("constant", {k: 0 * x + 2 for k, x in features.items()}, {}),
+        ("zero", {k: 0 * x for k, x in features.items()}, {}),
+    ):
+        pairs, _ = make_data(odd, **settings)
+        history = training.fit(model, pairs, 2)
+        assert np.all(np.isfinite(list(history.values()))), name
+        if settings:
+            assert history["similarity_loss"] == [0.0, 0.0]
+    for weight in model.weights:
+        assert np.all(np.isfinite(keras.ops.convert_to_numpy(weight)))
+
+
+def test_a_loss_that_is_not_finite_ends_it_and_keeps_the_batch(tmp_path):
+    checkpoint, bad = tmp_path / "checkpoint.npz", tmp_path / "bad.npz"
+    model = make_model()
+    fit(model, 1, checkpoint=checkpoint)
+    features = make_features()
+    features["3"] = np.full_like(features["3"], np.nan)
+    pairs, _ = make_data(features, names=True)
+    with pytest.raises(FloatingPointError) as error:
+        training.fit(
+            make_model(), pairs, 2, checkpoint=checkpoint, bad_batch=bad
+        )
+    message = str(error.value)
+    assert "loss=nan in epoch 2, step " in message
+    with np.load(bad) as batch:
+        # The clip, or the one that it is the conjugate of.
+        assert "3" in [*batch["clip"], *batch["conjugate_clip"]]
+        assert all(f"'{clip}'" in message for clip in batch["clip"])
+        assert np.isnan(batch["features"]).any()
+        assert len(batch["label"]) == len(batch["clip"])
+    # Nothing of it is in the checkpoint.
+    resumed = make_model(seed=1)
+    history = fit(resumed, 3, checkpoint=checkpoint)
+    whole = make_model()
+    assert_same_training((resumed, history), (whole, fit(whole, 3)))
+
+
+def test_a_checkpoint_that_is_broken_or_another_s_is_refused(tmp_path):
+    path = tmp_path / "checkpoint.npz"
+    fit(make_model(), 1, checkpoint=path)
+    content = path.read_bytes()
+    keras.utils.set_random_seed(0)
+    other = ActX(3, kernel_size=3)
+    other.compile("adam", keras.losses.SparseCategoricalCrossentropy(True))
+    with pytest.raises(ValueError, match="`checkpoint` must hold.*Received"):
+        fit(other, 2, checkpoint=path)
+    half = len(content) // 2
+    flipped = bytearray(content)
+    flipped[half] ^= 1
+    for broken in (content[:half], b"", flipped):
+        path.write_bytes(broken)
+        with pytest.raises(ValueError, match="not a whole checkpoint"):
+            fit(make_model(), 2, checkpoint=path)
+        assert path.read_bytes() == broken
+
+
+def test_stops_where_a_callback_says(tmp_path):
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = epoch == 1
+
+    path = tmp_path / "checkpoint.npz"
+    for _ in range(2):  # and stays so
+        history = fit(make_model(), 5, callbacks=[Stop()], checkpoint=path)
+        assert len(history["loss"]) == 2
+
+
+def test_a_dataset_of_unknown_length_is_refused():
+    pairs, _ = make_data()
+    with pytest.raises(ValueError, match="`make_dataset`.*cardinality=-1"):
+        training.fit(make_model(), lambda **which: pairs(**which).repeat())
