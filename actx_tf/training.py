@@ -117,7 +117,7 @@ def fit(
         return epoch.skip(step * len(shards)).take(len(shards))
 
     def prepare(dataset):
-        return without_tuner(dataset.map(_for_model(strategy)))
+        return without_tuner(dataset.map(_for_model(strategy)).prefetch(2))
 
     # All epochs one after another: then it is no matter how often Keras looks
     # into the dataset, and the next epoch is read while one ends.

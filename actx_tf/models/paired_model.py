@@ -24,8 +24,9 @@ class PairedModel(keras.Model):
 
     `fit` logs `loss`, `classification_loss` (L_c and any regularization),
     `similarity_loss`, `difference_loss` and the metrics of `compile`, which
-    receive the logits. L_s and L_d are means over the pairs of the global
-    batch; `sample_weight` and `class_weight` apply to L_c.
+    receive the logits. L_c is a mean over the clips of the global batch, and
+    L_s and L_d are means over its pairs, whatever parts of it the replicas get;
+    `sample_weight` and `class_weight` apply to L_c.
 
     Args:
         similarity_weight: float >= 0. Weight of L_s. Defaults to `1.0`.
@@ -47,8 +48,8 @@ class PairedModel(keras.Model):
             `"has_conjugate"`: optional, boolean `(batch,)`, False where a clip
             has none. L_s and L_d are means over the others, and what stands
             in the place of a missing conjugate changes nothing.
-            `fit` on several replicas takes no booleans: give 1 and 0 as
-            `int32` there (Keras averages the first batch to build the model).
+            On several replicas train with `actx_tf.training.fit`: Keras' own
+            `fit` takes no booleans there (it averages the first batch).
         mask: the mask where `inputs` is not a dictionary.
 
     Raises:
