@@ -15,6 +15,16 @@ import tensorflow as tf
 
 from actx_tf.data.epochs import without_tuner
 
+# What a broken `.npz` can raise.
+_UNREADABLE = (
+    EOFError,
+    KeyError,
+    OSError,
+    RuntimeError,
+    ValueError,
+    zipfile.BadZipFile,
+)
+
 
 def fit(
     model: keras.Model,
@@ -181,10 +191,10 @@ class _Progress(keras.callbacks.Callback):
         if self._path is None or not self._path.exists():
             return 0
         try:
-            with np.load(self._path) as file:
-                state = json.loads(str(file["state"]))
-                values = [file[str(i)] for i in range(len(file.files) - 1)]
-        except (KeyError, OSError, ValueError, zipfile.BadZipFile) as error:
+            with open(self._path, "rb") as file, np.load(file) as arrays:
+                state = json.loads(str(arrays["state"]))
+                values = [arrays[str(i)] for i in range(len(arrays.files) - 1)]
+        except _UNREADABLE as error:
             raise ValueError(
                 f"{self._path}: not a whole checkpoint ({error}): delete it to "
                 "begin this training anew."

@@ -86,7 +86,7 @@ def test_goes_on_from_the_checkpoint_as_if_never_interrupted(tmp_path):
     assert {len(values) for values in history.values()} == {4}
     assert "val_accuracy" in history and "similarity_loss" in history
     path = tmp_path / "folder" / "checkpoint.npz"
-    for epochs in (1, 3, 4, 4):
+    for epochs in (1, 4, 4):
         # What it goes on from takes the place of its own weights.
         model = make_model(seed=epochs - 1)
         resumed = fit(model, epochs, checkpoint=path)
@@ -149,8 +149,8 @@ def test_odd_clips():
 
 def test_a_loss_that_is_not_finite_ends_it_and_keeps_the_batch(tmp_path):
     checkpoint, bad = tmp_path / "checkpoint.npz", tmp_path / "bad.npz"
-    model = make_model()
-    fit(model, 1, checkpoint=checkpoint)
+    fit(make_model(), 1, checkpoint=checkpoint)
+    before = checkpoint.read_bytes()
     features = make_features()
     features["3"] = np.full_like(features["3"], np.nan)
     pairs, _ = make_data(features, names=True)
@@ -161,16 +161,17 @@ def test_a_loss_that_is_not_finite_ends_it_and_keeps_the_batch(tmp_path):
     message = str(error.value)
     assert "loss=nan in epoch 2, step " in message
     with np.load(bad) as batch:
-        # The clip, or the one that it is the conjugate of.
-        assert "3" in [*batch["clip"], *batch["conjugate_clip"]]
         assert all(f"'{clip}'" in message for clip in batch["clip"])
-        assert np.isnan(batch["features"]).any()
+        # The broken clip's, or those of one that it is the conjugate of.
+        for name, key in (
+            ("clip", "features"),
+            ("conjugate_clip", "conjugate"),
+        ):
+            broken = np.isnan(batch[key]).any(axis=(1, 2, 3, 4))
+            np.testing.assert_array_equal(batch[name] == "3", broken)
+        assert "3" in [*batch["clip"], *batch["conjugate_clip"]]
         assert len(batch["label"]) == len(batch["clip"])
-    # Nothing of it is in the checkpoint.
-    resumed = make_model(seed=1)
-    history = fit(resumed, 3, checkpoint=checkpoint)
-    whole = make_model()
-    assert_same_training((resumed, history), (whole, fit(whole, 3)))
+    assert checkpoint.read_bytes() == before
 
 
 def test_a_checkpoint_that_is_broken_or_another_s_is_refused(tmp_path):
