@@ -11,6 +11,7 @@ from actx_tf import layers as layers
 from actx_tf import losses as losses
 from actx_tf import metrics as metrics
 from actx_tf import models as models
+from actx_tf import training as training
 from actx_tf import visualization as visualization
 
 __version__ = "0.1.0"

@@ -256,10 +256,10 @@ def _unit(x, length=1.0):
 
 def _flatten(features):
     """`(batch, time * height * width, channels)`, float32 or bfloat16."""
-    shape = ops.shape(features)
     if keras.backend.standardize_dtype(features.dtype) != "bfloat16":
         features = ops.cast(features, "float32")
-    return ops.reshape(features, (shape[0], -1, shape[-1]))
+    shape = ops.shape(features)
+    return ops.reshape(features, (*_flat_sizes(shape[:-1]), shape[-1]))
 
 
 def _flatten_mask(mask, features):
@@ -267,7 +267,19 @@ def _flatten_mask(mask, features):
     if mask is None:
         return None
     shape = ops.shape(features)[:-1]
-    return ops.reshape(broadcast_mask(mask, shape), (shape[0], -1))
+    return ops.reshape(broadcast_mask(mask, shape), _flat_sizes(shape))
+
+
+def _flat_sizes(shape):
+    """`(batch, time * height * width)`, one of them perhaps -1.
+
+    The second is a number where it can be: of an empty batch, which a replica
+    can get, TensorFlow maps no clips of unknown size.
+    """
+    batch, *sizes = shape
+    if all(isinstance(size, int) for size in sizes):
+        return -1, math.prod(sizes)
+    return batch, -1
 
 
 def _check_feature_maps(**maps):

@@ -59,9 +59,10 @@ def main():
                 "--num_steps=3",
                 f"--seeds={arguments.seeds}",
                 f"--epochs={arguments.epochs}",
-                f"--output={folder}/run",
+                f"--output={folder}/{name}",
             )
-            with open(f"{folder}/run/results.csv", encoding="utf-8") as file:
+            results = f"{folder}/{name}/results.csv"
+            with open(results, encoding="utf-8") as file:
                 rows = [
                     r for r in csv.DictReader(file) if r["method"] == "ActX"
                 ]

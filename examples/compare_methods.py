@@ -19,6 +19,7 @@ soon as it is finished), `tensorboard/` and `history/` (a log a run).
 """
 
 import dataclasses
+import functools
 import sys
 from pathlib import Path
 
@@ -104,7 +105,9 @@ def train_eep(model, data, seed, run):
     )
     experiment.compile_model(classifier)
     pooled = keras.ops.convert_to_numpy(eep(features, mask=masks))
-    training = experiment.shuffled_batches(pooled, labels, seed)
+    training = functools.partial(
+        experiment.batches_of(pooled, labels), shuffle=True, seed=seed
+    )
     seconds = experiment.fit(classifier, training, None, FLAGS.output, run)
 
     features, masks, _ = load(data.test.dataset)

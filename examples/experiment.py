@@ -1,9 +1,15 @@
 """What the training examples share: data, runs, figures of a run, tables."""
 
+import contextlib
 import csv
 import dataclasses
 import functools
+import hashlib
+import json
+import math
+import os
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from collections.abc import Collection
@@ -17,6 +23,7 @@ from keras import ops
 from tqdm.keras import TqdmCallback
 
 from actx_tf import metrics
+from actx_tf import training
 from actx_tf.callbacks import AttentionMapLogger
 from actx_tf.data import FeatureStore
 from actx_tf.data import VideoError
@@ -25,6 +32,8 @@ from actx_tf.data import make_pair_dataset
 from actx_tf.data import read_clip
 from actx_tf.data import read_clip_index
 from actx_tf.data import synthetic
+from actx_tf.data.epochs import make_epoch
+from actx_tf.data.epochs import without_tuner
 from actx_tf.data.similarities import store_name
 from actx_tf.models import ActX
 
@@ -55,17 +64,27 @@ flags.DEFINE_enum(
     ["float32", "mixed_bfloat16"],
     "of the models; bfloat16 is fast on a CPU or GPU that has it",
 )
+flags.DEFINE_boolean(
+    "deterministic",
+    True,
+    "whether the same command gives the same figures to the last digit, on the "
+    "same machine",
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Part:
     """Clips that a model is evaluated on."""
 
-    dataset: tf.data.Dataset
+    make_dataset: Callable[..., tf.data.Dataset]  # shard=, num_shards=
     labels: np.ndarray  # (clips,), or (clips, classes) of zeros and ones
     scored: np.ndarray  # classes that count for mean average precision
     paired: np.ndarray | None = None  # clips with conjugates in the index
     voxels: np.ndarray | None = None  # true action voxels
+
+    @property
+    def dataset(self):
+        return self.make_dataset()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +94,8 @@ class Data:
     class_names: list[str]
     channels: int
     inputs: set[str]  # keys of a pair's inputs
-    make_training: Callable[..., tf.data.Dataset]  # seed, pairs=True
+    # seed, pairs=True, epoch=, shard=, num_shards=
+    make_training: Callable[..., tf.data.Dataset]
     whole_training: tf.data.Dataset  # the same clips, uncut
     validation: Part | None
     test: Part
@@ -99,20 +119,16 @@ def built_in_data():
         }
         return clips, inputs
 
-    def batches(clips, inputs):
-        dataset = tf.data.Dataset.from_tensor_slices((inputs, clips.labels))
-        return dataset.batch(FLAGS.batch_size)
-
     def part(clips, inputs):
         return Part(
-            batches(clips, inputs),
+            batches_of(inputs, clips.labels),
             clips.labels,
             scored=np.ones(len(synthetic.CLASS_NAMES), bool),
             voxels=synthetic.to_voxels(clips.actor_masks),
         )
 
     clips, inputs = arrays("train", FLAGS.train_clips)
-    whole = batches(clips, inputs)
+    whole = batches_of(inputs, clips.labels)()
     inputs = {
         **inputs,
         "conjugate": backbone.predict(clips.conjugates, verbose=0),
@@ -120,13 +136,14 @@ def built_in_data():
         "has_conjugate": np.ones(len(clips.labels), bool),
     }
     validation = arrays("validation", FLAGS.test_clips)
+    batches = batches_of(inputs, clips.labels)
     test = arrays("test", FLAGS.test_clips)
     return Data(
         class_names=list(synthetic.CLASS_NAMES),
         channels=inputs["features"].shape[-1],
         inputs=set(inputs),
-        make_training=lambda seed, pairs=True: shuffled_batches(
-            inputs, clips.labels, seed
+        make_training=lambda seed, pairs=True, **which: batches(
+            shuffle=True, seed=seed, **which
         ),
         whole_training=whole,
         validation=part(*validation),
@@ -137,10 +154,17 @@ def built_in_data():
     )
 
 
-def shuffled_batches(inputs, labels, seed):
-    dataset = tf.data.Dataset.from_tensor_slices((inputs, labels))
-    dataset = dataset.shuffle(len(labels), seed=seed)
-    return dataset.batch(FLAGS.batch_size).prefetch(2)
+def batches_of(inputs, labels):
+    """Returns what makes batches of arrays: see `make_epoch`."""
+    with tf.device("CPU"):  # once, and not into the memory of a GPU
+        tensors = tf.nest.map_structure(tf.convert_to_tensor, (inputs, labels))
+
+    def to_example(place, epoch):
+        return tf.nest.map_structure(lambda tensor: tensor[place], tensors)
+
+    return functools.partial(
+        make_epoch, len(labels), to_example, FLAGS.batch_size
+    )
 
 
 def stored_data(features, companions=None, others=(), similarities=None):
@@ -200,7 +224,7 @@ def stored_data(features, companions=None, others=(), similarities=None):
             for key, array in inputs.items()
         }, label
 
-    def training(seed, pairs=True):
+    def make_training(seed, pairs=True, **which):
         return make_pair_dataset(
             store,
             splits["train"],
@@ -211,12 +235,14 @@ def stored_data(features, companions=None, others=(), similarities=None):
             background=FLAGS.background if pairs else names,
             seed=seed,
             similarities=similarities,
+            names=True,
+            **which,
             **kwargs,
         ).map(squeeze)
 
-    def whole(chosen):
+    def whole(chosen, **which):
         return make_evaluation_dataset(
-            store, chosen, names, FLAGS.batch_size, **kwargs
+            store, chosen, names, FLAGS.batch_size, **which, **kwargs
         ).map(squeeze)
 
     def part(chosen):
@@ -225,7 +251,7 @@ def stored_data(features, companions=None, others=(), similarities=None):
         else:
             labels = [names.index(clip.label) for clip in chosen]
         return Part(
-            whole(chosen),
+            functools.partial(whole, chosen),
             np.array(labels, np.int32),
             scored=np.array([name not in FLAGS.background for name in names]),
             paired=np.array([bool(clip.conjugates) for clip in chosen]),
@@ -234,8 +260,8 @@ def stored_data(features, companions=None, others=(), similarities=None):
     return Data(
         class_names=names,
         channels=store.channels,
-        inputs=set(training(0).element_spec[0]),
-        make_training=training,
+        inputs=set(make_training(0).element_spec[0]),
+        make_training=make_training,
         whole_training=whole(splits["train"]),
         validation=part(splits["validation"]) if splits["validation"] else None,
         test=part(tested),
@@ -275,10 +301,7 @@ def pick(dataset, keys: Collection[str]):
         picked["mask"] = tf.broadcast_to(mask, voxels)
         return picked, label
 
-    # As make_pair_dataset: no waiting for TensorFlow's tuner.
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    return dataset.map(to_inputs).with_options(options)
+    return without_tuner(dataset.map(to_inputs))
 
 
 def compile_model(model):
@@ -295,7 +318,8 @@ def compile_model(model):
 class StepTimer(keras.callbacks.Callback):
     """Measures training steps; `median` is in seconds."""
 
-    def on_train_begin(self, logs=None):
+    def __init__(self):
+        super().__init__()
         self.seconds = []
 
     def on_train_batch_begin(self, batch, logs=None):
@@ -306,45 +330,94 @@ class StepTimer(keras.callbacks.Callback):
 
     @property
     def median(self):
-        return statistics.median(self.seconds)
+        """NaN if all steps were those of an interrupted training."""
+        return statistics.median(self.seconds or [math.nan])
 
 
-def fit(model, training, validation, output, name, show=None):
+class HistoryFile(keras.callbacks.Callback):
+    """A CSV of the logs, a row an epoch; whole when it is taken up again."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path = Path(path)
+
+    def on_epoch_end(self, epoch, logs=None):
+        rows = read_rows(self.path)[:epoch]
+        write_rows([*rows, {"epoch": epoch, **(logs or {})}], self.path)
+
+
+def map_logger(folder, validation, show):
+    clips = next(iter(validation.unbatch().batch(4)))[0]
+    try:
+        frames = show and show(np.arange(len(clips["features"])))
+    except VideoError:
+        frames = None  # gone: the maps are drawn alone
+    return AttentionMapLogger(folder, clips, frames)
+
+
+def checkpoint_path(output, name):
+    return Path(output) / "checkpoints" / f"{_file_name(name)}.npz"
+
+
+def fit(
+    model,
+    make_training,
+    validation,
+    output,
+    name,
+    resumable=False,
+    show=None,
+):
     """Trains a compiled model; returns the seconds of a step.
 
-    Writes its logs to `<output>/history/<name>.csv` and
-    `<output>/tensorboard/<name>`, of the name what a file name can hold. Of
-    ActX, the maps of the first validation clips are logged too, over what
-    `show` returns of these.
+    `make_training` and `validation` are as in `actx_tf.training.fit`. Writes
+    its logs to `<output>/history/<name>.csv` and `<output>/tensorboard/<name>`,
+    of the name what a file name can hold, and a batch whose loss is not finite
+    to `<output>/bad_batches/<name>.npz`. Of ActX, the maps of the first
+    validation clips are logged too, over what `show` returns of these. A
+    training that is resumable goes on from its checkpoint, which is there until
+    someone deletes it.
     """
-    name = name.replace(" ", "_").replace("/", "")
-    (Path(output) / "history").mkdir(parents=True, exist_ok=True)
     timer = StepTimer()
-    watchers = []
-    if validation is not None and isinstance(model, ActX):
-        clips = next(iter(validation.unbatch().batch(4)))[0]
-        try:
-            frames = show and show(np.arange(len(clips["features"])))
-        except VideoError:
-            frames = None  # gone: the maps are drawn alone
-        folder = f"{output}/tensorboard/{name}/maps"
-        watchers = [AttentionMapLogger(folder, clips, frames)]
-    model.fit(
-        training,
-        validation_data=validation,
-        epochs=FLAGS.epochs,
-        shuffle=False,  # the pipeline does
-        verbose=0,
-        callbacks=[
+    callbacks = [timer]
+    file_name = _file_name(name)
+    if training.is_chief(model.distribute_strategy):
+        callbacks += [
             TqdmCallback(verbose=0, desc=name),
-            keras.callbacks.CSVLogger(f"{output}/history/{name}.csv"),
-            keras.callbacks.TensorBoard(f"{output}/tensorboard/{name}"),
-            keras.callbacks.TerminateOnNaN(),
-            timer,
-            *watchers,
-        ],
-    )
+            HistoryFile(f"{output}/history/{file_name}.csv"),
+            keras.callbacks.TensorBoard(f"{output}/tensorboard/{file_name}"),
+        ]
+        alone = model.distribute_strategy.num_replicas_in_sync == 1
+        if alone and validation is not None and isinstance(model, ActX):
+            folder = f"{output}/tensorboard/{file_name}/maps"
+            callbacks.append(map_logger(folder, validation(), show))
+    try:
+        training.fit(
+            model,
+            make_training,
+            FLAGS.epochs,
+            validation_data=validation,
+            callbacks=callbacks,
+            checkpoint=checkpoint_path(output, name) if resumable else None,
+            bad_batch=f"{output}/bad_batches/{file_name}.npz",
+        )
+    except FloatingPointError as error:
+        sys.exit(f"error: {name}: {error}")
+    except tf.errors.OpError as error:
+        if not isinstance(
+            model.distribute_strategy,
+            tf.distribute.MultiWorkerMirroredStrategy,
+        ):
+            raise
+        sys.exit(
+            f"error: {name}: a worker was lost; run the same command on all "
+            f"of them to go on from the last epoch: {error.message}"
+        )
     return timer.median
+
+
+def _file_name(name):
+    return name.replace(" ", "_").replace("/", "")
 
 
 def scores(logits):
@@ -417,7 +490,83 @@ def print_table(table):
 def write_rows(rows, path):
     """Writes the rows as CSV; the columns are those of any row."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    with open(path, "w", newline="", encoding="utf-8") as file:
+    with (
+        replacing(path) as draft,
+        open(draft, "w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)
+
+
+def read_rows(path):
+    """Reads what `write_rows` wrote; nothing if it is not there."""
+    if not Path(path).exists():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        return [
+            {key: _to_number(text) for key, text in row.items() if text}
+            for row in csv.DictReader(file)
+        ]
+
+
+def _to_number(text):
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return text
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """Yields a path beside this one, to which its file is moved when whole."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_stem(f"{path.stem}.draft")
+    yield draft
+    os.replace(draft, path)
+
+
+def keep_settings(output):
+    """Writes the flags to `<output>/settings.json`, or checks them.
+
+    Raises:
+        ValueError: If the folder was begun with other settings.
+    """
+    main = FLAGS.find_module_defining_flag("output")
+    by_module = FLAGS.flags_by_module_dict()
+    settings = {
+        flag.name: flag.value
+        for module in (main, "experiment", "methods")
+        for flag in by_module[module]
+        if flag.name != "output"
+    }
+    for name in ("features", "index", "similarities", "backbone"):
+        if settings.get(name):
+            settings[f"contents of {name}"] = _fingerprint(settings[name])
+    path = Path(output) / "settings.json"
+    if path.exists():
+        before = json.loads(path.read_text("utf-8"))
+    elif (path.parent / "results.csv").exists():
+        before = {}
+    else:
+        with replacing(path) as draft:
+            draft.write_text(json.dumps(settings, indent=2), encoding="utf-8")
+        return
+    changed = [
+        f"{name}={settings.get(name)} (then {before.get(name, 'not known')})"
+        for name in {**before, **settings}
+        if before.get(name) != settings.get(name)
+    ]
+    if changed:
+        raise ValueError(
+            f"--output={output} was begun with other settings: give the same "
+            f"to go on, or another --output. Received: {', '.join(changed)}"
+        )
+
+
+def _fingerprint(path):
+    """Tells most files from one another, and reads little of large ones."""
+    with open(path, "rb") as file:
+        digest = hashlib.sha256(file.read(2**20)).hexdigest()[:16]
+    return f"{os.path.getsize(path)} bytes, {digest}"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import experiment
 import keras
 import numpy as np
+import tensorflow as tf
 from absl import flags
 from keras import layers
 from keras import ops
@@ -181,29 +182,65 @@ METHODS = {
 }
 
 
-def train(name, data, seed, output, run, validate=False):
+def train(
+    name,
+    data,
+    seed,
+    output,
+    run,
+    validate=False,
+    strategy=None,
+    resumable=False,
+):
     """Trains a method from a seed.
 
     Returns:
-        The model, and the seconds of a step.
+        The model, a copy for this device alone if the strategy has several,
+        and the seconds of a step.
     """
     method = METHODS[name]
+    strategy = strategy or tf.distribute.get_strategy()
+    if FLAGS.deterministic:
+        tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(seed)
     keras.config.set_dtype_policy(FLAGS.dtype_policy)
-    model = method.build(data.channels, len(data.class_names))
-    experiment.compile_model(model)
+
+    def build():
+        return method.build(data.channels, len(data.class_names))
+
+    with strategy.scope():
+        model = build()
+        experiment.compile_model(model)
     pairs = "conjugate" in method.inputs
-    inputs = method.inputs
+    inputs = (*method.inputs, "clip", "conjugate_clip")
     if pairs:  # which may be stored in the place of the conjugates
         inputs = (*inputs, "conjugate_similarity")
-    training = experiment.pick(data.make_training(seed, pairs), inputs)
-    validation = None
-    if validate and data.validation is not None:
-        validation = experiment.pick(data.validation.dataset, method.inputs)
+
+    def make_training(**which):
+        return experiment.pick(data.make_training(seed, pairs, **which), inputs)
+
+    def make_validation(**which):
+        return experiment.pick(
+            data.validation.make_dataset(**which), method.inputs
+        )
+
+    validate = validate and data.validation is not None
     seconds = experiment.fit(
-        model, training, validation, output, run, data.show_validation
+        model,
+        make_training,
+        make_validation if validate else None,
+        output,
+        run,
+        resumable,
+        data.show_validation,
     )
-    return model, seconds
+    if strategy.num_replicas_in_sync == 1:
+        return model, seconds
+    copy = build()
+    clips = experiment.pick(data.test.dataset, method.inputs)
+    copy(next(iter(clips))[0])  # makes its weights
+    copy.set_weights(model.get_weights())
+    return copy, seconds
 
 
 def evaluate(name, model, part):

@@ -92,7 +92,7 @@ def run_example(script, *flags, cwd=None):
     with tempfile.TemporaryDirectory() as folder:
         outputs = [Path(folder) / name for name in ("stdout", "stderr")]
         process = PROCESSES.Process(
-            target=_run_script, args=(path, flags, cwd or ROOT, outputs)
+            target=run_script, args=(path, flags, cwd or ROOT, outputs)
         )
         process.start()
         process.join(300)
@@ -105,7 +105,8 @@ def run_example(script, *flags, cwd=None):
     )
 
 
-def _run_script(path, flags, cwd, outputs):
+def run_script(path, flags, cwd, outputs):
+    """Becomes the script: the process' outputs go to two files."""
     for descriptor, output in enumerate(outputs, start=1):
         with open(output, "wb") as file:
             os.dup2(file.fileno(), descriptor)

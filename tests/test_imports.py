@@ -35,6 +35,7 @@ WITH_TENSORFLOW = (
     "actx_tf/data/",
     "actx_tf/attended_video.py",
     "actx_tf/export.py",
+    "actx_tf/training.py",
 )
 # Keras has no word for the replicas of `tf.distribute`. A metric that needs the
 # clips of all of them asks TensorFlow, where that is the backend, here alone:

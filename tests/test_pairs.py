@@ -353,3 +353,97 @@ def test_clips_of_several_classes(arrays):
         assert labels.dtype == "float32"
     with pytest.raises(ValueError, match="`class_names`.*'run|jump'"):
         make_evaluation_dataset(arrays, clips, CLASSES)
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_an_epoch_is_a_function_of_its_number(arrays, shuffle):
+    counting = make(arrays, shuffle=shuffle)
+    for number in range(3):
+        expected = epoch(counting)
+        numbered = make(arrays, shuffle=shuffle, epoch=number)
+        for _ in range(2):
+            assert_same(epoch(numbered), expected)
+
+
+def batches(dataset):
+    return [
+        {**inputs, "label": label}
+        for inputs, label in dataset.as_numpy_iterator()
+    ]
+
+
+@pytest.mark.parametrize("batch_size", [3, 6])  # 3 and 2 clips; all 5
+def test_shards_side_by_side_are_the_batches(arrays, batch_size):
+    for function, settings in (
+        (make, {"epoch": 2}),
+        (make_whole, {}),
+    ):
+        settings["batch_size"] = batch_size
+        whole = batches(function(arrays, **settings))
+        shards = [
+            batches(function(arrays, shard=shard, num_shards=3, **settings))
+            for shard in range(3)
+        ]
+        for batch, *parts in zip(whole, *shards, strict=True):
+            sizes = [len(part["label"]) for part in parts]
+            assert max(sizes) - min(sizes) <= 1
+            for key, value in batch.items():
+                together = np.concatenate([part[key] for part in parts])
+                np.testing.assert_array_equal(together, value)
+    assert 0 in sizes or batch_size == 6
+
+
+def make_whole(features, **settings):
+    return make_evaluation_dataset(features, CLIPS, CLASSES, **settings)
+
+
+def test_a_shard_reads_its_own_clips_alone(arrays):
+    class Recording(dict):
+        def __getitem__(self, name):
+            read.append(name)
+            return super().__getitem__(name)
+
+    for function, settings in (
+        (make, {"background": CLASSES}),
+        (make_whole, {}),
+    ):
+        names = []
+        for shard in range(2):
+            read = []
+            dataset = function(
+                Recording(arrays), shard=shard, num_shards=2, **settings
+            )
+            read.clear()  # their shapes
+            sizes = [len(label) for _, label in dataset.as_numpy_iterator()]
+            assert len(read) == sum(sizes)
+            names += read
+        assert sorted(names) == list("abcde")
+
+
+def test_names(arrays):
+    for inputs, _ in epoch(make(arrays, names=True)):
+        name, conjugate = (
+            inputs[key].decode() for key in ("clip", "conjugate_clip")
+        )
+        shown, _ = check_stretch(inputs["features"], inputs["mask"])
+        assert name == shown
+        if inputs["has_conjugate"]:
+            shown, _ = check_stretch(
+                inputs["conjugate"], inputs["conjugate_mask"]
+            )
+            assert conjugate == shown
+        else:
+            assert conjugate == ""
+
+
+def test_shards_and_epochs_that_cannot_be(arrays):
+    for settings, words in (
+        ({"num_shards": 0}, "`num_shards` must be a positive.*=0"),
+        ({"shard": 2, "num_shards": 2}, r"`shard` must .*\[0, num_shards=2\)"),
+        ({"shard": -1}, "`shard` must .*shard=-1"),
+        ({"num_shards": 3}, "`batch_size` must be a multiple.*=3.*size=2"),
+        ({"epoch": -1}, "`epoch` must be an integer >= 0.*epoch=-1"),
+        ({"seed": -1}, "`seed` must be an integer >= 0.*seed=-1"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            make(arrays, **settings)

@@ -8,10 +8,10 @@ import numpy as np
 import tensorflow as tf
 
 from actx_tf.data.clip_index import Clip
+from actx_tf.data.epochs import check_positive
+from actx_tf.data.epochs import make_epoch
 from actx_tf.data.feature_store import FeatureStore
 from actx_tf.data.similarities import pair_name
-
-_READERS = 4  # in parallel
 
 
 def make_pair_dataset(
@@ -26,12 +26,17 @@ def make_pair_dataset(
     multi_label: bool = False,
     companions: Mapping[str, Mapping[str, np.ndarray]] | None = None,
     similarities: Mapping[str, np.ndarray] | None = None,
+    names: bool = False,
+    epoch: int | tf.Tensor | None = None,
+    shard: int = 0,
+    num_shards: int = 1,
 ) -> tf.data.Dataset:
     """Makes the pairs of clips that a `PairedModel` is trained on.
 
     In each epoch every clip comes once, with one of its conjugates drawn at
     random; of both a stretch of `num_steps` steps is cut out at random. The
-    epochs differ; the same seed gives the same epochs again.
+    epochs differ; the same seed gives the same epochs again, whichever of them
+    are read.
 
     Args:
         features: Mapping from the name of a clip to its feature map
@@ -40,8 +45,8 @@ def make_pair_dataset(
         clips: The clips of an epoch.
         class_names: Names of the classes; the label of a class is its place.
         num_steps: Length of a stretch, in steps. Defaults to 10.
-        batch_size: Number of pairs in a batch; the last batch of an epoch
-            can be smaller. Defaults to 36.
+        batch_size: Number of pairs in a batch, of all shards together; the
+            last batch of an epoch can be smaller. Defaults to 36.
         background: Names of those classes that show no action: their clips
             get no conjugate. Defaults to none.
         shuffle: Whether the order of the clips changes with each epoch.
@@ -56,6 +61,14 @@ def make_pair_dataset(
             they are if it is of their height and width. Defaults to none.
         similarities: What `store_similarities` computed beforehand of each
             pair; the conjugates' features are then not read. Defaults to none.
+        names: Whether the inputs hold the names of the clips too, to look at:
+            models take no strings. Defaults to `False`.
+        epoch: Number of the epoch, from 0 on. Defaults to `None`: the dataset
+            counts how often it was iterated over.
+        shard: Which share of each batch is made, from 0 on: of the others'
+            clips nothing is read. Defaults to 0.
+        num_shards: Number of shares, equal ones of all batches but the last.
+            Defaults to 1.
 
     Returns:
         A dataset of `(inputs, label)`, where `label` is `(batch,)`, int32
@@ -74,13 +87,14 @@ def make_pair_dataset(
           clips, and those without a conjugate in `features`, or a pair in
           `similarities`), the conjugate is zero and its mask False.
         - each of `companions`, `(batch, num_steps, ...)`.
+        - with `names`, `clip` and `conjugate_clip`, `(batch,)`, strings; the
+          name of a conjugate that is not there is empty.
 
     Raises:
-        ValueError: If a clip has no features, its label is unknown, or the
-            feature maps do not fit together.
+        ValueError: If a clip has no features, its label is unknown, the
+            feature maps do not fit together, or an argument is out of range.
     """
-    _check_positive("num_steps", num_steps)
-    _check_positive("batch_size", batch_size)
+    check_positive("num_steps", num_steps)
     labels = _labels(clips, class_names, multi_label)
     if isinstance(background, str):
         background = (background,)
@@ -101,8 +115,8 @@ def make_pair_dataset(
         else [name for name in clip.conjugates if is_stored(clip.clip, name)]
         for clip in clips
     ]
-    names = [clip.clip for clip in clips]
-    shown = names if similarities is not None else names + sum(conjugates, [])
+    own = [clip.clip for clip in clips]
+    shown = own if similarities is not None else own + sum(conjugates, [])
     shapes, dtype = _shapes(features, shown)
     specs = _feature_specs(shapes, dtype, num_steps)
     padded = tuple(specs["features"].shape)
@@ -113,20 +127,26 @@ def make_pair_dataset(
         }
     else:
         specs["conjugate_similarity"] = tf.TensorSpec(padded[:-1], tf.float32)
-    specs |= _companion_specs(companions, names, shapes, padded)
+    specs |= _companion_specs(companions, own, shapes, padded)
     specs["has_conjugate"] = tf.TensorSpec((), tf.bool)
+    if names:
+        specs |= dict.fromkeys(
+            ("clip", "conjugate_clip"), tf.TensorSpec((), tf.string)
+        )
 
     def crop(name, random):
         time = shapes[name][0]
         start = random.integers(max(time - num_steps, 0) + 1)
         return start, min(start + num_steps, time)
 
-    def load(index, seed):
-        random = np.random.default_rng(seed)
-        name, crop_of_name = names[index], crop(names[index], random)
+    def load(index, epoch):
+        # Of its own for each clip of each epoch: it does not depend on which
+        # clips were read before, by which of the readers and in which process.
+        random = np.random.default_rng([seed, epoch, index])
+        name, crop_of_name = own[index], crop(own[index], random)
         arrays = _pad_features(_read(features, name, *crop_of_name), specs)
         has_conjugate = bool(conjugates[index])
-        conjugate = random.choice(conjugates[index]) if has_conjugate else None
+        conjugate = random.choice(conjugates[index]) if has_conjugate else ""
         if similarities is not None:
             steps = np.zeros((0, *padded[1:-1]))
             if has_conjugate:
@@ -142,18 +162,24 @@ def make_pair_dataset(
         for key, companion in (companions or {}).items():
             steps = _read(companion, name, *crop_of_name)
             arrays.append(_pad(steps, specs[key].shape))
-        return [*arrays, np.array(has_conjugate)]
+        arrays.append(np.array(has_conjugate))
+        if names:
+            arrays += [np.array(text.encode()) for text in (name, conjugate)]
+        return arrays
 
-    def to_example(index, seed):
-        return _load(load, (index, seed), specs), tf.gather(labels, index)
+    def to_example(index, epoch):
+        return _load(load, (index, epoch), specs), tf.gather(labels, index)
 
-    indices = tf.data.Dataset.range(len(clips))
-    if shuffle:
-        indices = indices.shuffle(len(clips), seed=seed)
-    # One random number a clip: drawn here, in order, it does not depend on
-    # which of the parallel readers is first.
-    seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)
-    return _run(tf.data.Dataset.zip(indices, seeds), to_example, batch_size)
+    return make_epoch(
+        len(clips),
+        to_example,
+        batch_size,
+        shuffle=shuffle,
+        seed=seed,
+        epoch=epoch,
+        shard=shard,
+        num_shards=num_shards,
+    )
 
 
 def make_evaluation_dataset(
@@ -163,6 +189,8 @@ def make_evaluation_dataset(
     batch_size: int = 36,
     multi_label: bool = False,
     companions: Mapping[str, Mapping[str, np.ndarray]] | None = None,
+    shard: int = 0,
+    num_shards: int = 1,
 ) -> tf.data.Dataset:
     """Makes batches of whole clips, in order.
 
@@ -175,10 +203,12 @@ def make_evaluation_dataset(
             dictionary of arrays. Read while the pipeline runs.
         clips: The clips.
         class_names: Names of the classes; the label of a class is its place.
-        batch_size: Number of clips in a batch; the last batch can be
-            smaller. Defaults to 36.
+        batch_size: Number of clips in a batch, of all shards together; the
+            last batch can be smaller. Defaults to 36.
         multi_label: As in `make_pair_dataset`. Defaults to `False`.
         companions: As in `make_pair_dataset`. Defaults to none.
+        shard: As in `make_pair_dataset`. Defaults to 0.
+        num_shards: As in `make_pair_dataset`. Defaults to 1.
 
     Returns:
         A dataset of `(inputs, label)`, where `label` is as in
@@ -188,10 +218,9 @@ def make_evaluation_dataset(
         `(batch, time, ...)`.
 
     Raises:
-        ValueError: If a clip has no features, its label is unknown, or the
-            feature maps do not fit together.
+        ValueError: If a clip has no features, its label is unknown, the
+            feature maps do not fit together, or an argument is out of range.
     """
-    _check_positive("batch_size", batch_size)
     labels = _labels(clips, class_names, multi_label)
     names = [clip.clip for clip in clips]
     shapes, dtype = _shapes(features, names)
@@ -207,28 +236,22 @@ def make_evaluation_dataset(
             arrays.append(_pad(steps, specs[key].shape))
         return arrays
 
-    def to_example(index):
+    def to_example(index, epoch):
         return _load(load, (index,), specs), tf.gather(labels, index)
 
-    return _run(tf.data.Dataset.range(len(clips)), to_example, batch_size)
-
-
-def _run(dataset, to_example, batch_size):
-    dataset = dataset.map(
-        to_example, num_parallel_calls=_READERS, deterministic=True
+    return make_epoch(
+        len(clips), to_example, batch_size, shard=shard, num_shards=num_shards
     )
-    # TensorFlow's tuner looks after 10 ms, 20 ms, 40 ms, ... up to a minute,
-    # and with all cores at work the end of an epoch often waits for its next
-    # look: an epoch of 5.2 s then takes 10.2 s.
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    return dataset.batch(batch_size).prefetch(2).with_options(options)
 
 
 def _load(load, arguments, specs):
     """Runs Python code in the pipeline; returns a tensor for each spec."""
+    # Not "stateful", or deterministic ops would have it run in one thread.
     arrays = tf.numpy_function(
-        load, arguments, [spec.dtype for spec in specs.values()]
+        load,
+        arguments,
+        [spec.dtype for spec in specs.values()],
+        stateful=False,
     )
     inputs = dict(zip(specs, arrays, strict=True))
     for key, spec in specs.items():
@@ -367,10 +390,3 @@ def _only_kind(axes, dtypes, argument):
             f"{two[0]} {two[1]} of clip {second!r}"
         )
     return next(iter(kinds))
-
-
-def _check_positive(name, value):
-    if not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(
-            f"`{name}` must be a positive integer. Received: {name}={value}"
-        )

@@ -24,8 +24,9 @@ class PairedModel(keras.Model):
 
     `fit` logs `loss`, `classification_loss` (L_c and any regularization),
     `similarity_loss`, `difference_loss` and the metrics of `compile`, which
-    receive the logits. L_s and L_d are means over the pairs of the global
-    batch; `sample_weight` and `class_weight` apply to L_c.
+    receive the logits. L_c is a mean over the clips of the global batch, and
+    L_s and L_d are means over its pairs, whatever parts of it the replicas get;
+    `sample_weight` and `class_weight` apply to L_c.
 
     Args:
         similarity_weight: float >= 0. Weight of L_s. Defaults to `1.0`.
@@ -47,8 +48,8 @@ class PairedModel(keras.Model):
             `"has_conjugate"`: optional, boolean `(batch,)`, False where a clip
             has none. L_s and L_d are means over the others, and what stands
             in the place of a missing conjugate changes nothing.
-            `fit` on several replicas takes no booleans: give 1 and 0 as
-            `int32` there (Keras averages the first batch to build the model).
+            On several replicas train with `actx_tf.training.fit`: Keras' own
+            `fit` takes no booleans there (it averages the first batch).
         mask: the mask where `inputs` is not a dictionary.
 
     Raises:
@@ -125,16 +126,31 @@ class PairedModel(keras.Model):
         loss = super().compute_loss(x, y, logits, sample_weight, training)
         # Keras scales a loss by 1 / replicas, since gradients are summed.
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        count = ops.shape(logits)[0]
         self._loss_means["classification_loss"].update_state(
-            loss * replicas, sample_weight=ops.shape(logits)[0]
+            loss * replicas, sample_weight=count
         )
-        if "similarity_loss" not in y_pred:
-            return loss
+        if replicas > 1:
+            # Each clip of the global batch counts alike, also where the
+            # replicas' parts of it differ in size.
+            count = ops.cast(count, loss.dtype)
+            loss *= replicas * count / _sum_over_replicas(count)
+        if "similarity_loss" in y_pred:
+            loss += self._loss_of_pairs(x, y_pred)
+        if replicas > 1:
+            # The value that Keras logs is that of the global batch.
+            value = _sum_over_replicas(loss) / replicas
+            loss += ops.stop_gradient(value - loss)
+        return loss
+
+    def _loss_of_pairs(self, x, y_pred):
+        """This replica's part of the two losses' means over all pairs."""
 
         is_pair = ops.ones_like(y_pred["similarity_loss"])
         if x.get("has_conjugate") is not None:
             is_pair = ops.cast(x["has_conjugate"], is_pair.dtype)
         num_pairs = ops.maximum(_sum_over_replicas(ops.sum(is_pair)), 1.0)
+        loss = 0.0
         for name, weight in (
             ("similarity_loss", self.similarity_weight),
             ("difference_loss", self.difference_weight),

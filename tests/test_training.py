@@ -1,0 +1,210 @@
+"""Training, taken up again or on two devices, is what one run would be."""
+
+import concurrent.futures
+import functools
+
+import keras
+import numpy as np
+import pytest
+
+from actx_tf import training
+from actx_tf.data import Clip
+from actx_tf.data import make_evaluation_dataset
+from actx_tf.data import make_pair_dataset
+from actx_tf.models import ActX
+from tests.harness import assert_close
+from tests.harness import clips as random_maps
+from tests.harness import run_fresh
+
+CLASSES = ("run", "jump", "none")
+LENGTHS = (5, 3, 1, 6, 4, 5, 2)  # 7 clips: the last batch is smaller
+
+
+def make_clips():
+    """Some with conjugates, of which one is longer than the action clip."""
+    conjugates = (("6",), (), ("3", "4"), ("1",), (), ("nowhere",), ("5",))
+    return [
+        Clip(str(i), f"{i}.mp4", CLASSES[i % 3], "train", names)
+        for i, names in enumerate(conjugates)
+    ]
+
+
+def make_features():
+    return {
+        str(i): random_maps(steps, 2, 3, 4, seed=i)
+        for i, steps in enumerate(LENGTHS)
+    }
+
+
+def make_data(features=None, **settings):
+    """What `fit` takes: the training pairs, and the same clips whole."""
+    arguments = (features or make_features(), make_clips(), CLASSES)
+    pairs = functools.partial(
+        make_pair_dataset,
+        *arguments,
+        **{"num_steps": 4, "batch_size": 4, "seed": 5, **settings},
+    )
+    whole = functools.partial(make_evaluation_dataset, *arguments, batch_size=4)
+    return pairs, whole
+
+
+def make_model(seed=0):
+    keras.utils.set_random_seed(seed)
+    model = ActX(3, gamma=3.0, difference_weight=5.0)
+    model.compile(
+        optimizer=keras.optimizers.Adam(0.05),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    model.build((None, 4, 2, 3, 4))  # while the seed holds
+    return model
+
+
+def fit(model, epochs, **arguments):
+    """The history; validates on the training clips."""
+    pairs, whole = make_data()
+    return training.fit(
+        model, pairs, epochs, validation_data=whole, **arguments
+    )
+
+
+def assert_same_training(one, other, tolerance=0.0):
+    """Of pairs of (model, history)."""
+    (model, history), (expected_model, expected) = one, other
+    assert set(history) == set(expected)
+    for name, values in expected.items():
+        np.testing.assert_allclose(history[name], values, rtol=tolerance)
+    variables = [*model.variables, *model.optimizer.variables]
+    expected = [*expected_model.variables, *expected_model.optimizer.variables]
+    for variable, value in zip(variables, expected, strict=True):
+        assert_close(variable, value, tolerance)
+
+
+def test_goes_on_from_the_checkpoint_as_if_never_interrupted(tmp_path):
+    whole = make_model()
+    history = fit(whole, 4)
+    assert {len(values) for values in history.values()} == {4}
+    assert "val_accuracy" in history and "similarity_loss" in history
+    path = tmp_path / "folder" / "checkpoint.npz"
+    for epochs in (1, 4, 4):
+        # What it goes on from takes the place of its own weights.
+        model = make_model(seed=epochs - 1)
+        resumed = fit(model, epochs, checkpoint=path)
+        assert {len(values) for values in resumed.values()} == {epochs}
+    assert_same_training((model, resumed), (whole, history))
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_two_devices_equal_one():
+    code = """
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(
+    cpu, [tf.config.LogicalDeviceConfiguration()] * 2
+)
+from tests import test_training as t
+one = t.make_model()
+with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    two = t.make_model()
+t.assert_same_training((two, t.fit(two, 3)), (one, t.fit(one, 3)), 2e-5)
+print("equal")
+"""
+    assert run_fresh(code) == "equal\n"
+
+
+def test_repeats_itself_in_fresh_processes():
+    code = """
+import hashlib, keras, tensorflow as tf
+from tests import test_training as t
+tf.config.experimental.enable_op_determinism()
+model = t.make_model()
+history = t.fit(model, 3)
+weights = [keras.ops.convert_to_numpy(v).tobytes() for v in model.weights]
+print(hashlib.sha256(b"".join(weights)).hexdigest(), history)
+"""
+    with concurrent.futures.ThreadPoolExecutor(2) as threads:
+        one, other = threads.map(run_fresh, [code] * 2)
+    assert one == other
+    assert "val_loss" in one
+
+
+def test_odd_clips():
+    """Their losses and gradients are finite."""
+    model = make_model()
+    features = make_features()
+    for name, odd, settings in (
+        ("no conjugates at all", features, {"background": CLASSES}),
+        ("one step", {k: x[:1] for k, x in features.items()}, {}),
+        ("constant", {k: 0 * x + 2 for k, x in features.items()}, {}),
+        ("zero", {k: 0 * x for k, x in features.items()}, {}),
+    ):
+        pairs, _ = make_data(odd, **settings)
+        history = training.fit(model, pairs, 2)
+        assert np.all(np.isfinite(list(history.values()))), name
+        if settings:
+            assert history["similarity_loss"] == [0.0, 0.0]
+    for weight in model.weights:
+        assert np.all(np.isfinite(keras.ops.convert_to_numpy(weight)))
+
+
+def test_a_loss_that_is_not_finite_ends_it_and_keeps_the_batch(tmp_path):
+    checkpoint, bad = tmp_path / "checkpoint.npz", tmp_path / "bad.npz"
+    fit(make_model(), 1, checkpoint=checkpoint)
+    before = checkpoint.read_bytes()
+    features = make_features()
+    features["3"] = np.full_like(features["3"], np.nan)
+    pairs, _ = make_data(features, names=True)
+    with pytest.raises(FloatingPointError) as error:
+        training.fit(
+            make_model(), pairs, 2, checkpoint=checkpoint, bad_batch=bad
+        )
+    message = str(error.value)
+    assert "loss=nan in epoch 2, step " in message
+    with np.load(bad) as batch:
+        assert all(f"'{clip}'" in message for clip in batch["clip"])
+        # The broken clip's, or those of one that it is the conjugate of.
+        for name, key in (
+            ("clip", "features"),
+            ("conjugate_clip", "conjugate"),
+        ):
+            broken = np.isnan(batch[key]).any(axis=(1, 2, 3, 4))
+            np.testing.assert_array_equal(batch[name] == "3", broken)
+        assert "3" in [*batch["clip"], *batch["conjugate_clip"]]
+        assert len(batch["label"]) == len(batch["clip"])
+    assert checkpoint.read_bytes() == before
+
+
+def test_a_checkpoint_that_is_broken_or_another_s_is_refused(tmp_path):
+    path = tmp_path / "checkpoint.npz"
+    fit(make_model(), 1, checkpoint=path)
+    content = path.read_bytes()
+    keras.utils.set_random_seed(0)
+    other = ActX(3, kernel_size=3)
+    other.compile("adam", keras.losses.SparseCategoricalCrossentropy(True))
+    with pytest.raises(ValueError, match="`checkpoint` must hold.*Received"):
+        fit(other, 2, checkpoint=path)
+    half = len(content) // 2
+    flipped = bytearray(content)
+    flipped[half] ^= 1
+    for broken in (content[:half], b"", flipped):
+        path.write_bytes(broken)
+        with pytest.raises(ValueError, match="not a whole checkpoint"):
+            fit(make_model(), 2, checkpoint=path)
+        assert path.read_bytes() == broken
+
+
+def test_stops_where_a_callback_says(tmp_path):
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = epoch == 1
+
+    path = tmp_path / "checkpoint.npz"
+    for _ in range(2):  # and stays so
+        history = fit(make_model(), 5, callbacks=[Stop()], checkpoint=path)
+        assert len(history["loss"]) == 2
+
+
+def test_a_dataset_of_unknown_length_is_refused():
+    pairs, _ = make_data()
+    with pytest.raises(ValueError, match="`make_dataset`.*cardinality=-1"):
+        training.fit(make_model(), lambda **which: pairs(**which).repeat())
