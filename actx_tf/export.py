@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
+from types import NoneType
 
 import keras
 import numpy as np
@@ -17,6 +18,17 @@ import actx_tf
 
 _ACTIVATIONS = {"softmax": tf.nn.softmax, "sigmoid": tf.nn.sigmoid}
 _METADATA = "assets/actx_tf.json"
+_METADATA_KINDS = {
+    "actx_tf": str,
+    "class_names": list,
+    "activation": str,
+    "channels": int,
+    "max_steps": int,
+    "backbone": (str, NoneType),
+    "frames_per_step": (int, NoneType),
+    "frame_size": (list, NoneType),
+    "frame_rate": (int, float, NoneType),
+}
 _WARM_UP = "assets.extra/tf_serving_warmup_requests"
 
 
@@ -135,9 +147,24 @@ def read_metadata(version_dir: str | os.PathLike) -> dict:
 
     Raises:
         FileNotFoundError: If there is no such SavedModel.
+        ValueError: If it tells something else.
     """
     path = Path(version_dir) / _METADATA
-    return json.loads(path.read_text(encoding="utf-8"))
+    if not path.is_file():
+        raise FileNotFoundError(f"no SavedModel of actx_tf: there is no {path}")
+    try:
+        metadata = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not JSON: {error}") from error
+    for key, kinds in _METADATA_KINDS.items():
+        if not isinstance(metadata, dict) or key not in metadata:
+            raise ValueError(f"{path}: `{key}` is missing.")
+        if not isinstance(metadata[key], kinds):
+            raise ValueError(
+                f"{path}: `{key}` is of another kind. "
+                f"Received: {key}={metadata[key]!r:.80}"
+            )
+    return metadata
 
 
 def export_litert(

@@ -126,6 +126,14 @@ def from_port(state: dict, path: str = "state dictionary") -> dict:
                 f"{path}: {unit} must have {sorted(expected)}. "
                 f"Received: {sorted(parts)}"
             )
+        shapes = {part: array.shape for part, array in parts.items()}
+        weight = shapes.pop("conv.weight")
+        if len(weight) != 5 or set(shapes.values()) != {weight[:1]}:
+            raise ValueError(
+                f"{path}: {unit} must have a kernel of 5 axes, and of the "
+                "others a value for each of its units. "
+                f"Received: conv.weight of shape={weight}, {shapes}"
+            )
         # (out, in, time, height, width) -> (time, height, width, in, out)
         kernel = np.transpose(parts["conv.weight"], (2, 3, 4, 1, 0))
         if unit == _CLASSIFIER:
