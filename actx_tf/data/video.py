@@ -375,13 +375,15 @@ def _video_stream(container):
     if not container.streams.video:
         raise VideoError("the file has no video stream")
     stream = container.streams.video[0]
-    if stream.codec_context.width * stream.codec_context.height > _MOST_PIXELS:
+    codec = stream.codec_context
+    if codec is None:
+        raise VideoError("the codec of the video stream is not known")
+    if codec.width * codec.height > _MOST_PIXELS:
         raise VideoError(
             f"a frame has more than {_MOST_PIXELS} pixels: it is "
-            f"{stream.codec_context.width} wide and "
-            f"{stream.codec_context.height} high"
+            f"{codec.width} wide and {codec.height} high"
         )
-    stream.codec_context.options = {"max_pixels": str(_MOST_PIXELS)}
+    codec.options = {"max_pixels": str(_MOST_PIXELS)}
     return stream
 
 

@@ -79,8 +79,11 @@ def _read_checkpoint(path, stream):
                     f"{name!r}"
                 )
             arrays[f"{unit}/{part}"] = reader.get_tensor(name)
-    # A missing file of values is an error of the first `get_tensor`.
-    except (tf.errors.OpError, RuntimeError) as error:
+    except ValueError:
+        raise
+    # A missing file of values is an error of the first `get_tensor`; what else
+    # TensorFlow raises on broken files is not documented.
+    except Exception as error:
         raise ValueError(
             f"{path}: the checkpoint cannot be read; are all of its files "
             f"there? ({error})"
