@@ -29,6 +29,7 @@ _METADATA_KINDS = {
     "frame_size": (list, NoneType),
     "frame_rate": (int, float, NoneType),
 }
+_MOST_PIXELS = 2**25  # of a JPEG: 8K video has as many
 _WARM_UP = "assets.extra/tf_serving_warmup_requests"
 
 
@@ -73,7 +74,8 @@ def export_saved_model(
     together must have one height and width.
 
     A request that cannot be answered fails and says what is wrong: lengths
-    that do not fit, more than `max_steps` steps, values that are not finite.
+    that do not fit, more than `max_steps` steps, values that are not finite,
+    JPEGs of more than 33 million pixels.
 
     What clients need to know is in the SavedModel: see `read_metadata`.
 
@@ -447,8 +449,19 @@ class _Server:
 
 
 def _decode_jpegs(frames):
+    def decode(frame):
+        # A few kilobytes can claim gigabytes; what is no JPEG fails here, too.
+        height, width, _ = tf.unstack(tf.io.extract_jpeg_shape(frame, tf.int64))
+        check = tf.debugging.assert_less_equal(
+            height * width,
+            tf.constant(_MOST_PIXELS, tf.int64),
+            f"`frames` must have at most {_MOST_PIXELS} pixels each",
+        )
+        with tf.control_dependencies([check]):
+            return tf.io.decode_jpeg(frame, channels=3)
+
     return tf.map_fn(
-        lambda frame: tf.io.decode_jpeg(frame, channels=3),
+        decode,
         frames,
         fn_output_signature=tf.TensorSpec((None, None, 3), tf.uint8),
     )

@@ -19,7 +19,6 @@ import sys
 from pathlib import Path
 
 import experiment
-import keras
 import methods
 import numpy as np
 from absl import app
@@ -28,6 +27,7 @@ from absl import flags
 from actx_tf import export
 from actx_tf import visualization
 from actx_tf.data import VideoError
+from actx_tf.foreign_files import load_keras_model
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("output", "runs/actx", "folder for what is written")
@@ -104,7 +104,7 @@ def main(argv):
                 FLAGS.features, similarities=FLAGS.similarities
             )
             if FLAGS.backbone:
-                backbone = keras.saving.load_model(FLAGS.backbone)
+                backbone = load_keras_model(FLAGS.backbone)
                 data = experiment.with_backbone(data, backbone)
         else:
             data = experiment.built_in_data()
