@@ -191,7 +191,7 @@ def bad_requests():
         "JPEG of 4 gigapixels": (
             "jpeg",
             {
-                "frames": np.array([[claim(2**16 - 1)]], object),
+                "frames": np.array([[claim(65_500)]], object),
                 "lengths": np.array([1], "int32"),
             },
             "`frames` must have at most 33554432 pixels each",
@@ -199,7 +199,9 @@ def bad_requests():
         "JPEG of 67 megapixels, the first of two": (
             "jpeg",
             {
-                "frames": np.array([[claim(2**13), encode(frames[0, 0])]]),
+                "frames": np.array(
+                    [[claim(2**13), encode(frames[0, 0])]], object
+                ),
                 "lengths": np.array([2], "int32"),
             },
             "`frames` must have at most 33554432 pixels each",
