@@ -35,6 +35,7 @@ from actx_tf.models import MobileNetV2Clip
 from actx_tf.models import inception_i3d_weights
 from actx_tf.models.state_dict import read_state_dict
 from tests.harness import PROCESSES
+from tests.harness import run_example
 
 av = pytest.importorskip("av")
 
@@ -864,6 +865,59 @@ def test_hostile_files(hostile, name):
         assert re.search(words, outcome), outcome
         assert "secret" not in outcome.replace(str(path), "")
     assert not path.with_name("run").exists()  # no code of a file was run
+
+
+# Flags that no run can honour.
+
+FLAGS = {
+    "extract_features.py": [
+        "--frame_rate=nan",
+        "--frame_rate=inf",
+        "--frame_rate=0",
+        "--memory=nan",
+        "--memory=inf",
+        "--num_frames=0",
+        "--size=31",
+        "--size=1,2,3",
+        "--size=a,b",
+        "--window=0",
+        "--gpus_per_worker=inf",
+    ],
+    "fine_tune.py": [
+        "--size=224",
+        "--size=a,b",
+        "--learning_rate=nan",
+        "--num_frames=1",
+        "--batch_size=0",
+    ],
+    "train_actx.py": [
+        "--learning_rate=nan",
+        "--learning_rate=inf",
+        "--epochs=0",
+        "--rho=101",
+        "--alpha=nan",
+        "--gamma=-1",
+    ],
+    "extract_pose_masks.py": ["--zooms=nan", "--zooms=0", "--person_score=2"],
+}
+
+
+@pytest.mark.parametrize("script", FLAGS)
+def test_flags_out_of_range(tmp_path, script):
+    needed = {
+        "extract_features.py": ["index", "output"],
+        "fine_tune.py": ["index"],
+        "train_actx.py": [],
+        "extract_pose_masks.py": "features index model masks boxes".split(),
+    }[script]
+    for flag in FLAGS[script]:
+        rest = [f"--{name}={tmp_path / name}" for name in needed]
+        result = run_example(script, flag, *rest, cwd=tmp_path)
+        name = flag[2:].partition("=")[0]
+        said = result.stdout + result.stderr
+        assert result.returncode and name in said, (flag, said)
+        assert "Traceback" not in result.stderr, (flag, result.stderr)
+        assert not list(tmp_path.iterdir()), flag
 
 
 # What is no file at all.
