@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
+from types import NoneType
 
 import keras
 import numpy as np
@@ -17,6 +18,18 @@ import actx_tf
 
 _ACTIVATIONS = {"softmax": tf.nn.softmax, "sigmoid": tf.nn.sigmoid}
 _METADATA = "assets/actx_tf.json"
+_METADATA_KINDS = {
+    "actx_tf": str,
+    "class_names": list,
+    "activation": str,
+    "channels": int,
+    "max_steps": int,
+    "backbone": (str, NoneType),
+    "frames_per_step": (int, NoneType),
+    "frame_size": (list, NoneType),
+    "frame_rate": (int, float, NoneType),
+}
+_MOST_PIXELS = 2**25  # of a JPEG: 8K video has as many
 _WARM_UP = "assets.extra/tf_serving_warmup_requests"
 
 
@@ -61,7 +74,8 @@ def export_saved_model(
     together must have one height and width.
 
     A request that cannot be answered fails and says what is wrong: lengths
-    that do not fit, more than `max_steps` steps, values that are not finite.
+    that do not fit, more than `max_steps` steps, values that are not finite,
+    JPEGs of more than 33 million pixels.
 
     What clients need to know is in the SavedModel: see `read_metadata`.
 
@@ -135,9 +149,24 @@ def read_metadata(version_dir: str | os.PathLike) -> dict:
 
     Raises:
         FileNotFoundError: If there is no such SavedModel.
+        ValueError: If it tells something else.
     """
     path = Path(version_dir) / _METADATA
-    return json.loads(path.read_text(encoding="utf-8"))
+    if not path.is_file():
+        raise FileNotFoundError(f"no SavedModel of actx_tf: there is no {path}")
+    try:
+        metadata = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not JSON: {error}") from error
+    for key, kinds in _METADATA_KINDS.items():
+        if not isinstance(metadata, dict) or key not in metadata:
+            raise ValueError(f"{path}: `{key}` is missing.")
+        if not isinstance(metadata[key], kinds):
+            raise ValueError(
+                f"{path}: `{key}` is of another kind. "
+                f"Received: {key}={metadata[key]!r:.80}"
+            )
+    return metadata
 
 
 def export_litert(
@@ -420,8 +449,19 @@ class _Server:
 
 
 def _decode_jpegs(frames):
+    def decode(frame):
+        # A few kilobytes can claim gigabytes; what is no JPEG fails here, too.
+        height, width, _ = tf.unstack(tf.io.extract_jpeg_shape(frame, tf.int64))
+        check = tf.debugging.assert_less_equal(
+            height * width,
+            tf.constant(_MOST_PIXELS, tf.int64),
+            f"`frames` must have at most {_MOST_PIXELS} pixels each",
+        )
+        with tf.control_dependencies([check]):
+            return tf.io.decode_jpeg(frame, channels=3)
+
     return tf.map_fn(
-        lambda frame: tf.io.decode_jpeg(frame, channels=3),
+        decode,
         frames,
         fn_output_signature=tf.TensorSpec((None, None, 3), tf.uint8),
     )

@@ -58,6 +58,7 @@ flags.DEFINE_integer("seeds", 3, "runs of each method", lower_bound=1)
 flags.DEFINE_integer("epochs", 40, "epochs of each run", lower_bound=1)
 flags.DEFINE_integer("batch_size", 36, "pairs in a batch", lower_bound=1)
 flags.DEFINE_float("learning_rate", 3e-3, "of Adam", lower_bound=0)
+flags.register_validator("learning_rate", math.isfinite, "must be finite")
 flags.DEFINE_enum(
     "dtype_policy",
     "float32",
@@ -194,6 +195,14 @@ def stored_data(features, companions=None, others=(), similarities=None):
         for clip in index
         if all(clip.clip in s for s in (store, *companions.values(), *others))
     ]
+    # Of a NaN, training would tell after the first epoch, and name no clip.
+    names = [clip.clip for clip in clips]
+    for checked in (*companions.values(), *others):
+        checked.check(names)
+    conjugates = {name for clip in clips for name in clip.conjugates}
+    store.check(sorted({*names, *filter(store.__contains__, conjugates)}))
+    if similarities is not None:
+        similarities.check()
     if missing := len(index) - len(clips):
         print(f"{missing} clips of {FLAGS.index} are not in all the stores")
     splits = {

@@ -13,6 +13,7 @@ python examples/extract_features.py --index=index.csv --output=i3d.h5 \
 """
 
 import functools
+import math
 import sys
 
 from absl import app
@@ -110,6 +111,13 @@ def _is_size(size):
         len(size) in (1, 2)
         and all(side.isdecimal() and int(side) >= 32 for side in size)
     )
+
+
+flags.register_multi_flags_validator(
+    ("frame_rate", "memory", "gpus_per_worker"),
+    lambda given: all(x is None or math.isfinite(x) for x in given.values()),
+    "must be finite",
+)
 
 
 # What a network is shown by default, and how far a step of it sees.

@@ -13,6 +13,7 @@ backbone has a learning rate of its own.
 Writes to `--output`: `actx.keras`, `history.csv` and `tensorboard/`.
 """
 
+import math
 import sys
 from pathlib import Path
 
@@ -44,6 +45,18 @@ flags.DEFINE_float(
     "backbone_learning_rate", 1e-5, "of the backbone", lower_bound=0
 )
 flags.DEFINE_integer("seed", 0, "seed of all that is random")
+flags.register_multi_flags_validator(
+    ("frame_rate", "learning_rate", "backbone_learning_rate"),
+    lambda given: all(map(math.isfinite, given.values())),
+    "must be finite",
+)
+
+
+@flags.validator("size", message="must be height,width, of at least 32 each")
+def _is_size(size):
+    return len(size) == 2 and all(
+        side.isdecimal() and int(side) >= 32 for side in size
+    )
 
 
 def read_frames(clips):

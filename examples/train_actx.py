@@ -29,7 +29,6 @@ import sys
 from pathlib import Path
 
 import experiment
-import keras
 import methods
 import numpy as np
 import tensorflow as tf
@@ -40,6 +39,7 @@ from actx_tf import export
 from actx_tf import training
 from actx_tf import visualization
 from actx_tf.data import VideoError
+from actx_tf.foreign_files import load_keras_model
 from actx_tf.receptive_field import location_centers
 
 FLAGS = flags.FLAGS
@@ -146,7 +146,7 @@ def main(argv):
                 FLAGS.features, similarities=FLAGS.similarities
             )
             if FLAGS.backbone:
-                backbone = keras.saving.load_model(FLAGS.backbone)
+                backbone = load_keras_model(FLAGS.backbone)
                 data = experiment.with_backbone(data, backbone)
         else:
             data = experiment.built_in_data()

@@ -2,6 +2,7 @@ import json
 import os
 import pickle
 import re
+import struct
 import subprocess
 import sys
 
@@ -96,6 +97,13 @@ def encode(frame):
     return tf.io.encode_jpeg(frame).numpy()
 
 
+def claim(side):
+    """A small JPEG that claims to be a square of this side."""
+    jpeg = encode(np.zeros((8, 8, 3), "uint8"))
+    size = struct.pack(">HH", side, side)
+    return jpeg.replace(struct.pack(">HH", 8, 8), size, 1)
+
+
 def bad_requests():
     """Requests that cannot be answered, and what the error must say."""
     clip = random_features(1, 4, 2, 2)
@@ -178,7 +186,25 @@ def bad_requests():
         "no JPEG": (
             "jpeg",
             {"frames": no_jpeg, "lengths": np.array([2], "int32")},
-            "Unknown image file format",
+            "Invalid JPEG data",
+        ),
+        "JPEG of 4 gigapixels": (
+            "jpeg",
+            {
+                "frames": np.array([[claim(65_500)]], object),
+                "lengths": np.array([1], "int32"),
+            },
+            "`frames` must have at most 33554432 pixels each",
+        ),
+        "JPEG of 67 megapixels, the first of two": (
+            "jpeg",
+            {
+                "frames": np.array(
+                    [[claim(2**13), encode(frames[0, 0])]], object
+                ),
+                "lengths": np.array([2], "int32"),
+            },
+            "`frames` must have at most 33554432 pixels each",
         ),
     }
 

@@ -175,10 +175,13 @@ def test_killed_between_merge_and_cleaning_up(path):
 
 WRITE = """if True:
     import sys
+    import types
     import numpy as np
-    # Past the package, which would import TensorFlow each time.
-    sys.path.insert(0, "actx_tf/data")
-    from feature_store import FeatureStoreWriter
+    # Past the packages, which would import TensorFlow each time.
+    for name in ("actx_tf", "actx_tf.data"):
+        sys.modules[name] = types.ModuleType(name)
+        sys.modules[name].__path__ = [name.replace(".", "/")]
+    from actx_tf.data.feature_store import FeatureStoreWriter
     with FeatureStoreWriter(sys.argv[1], "net", "float32") as writer:
         for k in range(int(sys.argv[2])):
             if str(k) in writer:

@@ -1,5 +1,6 @@
 """The clip index: a CSV file that lists clips, labels, splits, conjugates."""
 
+import collections
 import csv
 import dataclasses
 import io
@@ -10,6 +11,7 @@ from collections.abc import Iterable
 
 _REQUIRED = ("clip", "file", "label", "split")
 _PART = ("start", "end", "box")
+_MOST_BYTES = 2**30  # some ten million clips
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +71,7 @@ def read_clip_index(
         taken from the folder of the index.
 
     Raises:
+        FileNotFoundError: If there is no such file.
         ValueError: If the index is wrong. The message starts with
             `{path}:{line}: `.
     """
@@ -144,7 +147,8 @@ def _parse(path, text, conjugates_column):
             f"Missing: {_shorten(missing)}",
         )
     if len(set(header)) < len(header):
-        repeated = {name for name in header if header.count(name) > 1}
+        counts = collections.Counter(header)
+        repeated = [name for name in counts if counts[name] > 1]
         raise _error(
             path, line, f"column named more than once: {_shorten(repeated)}"
         )
@@ -252,6 +256,10 @@ def _to_row(clip, folder):
 
 
 def _decode(path):
+    if not path.is_file():
+        raise FileNotFoundError(f"no clip index at {path}")
+    if path.stat().st_size > _MOST_BYTES:
+        raise _error(path, 1, f"more than {_MOST_BYTES} bytes are no index")
     data = path.read_bytes()
     try:
         return data.decode("utf-8-sig")

@@ -8,14 +8,27 @@ import mmap
 import os
 import pathlib
 import shutil
+from collections.abc import Iterable
 
 import h5py
 import numpy as np
 
+from actx_tf.foreign_files import check_link
+from actx_tf.foreign_files import plain_dataset
+
 _FORMAT = "actx_tf features"
 _VERSION = 1
 _DTYPES = ("float16", "float32")
-_ATTRIBUTES = ("label", "split", "scene", "frame_rate", "stride", "frames")
+_HEADER = ("format", "version", "backbone", "dtype", "channels")
+_ATTRIBUTES = {
+    "label": str,
+    "split": str,
+    "scene": str,
+    "frame_rate": (int, float),
+    "stride": int,
+    "frames": int,
+}
+_BLOCK_BYTES = 2**24
 
 
 class FeatureStore(collections.abc.Mapping):
@@ -42,6 +55,9 @@ class FeatureStore(collections.abc.Mapping):
             print(clip, store.attributes(clip)["label"], features.shape)
     ```
 
+    The file need not be trusted: what lies in other files, or claims far more
+    than its file can hold, is not read.
+
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If the file is not a feature store.
@@ -52,35 +68,38 @@ class FeatureStore(collections.abc.Mapping):
         if not self.path.is_file():
             raise FileNotFoundError(f"no feature store at {self.path}")
         with contextlib.ExitStack() as undo:
-            try:
+            with self._naming_the_file("not a whole HDF5 file"):
                 self._file = h5py.File(self.path, "r")
-            except OSError as error:
-                raise self._error(f"not a whole HDF5 file: {error}") from error
-            undo.callback(self._file.close)
-            header = dict(self._file.attrs)
-            if header.get("format") != _FORMAT:
+                undo.callback(self._file.close)
+                header = {
+                    name: _plain(self._file.attrs[name])
+                    for name in _HEADER
+                    if name in self._file.attrs
+                }
+                clips = list(self._file)
+            if str(header.get("format")) != _FORMAT:
                 raise self._error("HDF5, but not a feature store")
-            if header.get("version") != _VERSION:
+            if str(header.get("version")) != str(_VERSION):
                 raise self._error(
                     f"expected format version {_VERSION}. "
                     f"Received: version={header.get('version')}"
                 )
-            try:
-                self.backbone = str(header["backbone"])
-                self.channels = int(header["channels"])
-                self.dtype = np.dtype(header["dtype"])
-            except (KeyError, TypeError, ValueError) as error:
-                raise self._error(f"bad header: {error}") from error
+            with self._naming_the_file("bad header"):
+                self.backbone = _typed(header, "backbone", str)
+                self.channels = _typed(header, "channels", int)
+                dtype = _typed(header, "dtype", str)
+                if dtype not in _DTYPES:
+                    raise ValueError(f"`dtype` must be one of {_DTYPES}")
+                self.dtype = np.dtype(dtype)
             # A link could lead to any other file of the machine.
-            for clip in self._file:
-                link = self._file.get(clip, getlink=True)
-                if not isinstance(link, h5py.HardLink):
-                    raise self._error(f"{clip!r} is a link, not a data set")
-            self._clips = dict.fromkeys(self._file)
-            with open(self.path, "rb") as file:
-                self._pages = mmap.mmap(
-                    file.fileno(), 0, access=mmap.ACCESS_READ
-                )
+            with self._naming_the_file():
+                for clip in clips:
+                    check_link(self._file, clip)
+                with open(self.path, "rb") as file:
+                    self._pages = mmap.mmap(
+                        file.fileno(), 0, access=mmap.ACCESS_READ
+                    )
+            self._clips = dict.fromkeys(clips)
             undo.pop_all()
 
     def __getitem__(self, clip: str) -> np.ndarray:
@@ -99,10 +118,9 @@ class FeatureStore(collections.abc.Mapping):
         self, clip: str, start: int = 0, stop: int | None = None
     ) -> np.ndarray:
         """Reads the steps from `start` up to `stop` of a clip's features."""
-        try:
-            return self._dataset(clip)[start:stop]
-        except OSError as error:
-            raise self._error(f"clip {clip!r}: {error}") from error
+        dataset = self._dataset(clip)
+        with self._naming_the_file(f"clip {clip!r}"):
+            return dataset[start:stop]
 
     def view(
         self, clip: str, start: int = 0, stop: int | None = None
@@ -140,15 +158,56 @@ class FeatureStore(collections.abc.Mapping):
         `stride` (frames that one step of time covers) and `frames` (number
         of frames that the backbone saw).
         """
-        attributes = self._dataset(clip).attrs
-        try:
-            found = {name: attributes[name] for name in _ATTRIBUTES}
-        except (KeyError, OSError) as error:
-            raise self._error(f"clip {clip!r}: {error}") from error
-        return {
-            name: value.item() if isinstance(value, np.generic) else value
-            for name, value in found.items()
-        }
+        dataset = self._dataset(clip)
+        with self._naming_the_file(f"clip {clip!r}"):
+            return {
+                name: _typed(dataset.attrs, name, kind)
+                for name, kind in _ATTRIBUTES.items()
+            }
+
+    def check(self, clips: Iterable[str] | None = None) -> None:
+        """Reads features to find those that no network can be trained on.
+
+        What `FeatureStoreWriter` wrote is finite; stores that others made need
+        not be, and a single NaN makes all weights NaN. This takes the time of
+        reading the features once.
+
+        Args:
+            clips: Names of the clips. Defaults to all of the store.
+
+        Raises:
+            KeyError: If there is no such clip.
+            ValueError: If features are not finite, or cannot be read. The
+                message names their clips.
+        """
+        problems = {}
+        for clip in self if clips is None else clips:
+            try:
+                if not self._is_finite(clip):
+                    problems[clip] = "NaN or infinite values"
+            except ValueError as error:
+                problems[clip] = str(error)
+        if problems:
+            told = [f"{name!r}: {problems[name]}" for name in list(problems)]
+            raise self._error(
+                f"the features of {len(told)} clips cannot be used:\n  "
+                + "\n  ".join(told)
+            )
+
+    def _is_finite(self, clip):
+        time, *rest = self.shape(clip)
+        step = math.prod(rest) * self.dtype.itemsize
+        block = max(1, _BLOCK_BYTES // max(step, 1))
+        return all(
+            np.isfinite(self.read(clip, start, start + block)).all()
+            for start in range(0, time, block)
+        )
+
+    def copy(self, clip: str, target: h5py.File) -> None:
+        """Copies a clip into another HDF5 file, with what is known of it."""
+        dataset = self._dataset(clip)
+        with self._naming_the_file(f"clip {clip!r}"):
+            self._file.copy(dataset, target, name=clip)
 
     def close(self) -> None:
         """Closes the file; the features can no longer be read."""
@@ -166,23 +225,30 @@ class FeatureStore(collections.abc.Mapping):
             raise KeyError(f"no clip {clip!r} in {self.path}")
         if not self._file:
             raise self._error("the feature store is closed")
-        try:
-            dataset = self._file[clip]
-        except (KeyError, OSError) as error:
-            raise self._error(f"clip {clip!r}: {error}") from error
-        if (
-            not isinstance(dataset, h5py.Dataset)
-            or dataset.external
-            or dataset.is_virtual
-            or dataset.ndim != 4
-            or dataset.shape[-1] != self.channels
-            or dataset.dtype != self.dtype
+        with self._naming_the_file(
+            f"clip {clip!r} is not a feature map of {self.channels} channels, "
+            f"{self.dtype}"
         ):
-            raise self._error(
-                f"clip {clip!r} is not a feature map of {self.channels} "
-                f"channels, {self.dtype}"
-            )
-        return dataset
+            dataset = plain_dataset(self._file, clip)
+            shape, dtype = dataset.shape, dataset.dtype
+            if (
+                len(shape) != 4
+                or not all(shape)
+                or shape[-1] != self.channels
+                or dtype != self.dtype
+            ):
+                raise ValueError(f"it is of the shape {shape}, {dtype}")
+            return dataset
+
+    @contextlib.contextmanager
+    def _naming_the_file(self, problem=None):
+        """Names the file in whatever goes wrong with it."""
+        try:
+            yield
+        # What h5py raises on broken files is not documented.
+        except Exception as error:
+            problem = f"{problem}: {error}" if problem else str(error)
+            raise self._error(problem) from error
 
     def _error(self, problem):
         return ValueError(f"{self.path}: {problem}.")
@@ -344,14 +410,19 @@ class FeatureStoreWriter:
                 f"Received: features.shape={features.shape} of clip {clip!r}"
             )
         with np.errstate(over="ignore", invalid="ignore"):
-            features = features.astype(self.dtype)
-        if not np.isfinite(features).all():
+            stored = features.astype(self.dtype)
+        if not np.isfinite(stored).all():
+            received = "infinite or NaN values"
+            if np.isfinite(features).all():
+                received = (
+                    f"values up to {np.abs(features).max():.3g}, which take "
+                    "dtype='float32'"
+                )
             raise ValueError(
                 f"`features` must be finite in {self.dtype}. "
-                f"Received: features of clip {clip!r} with infinite or NaN "
-                "values"
+                f"Received: features of clip {clip!r} with {received}"
             )
-        return features
+        return stored
 
     def _check(self, path):
         """Returns the clips of a store, if it is one of ours."""
@@ -381,11 +452,11 @@ class FeatureStoreWriter:
                 for path in (self.path, *parts):
                     if not path.exists():
                         continue
-                    with h5py.File(path, "r") as source:
+                    with FeatureStore(path) as source:
                         for clip in source:
                             # Killed after a merge, a part is there twice.
                             if clip not in target:
-                                source.copy(source[clip], target, name=clip)
+                                source.copy(clip, target)
         for part in parts:
             part.unlink()
         for left in self.parts.iterdir():  # a killed writer's
@@ -430,6 +501,18 @@ class FeatureStoreWriter:
             (self.parts / "lock").unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # parts are left
                 self.parts.rmdir()
+
+
+def _plain(value):
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _typed(attributes, name, kinds):
+    """Returns an attribute, if it is of these types."""
+    value = _plain(attributes[name])
+    if not isinstance(value, kinds):
+        raise ValueError(f"`{name}` is of another type: {type(value).__name__}")
+    return value
 
 
 def _check_name(clip):

@@ -9,6 +9,10 @@ import numpy as np
 
 # Annotated times are rounded, mostly to tenths or halves of a second.
 _MOST_SECONDS_AFTER_THE_END = Fraction(1, 2)
+# What a broken or hostile file may claim of itself: beyond it, the pixels of a
+# frame or its copies would take all memory.
+_MOST_PIXELS = 2**27
+_MOST_SECONDS_ON_DISPLAY = 600
 
 
 class VideoError(ValueError):
@@ -54,6 +58,10 @@ class ClipFrames:
     A stretch of a file is read from the keyframe before it, where the file's
     time stamps can be relied on; in AVI files and raw streams they cannot,
     and all that comes before the stretch is decoded too.
+
+    The file alone is read: a playlist that names other files or addresses is
+    not a video here. Frames have at most 134 million pixels, and none is on
+    display for more than ten minutes.
 
     The rotation that a phone notes in its files is not applied. Colours
     without tags are taken as BT.601. An image is a clip of one frame.
@@ -140,7 +148,7 @@ class ClipFrames:
             elif self.frame_rate is not None:
                 rate = Fraction(self.frame_rate)
             origin, target = _find_keyframe(av, path, self._start)
-            with av.open(os.fspath(path)) as container:
+            with _open(av, path) as container:
                 stream = _video_stream(container)
                 if target is not None:
                     container.seek(target, stream=stream)
@@ -157,7 +165,10 @@ class ClipFrames:
                             yield image
             for _ in range(count, num_frames or 0):
                 yield image
-            self.frame_rate = float(rate or count / seconds)
+            if rate is None:
+                # Time stamps that are all the same tell no rate.
+                rate = count / seconds if seconds else 1 / _interval(stream)
+            self.frame_rate = float(rate)
 
 
 def video_duration(path: str | os.PathLike) -> float:
@@ -194,6 +205,11 @@ def _sample(stream, origin, rate, start, end, convert):
         count += 1
         first_begin = begin if last is None else first_begin
         last = frame, begin, stop
+        if stop - begin > _MOST_SECONDS_ON_DISPLAY:
+            raise VideoError(
+                "its time stamps are wrong: a frame would be on display for "
+                f"{float(stop - begin):.0f} seconds"
+            )
         if rate is None:
             middle = (begin + stop) / 2
             copies = int(start <= middle and (end is None or middle < end))
@@ -267,6 +283,8 @@ def _find_keyframe(av, path, start):
         # second try is for where the first one skips `start`.
         for time in (start, start - 10):
             target = math.floor((origin + time) / time_base)
+            if target >= 2**62:
+                continue  # FFmpeg takes no such number
             try:
                 frame, _ = _first_frame(av, path, target)
             except av.FFmpegError:
@@ -286,7 +304,7 @@ def _first_frame(av, path, target=None):
 
     The frame is None where there is none, or no time stamp to rely on.
     """
-    with av.open(os.fspath(path)) as container:
+    with _open(av, path) as container:
         stream = _video_stream(container)
         if target is not None:
             container.seek(target, stream=stream)
@@ -303,22 +321,26 @@ def _duration(av, path):
 
     Packets tell it without decoding them.
     """
-    with av.open(os.fspath(path)) as container:
+    with _open(av, path) as container:
         stream = _video_stream(container)
-        packets = [
-            packet
-            for packet in container.demux(stream)
-            if packet.size and not packet.is_discard
-        ]
-        if not packets:
+        count, timed, times = 0, True, []
+        for packet in container.demux(stream):
+            if packet.size and not packet.is_discard:
+                count += 1
+                timed = timed and _is_timed(stream, packet)
+                if timed:
+                    times.append((packet.pts, packet.duration or 0))
+                    # The first and the last: a file can have many.
+                    times = [min(times), max(times)]
+        if not count:
             raise VideoError("the video has no frames")
         interval = _interval(stream)
-        if not all(_is_timed(stream, packet) for packet in packets):
-            return len(packets) * interval
-        first = min(packets, key=lambda packet: packet.pts)
-        last = max(packets, key=lambda packet: packet.pts)
-        seconds = (last.duration or 0) * stream.time_base or interval
-        return (last.pts - first.pts) * stream.time_base + seconds
+        if not timed:
+            return count * interval
+        (first, _), (last, duration) = times
+        return (last - first + duration) * stream.time_base + (
+            0 if duration else interval
+        )
 
 
 def _is_timed(stream, packet):
@@ -334,10 +356,35 @@ def _interval(stream):
     return 1 / Fraction(stream.average_rate or 25)
 
 
+@contextlib.contextmanager
+def _open(av, path):
+    """Opens a regular file, and nothing that its name or content points to."""
+    # FFmpeg takes some names for addresses or patterns, "pipe:0" or "a%d.jpg",
+    # and follows playlists: so Python opens the file, and FFmpeg none.
+    if not os.path.isfile(path):
+        raise VideoError("there is no such file")
+    options = {
+        "protocol_whitelist": "none",
+        "max_pixels": str(_MOST_PIXELS),
+    }
+    with open(path, "rb") as file, av.open(file, options=options) as container:
+        yield container
+
+
 def _video_stream(container):
     if not container.streams.video:
         raise VideoError("the file has no video stream")
-    return container.streams.video[0]
+    stream = container.streams.video[0]
+    codec = stream.codec_context
+    if codec is None:
+        raise VideoError("the codec of the video stream is not known")
+    if codec.width * codec.height > _MOST_PIXELS:
+        raise VideoError(
+            f"a frame has more than {_MOST_PIXELS} pixels: it is "
+            f"{codec.width} wide and {codec.height} high"
+        )
+    codec.options = {"max_pixels": str(_MOST_PIXELS)}
+    return stream
 
 
 def _check_begin(start, duration):
@@ -379,6 +426,11 @@ def _converter(size, box):
                 max(size, round(side * size / shorter))
                 for side in (frame.height, frame.width)
             )
+            if size[0] * size[1] > _MOST_PIXELS:
+                raise VideoError(
+                    f"a frame of {frame.width} by {frame.height} pixels would "
+                    f"be resized to {size[1]} by {size[0]}"
+                )
         height, width = size
         return frame.to_ndarray(
             format="rgb24", height=height, width=width, interpolation="BICUBIC"
@@ -464,8 +516,8 @@ def _video_errors(av, path):
     """Names the file in whatever goes wrong with it."""
     try:
         yield
-    # PyAV gives ValueError for a path with a NUL.
-    except (av.FFmpegError, OSError, ValueError) as error:
+    # ValueError is a path with a NUL.
+    except (av.FFmpegError, MemoryError, OSError, ValueError) as error:
         raise VideoError(f"{os.fspath(path)!r}: {error}") from error
 
 

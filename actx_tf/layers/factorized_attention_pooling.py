@@ -139,8 +139,16 @@ class FactorizedAttentionPooling(keras.layers.Layer):
             mask = broadcast_mask(mask, ops.shape(features)[:-1])
             # Kernels larger than 1 would carry padding into real locations.
             features = zero_padding(features, mask)
+        scale = None
+        if self.compute_dtype == "float16":
+            # Sums of products pass its 65504. AttNorm undoes a scale of phi
+            # and psi, and theta of a scaled clip is theta, scaled.
+            scale = _scale(features)
+            features = features / scale
         action_map, context_map = self._attention_maps(features, mask)
-        pooled = self._pool(features, action_map, context_map, mask, keep_time)
+        pooled = self._pool(
+            features, action_map, context_map, mask, keep_time, scale
+        )
         if return_attention_maps:
             return pooled, action_map, context_map
         return pooled
@@ -169,11 +177,11 @@ class FactorizedAttentionPooling(keras.layers.Layer):
             )
         return action_map, context_map
 
-    def _pool(self, features, action_map, context_map, mask, keep_time):
+    def _pool(self, features, action_map, context_map, mask, keep_time, scale):
         """F_s and F_c of Sec. 3.3, or each step's part in them."""
         batch, time = ops.shape(features)[:2]
         channels = features.shape[-1]
-        transformed = self._transform(features)
+        transformed = self._transform(features, scale)
         maps = ops.reshape(
             ops.stack([action_map, context_map], axis=1), (batch, 2, -1)
         )
@@ -183,22 +191,27 @@ class FactorizedAttentionPooling(keras.layers.Layer):
         if not keep_time:
             transformed = ops.reshape(transformed, (batch, -1, channels))
             pooled = weighted_sums(weights, transformed)
-            return ops.reshape(pooled, (batch, 2 * channels))
+            pooled = ops.reshape(pooled, (batch, 2 * channels))
+            return pooled if scale is None else pooled * scale[:, 0, 0, 0]
         weights = ops.reshape(weights, (batch, 2, time, -1))
         pooled = weighted_sums(
             ops.transpose(weights, (0, 2, 1, 3)),
             ops.reshape(transformed, (batch, time, -1, channels)),
         )
         pooled = ops.reshape(pooled, (batch, time, 2 * channels))
+        if scale is not None:
+            pooled = pooled * scale[:, 0, 0]
         if mask is None:
             return pooled * ops.cast(time, pooled.dtype)
         steps = ops.cast(ops.any(mask, axis=(2, 3)), pooled.dtype)
         return pooled * ops.sum(steps, axis=1)[:, None, None]
 
-    def _transform(self, features):
+    def _transform(self, features, scale):
         """theta(F) of Sec. 3.3, `(..., channels)`: locations may be flat."""
         kernel, bias = self.theta.kernel, self.theta.bias
-        if not _is_product(kernel):
+        if scale is not None:
+            bias = bias / scale
+        if scale is not None or not _is_product(kernel):
             return ops.relu(features + _convolve(features, kernel) + bias)
         # F is added by the identity in the kernel, and TensorFlow fuses what
         # follows the product: a tenth of a training step in bfloat16.
@@ -273,6 +286,12 @@ def _convolve(features, kernel, product=ops.matmul):
 
 def _is_product(kernel):
     return tuple(kernel.shape[:3]) == (1, 1, 1)
+
+
+def _scale(features):
+    """What makes each clip's features at most 8, if they are larger."""
+    largest = ops.max(ops.abs(features), axis=(1, 2, 3, 4), keepdims=True)
+    return ops.stop_gradient(ops.maximum(largest / 8.0, 1.0))
 
 
 def _softmax_over_locations(logits, mask):

@@ -79,8 +79,11 @@ def _read_checkpoint(path, stream):
                     f"{name!r}"
                 )
             arrays[f"{unit}/{part}"] = reader.get_tensor(name)
-    # A missing file of values is an error of the first `get_tensor`.
-    except (tf.errors.OpError, RuntimeError) as error:
+    except ValueError:
+        raise
+    # A missing file of values is an error of the first `get_tensor`; what else
+    # TensorFlow raises on broken files is not documented.
+    except Exception as error:
         raise ValueError(
             f"{path}: the checkpoint cannot be read; are all of its files "
             f"there? ({error})"
@@ -125,6 +128,14 @@ def from_port(state: dict, path: str = "state dictionary") -> dict:
             raise ValueError(
                 f"{path}: {unit} must have {sorted(expected)}. "
                 f"Received: {sorted(parts)}"
+            )
+        shapes = {part: array.shape for part, array in parts.items()}
+        weight = shapes.pop("conv.weight")
+        if len(weight) != 5 or set(shapes.values()) != {weight[:1]}:
+            raise ValueError(
+                f"{path}: {unit} must have a kernel of 5 axes, and of the "
+                "others a value for each of its units. "
+                f"Received: conv.weight of shape={weight}, {shapes}"
             )
         # (out, in, time, height, width) -> (time, height, width, in, out)
         kernel = np.transpose(parts["conv.weight"], (2, 3, 4, 1, 0))

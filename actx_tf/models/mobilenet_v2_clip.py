@@ -1,12 +1,13 @@
 """A backbone that needs no 3D network: MobileNetV2 over the frames."""
 
 import os
-import zipfile
 import zlib
 
 import keras
 import numpy as np
 from keras import ops
+
+from actx_tf.foreign_files import read_npz
 
 
 def MobileNetV2Clip(
@@ -203,26 +204,17 @@ def _read_arrays(path):
             f"Received: weights={os.fspath(path)!r}, which is no file"
         )
     try:
-        with np.load(path) as file:
-            return {
-                name: file[name]
-                for name in sorted(file.files)
-                if not name.startswith("predictions/")
-            }
-    # np.load returns a bare array for an .npy file, which is no context.
-    except (
-        ValueError,
-        TypeError,
-        OSError,
-        EOFError,
-        AttributeError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+        arrays = read_npz(path)
+    except ValueError as error:
         raise ValueError(
             f"`weights` must be an .npz file. "
             f"Received: weights={os.fspath(path)!r} ({error})"
         ) from error
+    return {
+        name: arrays[name]
+        for name in sorted(arrays)
+        if not name.startswith("predictions/")
+    }
 
 
 def _checksum(arrays):

@@ -149,6 +149,8 @@ def _read_segments(path):
         )
     except json.JSONDecodeError as error:
         raise error_at(path, error.lineno, f"not JSON: {error.msg}") from error
+    except RecursionError as error:
+        raise error_at(path, 1, "not JSON: too many brackets") from error
     videos = content.get("database") if isinstance(content, dict) else None
     if not isinstance(videos, dict):
         raise error_at(path, 1, "expected an object with a `database`")
