@@ -1,4 +1,11 @@
-r"""Makes the clip index of a data set from its owners' annotation files.
+r"""Makes a clip index: of a folder of videos, or of a data set.
+
+A folder with a folder of videos for each class:
+
+    python examples/index_dataset.py --dataset=folder --root=videos \
+        --output=index.csv
+
+A data set, from its owners' annotation files:
 
     python examples/index_dataset.py --dataset=hacs --num_classes=30 \
         --root=HACS --output=HACS/hacs30.csv --existing_only
@@ -17,6 +24,7 @@ from absl import flags
 
 DATASETS = (
     "action_thread",
+    "folder",
     "hacs",
     "hollywood2",
     "kth",
@@ -33,10 +41,16 @@ flags.DEFINE_string("file_pattern", None, "where in --root a video lies")
 flags.DEFINE_enum("part", None, ("clips", "segments"), "hacs: which part")
 flags.DEFINE_integer("num_classes", None, "hacs: keep the rarest classes")
 flags.DEFINE_integer("split", None, "ucf101: number of the division, 1 to 3")
+flags.DEFINE_float("test_percent", None, "folder: share of each class")
 flags.mark_flags_as_required(("dataset", "root", "output"))
 
 # Which data set each flag is for.
-OPTIONS = {"part": "hacs", "num_classes": "hacs", "split": "ucf101"}
+OPTIONS = {
+    "part": "hacs",
+    "num_classes": "hacs",
+    "split": "ucf101",
+    "test_percent": "folder",
+}
 
 
 def print_counts(clips):
@@ -65,6 +79,8 @@ def main(argv):
 
     options = {}
     if FLAGS.file_pattern is not None:
+        if FLAGS.dataset == "folder":
+            sys.exit("index_dataset: --file_pattern is not for a folder")
         options["file_pattern"] = FLAGS.file_pattern
     for name, dataset in OPTIONS.items():
         if (value := FLAGS[name].value) is not None:

@@ -1,4 +1,5 @@
-"""Readers of data sets' annotation files, as their owners publish them.
+"""Readers of data sets' annotation files, as their owners publish them, and
+of a folder of videos.
 
 Each returns a list of `Clip`, in the order of the files. The videos
 themselves are not looked at: one that is gone stays in the list.
@@ -7,6 +8,7 @@ themselves are not looked at: one that is gone stays in the list.
 from actx_tf.data.annotations.action_thread import (
     read_action_thread as read_action_thread,
 )
+from actx_tf.data.annotations.folder import read_folder as read_folder
 from actx_tf.data.annotations.hacs import read_hacs as read_hacs
 from actx_tf.data.annotations.hollywood2 import (
     read_hollywood2 as read_hollywood2,

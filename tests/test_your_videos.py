@@ -1,0 +1,116 @@
+"""From a folder of videos to a page of clips, by the README's commands."""
+
+import re
+import shlex
+
+import numpy as np
+import pytest
+
+from actx_tf.data.annotations import read_folder
+from actx_tf.export import read_metadata
+from tests.harness import ROOT
+from tests.harness import run_example
+from tests.lossless import write_lossless
+from tests.test_extraction import weights as weights  # a fixture
+
+COUNTS = {"jump": 4, "run": 4, "none": 5}
+# What makes it small: the README leaves all of these at their defaults.
+SMALL = {
+    "extract_features.py": ["--size=32,32", "--weights={weights}"],
+    "train_actx.py": ["--epochs=1", "--seeds=1", "--batch_size=4"],
+    "visualize.py": ["--size=32,32"],
+}
+
+
+@pytest.fixture
+def strong_weights(weights, tmp_path):
+    """Random ones vanish from layer to layer."""
+    with np.load(weights) as arrays:
+        scaled = {
+            name: array * 3 if name.endswith("kernel") else array
+            for name, array in arrays.items()
+        }
+    np.savez(tmp_path / "strong.npz", **scaled)
+    return tmp_path / "strong.npz"
+
+
+def commands():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = text.split("\n## Your own videos\n")[1].split("\n## ")[0]
+    blocks = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
+    lines = "".join(blocks).replace("\\\n", "").splitlines()
+    return [shlex.split(line) for line in lines if line.startswith("python")]
+
+
+def make_videos(folder):
+    random = np.random.default_rng(0)
+    for label, count in COUNTS.items():
+        (folder / label).mkdir(parents=True)
+        for number in range(count):
+            video = random.integers(0, 256, (8, 32, 32, 3), np.uint8)
+            write_lossless(folder / label / f"{number}.mp4", video)
+    (folder / "jump" / "notes.txt").write_text("no video")
+    (folder / "run" / "broken.mp4").write_text("no video either")
+
+
+def test_the_readmes_commands(tmp_path, strong_weights):
+    make_videos(tmp_path / "videos")
+    random = np.random.default_rng(1)
+    video = random.integers(0, 256, (8, 48, 32, 3), np.uint8)
+    write_lossless(tmp_path / "new.mp4", video)
+    found = commands()
+    assert len(found) == 6
+    for _, script, *flags in found:
+        name = script.removeprefix("examples/")
+        flags += [x.format(weights=strong_weights) for x in SMALL.get(name, [])]
+        result = run_example(name, *flags, cwd=tmp_path)
+        assert result.returncode == 0, result.stdout + result.stderr
+        if name == "extract_features.py":
+            assert "broken" in result.stdout
+    mine = tmp_path / "runs" / "mine"
+    metadata = read_metadata(mine / "saved_model" / "1")
+    assert metadata["class_names"] == ["jump", "none", "run"]
+    page = (mine / "clips.html").read_text(encoding="utf-8")
+    assert "jump" in page and 'src="http' not in page
+    names = {file.name for file in (tmp_path / "runs" / "new").iterdir()}
+    assert {"maps.png", "maps.gif", "maps.mp4", "action_share.png"} <= names
+
+
+def test_a_folder_of_classes_is_divided_by_names(tmp_path):
+    make_videos(tmp_path)
+    clips = {clip.clip: clip for clip in read_folder(tmp_path)}
+    assert len(clips) == sum(COUNTS.values()) + 1  # a broken one too
+    assert clips["jump_0.mp4"].label == "jump"
+    for label in COUNTS:
+        of_label = [c for c in clips.values() if c.label == label]
+        assert [c.split for c in of_label].count("test") == 1
+    # The draw is by the names alone; a clip that comes takes one's place at
+    # most.
+    (tmp_path / "jump" / "new one.mp4").touch()
+    again = {clip.clip: clip for clip in read_folder(tmp_path)}
+    assert "jump_new_one.mp4" in again  # one word of an index
+    changed = [c for c in clips if again[c].split != clips[c].split]
+    assert len(changed) <= 1
+
+
+def test_folders_of_splits(tmp_path):
+    for split in ("train", "test"):
+        make_videos(tmp_path / split)
+    clips = read_folder(tmp_path)
+    assert {clip.split for clip in clips} == {"train", "test"}
+    assert {clip.label for clip in clips} == set(COUNTS)
+    assert len({clip.clip for clip in clips}) == len(clips)
+
+
+@pytest.mark.parametrize("percent", [-1, 101, float("nan")])
+def test_wrong_percentages(tmp_path, percent):
+    with pytest.raises(ValueError, match="`test_percent`.*Received"):
+        read_folder(tmp_path, percent)
+
+
+def test_no_videos(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        read_folder(tmp_path / "gone")
+    (tmp_path / "jump").mkdir()
+    with pytest.raises(FileNotFoundError, match="no video.*<class>/<video>"):
+        read_folder(tmp_path)
