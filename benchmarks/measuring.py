@@ -40,22 +40,26 @@ def peak_mebibytes():
     """
     import keras
 
-    if not keras.distribution.list_devices("gpu"):
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak / (2**20 if sys.platform == "darwin" else 2**10)
+    peak = None
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf
 
-        peak = tf.config.experimental.get_memory_info("GPU:0")["peak"]
+        if tf.config.list_physical_devices("GPU"):
+            peak = tf.config.experimental.get_memory_info("GPU:0")["peak"]
     elif backend == "jax":
         import jax
 
-        peak = jax.local_devices()[0].memory_stats()["peak_bytes_in_use"]
+        if jax.default_backend() == "gpu":
+            peak = jax.local_devices()[0].memory_stats()["peak_bytes_in_use"]
     else:
         import torch
 
-        peak = torch.cuda.max_memory_allocated()
+        if torch.cuda.is_available():
+            peak = torch.cuda.max_memory_allocated()
+    if peak is None:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        peak *= 1 if sys.platform == "darwin" else 2**10
     return peak / 2**20
 
 
