@@ -293,7 +293,20 @@ def _run(entry, paths, sender):
             sender.send(READ)
 
 
-# Random damage.
+# Damage, and what is no file at all.
+
+
+def link_to_itself(path):
+    path.symlink_to(path)
+
+
+NO_FILES = {
+    "missing": lambda path: None,
+    "folder": Path.mkdir,
+    "pipe": os.mkfifo,
+    "link to itself": link_to_itself,
+    "device": lambda path: path.symlink_to("/dev/zero"),
+}
 
 
 def mutate(data, rng):
@@ -320,7 +333,7 @@ def mutate(data, rng):
 
 @pytest.mark.parametrize("entry", GOOD)
 def test_damage(tmp_path, entry):
-    """Good, cut at every tenth, and damaged at random."""
+    """Good, cut at every tenth, damaged at random, and no file at all."""
     good = tmp_path / entry
     GOOD[entry](good)
     data = good.read_bytes()
@@ -336,8 +349,18 @@ def test_damage(tmp_path, entry):
             values = good.with_suffix(".data-00000-of-00001")
             os.link(values, path.with_suffix(values.suffix))
         paths.append(path)
-    found = outcomes(entry, [good, *paths])
+    none = []
+    for number, make in enumerate(NO_FILES.values()):
+        none.append(tmp_path / f"none{number}" / entry)
+        none[-1].parent.mkdir()
+        make(none[-1])
+    if entry == "added.h5":  # a store that is missing is made
+        none.clear()
+    found = outcomes(entry, [good, *paths, *none])
     assert found.pop(good) == READ
+    for path in none:
+        outcome = found.pop(path)
+        assert outcome.startswith((*ERRORS, "IsADirectoryError")), outcome
     for path, outcome in found.items():
         assert outcome == READ or outcome.startswith(ERRORS), (path, outcome)
         if outcome != READ:
@@ -589,10 +612,6 @@ def sparse(path):
     """Four terabytes of zeros that take no room."""
     with open(path, "wb") as file:
         file.truncate(2**42)
-
-
-def link_to_itself(path):
-    path.symlink_to(path)
 
 
 HEADER = "clip,file,label,split,conjugates"
@@ -937,30 +956,3 @@ def test_flags_out_of_range(tmp_path, script):
         assert result.returncode and name in said, (flag, said)
         assert "Traceback" not in result.stderr, (flag, result.stderr)
         assert not list(tmp_path.iterdir()), flag
-
-
-# What is no file at all.
-
-
-NO_FILES = {
-    "missing": lambda path: None,
-    "folder": Path.mkdir,
-    "pipe": os.mkfifo,
-    "link to itself": link_to_itself,
-    "device": lambda path: path.symlink_to("/dev/zero"),
-}
-
-
-@pytest.mark.parametrize("entry", [e for e in GOOD if e != "added.h5"])
-def test_what_is_no_file(tmp_path, entry):
-    paths = []
-    for name, make in NO_FILES.items():
-        folder = tmp_path / name.replace(" ", "_")
-        folder.mkdir()
-        make(folder / entry)
-        paths.append(folder / entry)
-    for path, outcome in outcomes(entry, paths).items():
-        assert outcome.startswith((*ERRORS, "IsADirectoryError")), (
-            path,
-            outcome,
-        )

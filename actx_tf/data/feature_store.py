@@ -29,6 +29,7 @@ _ATTRIBUTES = {
     "frames": int,
 }
 _BLOCK_BYTES = 2**24
+_MOST_CHARACTERS = 10_000  # HDF5 holds 64 kB in an attribute
 
 
 class FeatureStore(collections.abc.Mapping):
@@ -297,7 +298,11 @@ class FeatureStoreWriter:
     def __init__(
         self, path: str | os.PathLike, backbone: str, dtype: str = "float16"
     ):
-        if not isinstance(backbone, str) or not backbone or "\0" in backbone:
+        if (
+            not isinstance(backbone, str)
+            or not 0 < len(backbone) <= _MOST_CHARACTERS
+            or "\0" in backbone
+        ):
             raise ValueError(
                 "`backbone` must be the name of the network. "
                 f"Received: backbone={backbone!r}"
@@ -391,7 +396,7 @@ class FeatureStoreWriter:
         name = hashlib.sha256(clip.encode()).hexdigest()[:32]
         with self._replace(self.parts / f"{name}.h5", channels) as part:
             dataset = part.create_dataset(clip, data=features)
-            dataset.attrs.update(attributes)
+            _set_attributes(dataset, attributes)
         self._channels = channels
         self._clips.add(clip)
 
@@ -471,11 +476,14 @@ class FeatureStoreWriter:
         temporary = path.with_name(f"{path.name}.tmp")
         try:
             with h5py.File(temporary, "w") as file:
-                file.attrs["format"] = _FORMAT
-                file.attrs["version"] = _VERSION
-                file.attrs["backbone"] = self.backbone
-                file.attrs["dtype"] = self.dtype
-                file.attrs["channels"] = channels
+                header = {
+                    "format": _FORMAT,
+                    "version": _VERSION,
+                    "backbone": self.backbone,
+                    "dtype": self.dtype,
+                    "channels": channels,
+                }
+                _set_attributes(file, header)
                 yield file
             _sync(temporary)
             os.replace(temporary, path)
@@ -503,8 +511,21 @@ class FeatureStoreWriter:
                 self.parts.rmdir()
 
 
+def _set_attributes(target, attributes):
+    # Strings of a fixed length: those of any length lie in a heap apart, and
+    # HDF5 1.14 reads for ever where a bit of that is damaged.
+    for name, value in attributes.items():
+        if isinstance(value, str):
+            data = value.encode()
+            kind = h5py.string_dtype("utf-8", max(1, len(data)))
+            target.attrs.create(name, data, dtype=kind)
+        else:
+            target.attrs[name] = value
+
+
 def _plain(value):
-    return value.item() if isinstance(value, np.generic) else value
+    value = value.item() if isinstance(value, np.generic) else value
+    return value.decode() if isinstance(value, bytes) else value
 
 
 def _typed(attributes, name, kinds):
@@ -530,10 +551,15 @@ def _check_name(clip):
 
 
 def _text(name, value, clip):
-    if not isinstance(value, str) or "\0" in value:
+    if (
+        not isinstance(value, str)
+        or "\0" in value
+        or len(value) > _MOST_CHARACTERS
+    ):
         raise ValueError(
-            f"`{name}` must be a string. "
-            f"Received: {name}={value!r} of clip {clip!r}"
+            f"`{name}` must be a string of at most {_MOST_CHARACTERS} "
+            "characters, without NUL. "
+            f"Received: {name}={value!r:.80} of clip {clip!r}"
         )
     return value
 
