@@ -9,7 +9,6 @@ run) and `hyperparameters.png` to `--output`; after an interruption the same
 command goes on behind the last run.
 """
 
-import csv
 import statistics
 import sys
 from pathlib import Path
@@ -82,8 +81,9 @@ def run(train, validation, settings, seed):
     experiment.compile_model(model)
     inputs = {key: train[key] for key in ("features", "conjugate_similarity")}
     model.fit(
-        experiment.shuffled_batches(inputs, train["labels"], seed),
+        experiment.batches_of(inputs, train["labels"])(shuffle=True, seed=seed),
         epochs=FLAGS.epochs,
+        shuffle=False,  # the pipeline does
         verbose=0,
     )
     outputs = model.predict(validation["features"], verbose=0)
@@ -97,8 +97,8 @@ def draw(rows, path):
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 5.2), dpi=100, layout="constrained")
-    axes = figure.subplots(2, 4, sharey=True).flat
-    for axis, (name, values) in zip(axes, VALUES.items(), strict=False):
+    axes = figure.subplots(2, 4, sharey=True).flat[: len(VALUES)]
+    for axis, (name, values) in zip(axes, VALUES.items(), strict=True):
         default = FLAGS[name].default
         for column, marker in zip(FIGURES, "os", strict=True):
             at = [
@@ -118,8 +118,8 @@ def draw(rows, path):
         if default in values:
             axis.axvline(values.index(default), color="0.8", zorder=0)
         axis.grid(axis="y", color="0.9")
-    last = list(axes)[-1] if (axes := figure.axes) else None
-    handles, labels = axes[0].get_legend_handles_labels()
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    last = figure.axes[-1]
     last.axis("off")
     last.legend(handles, labels, loc="center")
     last.text(
@@ -143,19 +143,12 @@ def is_of(row, name, value):
     return all(float(row[key]) == wanted[key] for key in wanted)
 
 
-def read_rows(path):
-    if not path.exists():
-        return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
 def main(argv):
     if len(argv) > 1:
         raise app.UsageError(f"unknown arguments: {argv[1:]}")
     output = Path(FLAGS.output)
     output.mkdir(parents=True, exist_ok=True)
-    rows = read_rows(output / "results.csv")
+    rows = experiment.read_rows(output / "results.csv")
     todo = {  # by gamma, on which the similarities depend
         (settings["gamma"], seed, tuple(settings.items())): settings
         for seed in range(FLAGS.seeds)
