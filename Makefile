@@ -15,7 +15,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses=2 --dist=worksteal
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test serve-test lint clean
+.PHONY: demo test wheel-test serve-test lint clean
 
 demo: $(VENV)/.video
 	$(BIN)/python examples/train_actx.py --output=runs/demo
@@ -26,6 +26,11 @@ test: $(VENV)/.dev lint
 	$(PYTEST)
 	KERAS_BACKEND=jax $(PYTEST) $(BACKEND_TESTS)
 	KERAS_BACKEND=torch $(PYTEST) $(BACKEND_TESTS)
+
+# The wheel in an empty environment, with the newest and the lowest versions.
+wheel-test:
+	$(PYTHON) tests/wheel.py
+	$(PYTHON) tests/wheel.py --versions=lowest
 
 # The clients against TF Serving itself: its binary, or docker.
 serve-test: $(VENV)/.dev

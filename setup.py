@@ -14,10 +14,10 @@ VERSION = re.search(
 EXTRAS = {
     "cuda": ["tensorflow[and-cuda]>=2.21"],
     "video": [
-        "av",
+        "av>=15.0.0",
         "opencv-python-headless",
-        "tqdm",
-        "matplotlib",
+        "tqdm>=4.66.0",
+        "matplotlib>=3.8.0",
         "pillow",
         "tensorboard",
     ],
@@ -48,15 +48,19 @@ setup(
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
+    classifiers=[
+        f"Programming Language :: Python :: {version}"
+        for version in ("3.11", "3.12", "3.13")
+    ],
     packages=find_packages(include=["actx_tf", "actx_tf.*"]),
     package_data={"actx_tf.data": ["*.npz"]},
-    python_requires=">=3.10",
+    python_requires=">=3.11",
     install_requires=[
-        "tensorflow>=2.21",
-        "keras>=3.15",
-        "numpy",
-        "h5py",
-        "absl-py",
+        "tensorflow>=2.21.0",
+        "keras>=3.15.0",
+        "numpy>=1.26.0",
+        "h5py>=3.11.0",
+        "absl-py>=1.0.0",
     ],
     extras_require=EXTRAS,
 )
