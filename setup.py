@@ -15,7 +15,7 @@ EXTRAS = {
     "cuda": ["tensorflow[and-cuda]>=2.21"],
     "video": [
         "av>=15.0.0",
-        "opencv-python-headless",
+        "opencv-python-headless>=4.9.0.80",
         "tqdm>=4.66.0",
         "matplotlib>=3.8.0",
         "pillow",

@@ -13,6 +13,7 @@ from keras import ops
 from actx_tf.data.video import ClipFrames
 from actx_tf.data.video import read_clip
 from actx_tf.export import read_metadata
+from actx_tf.foreign_files import load_keras_model
 from actx_tf.receptive_field import location_centers
 
 _ACTIVATIONS = ("softmax", "sigmoid")
@@ -215,7 +216,7 @@ def _load(model):
         raise FileNotFoundError(
             f"no .keras file and no SavedModel (of actx_tf.export) at {path}"
         )
-    return keras.saving.load_model(path)
+    return load_keras_model(path)
 
 
 def _names(given, known):

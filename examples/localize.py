@@ -38,7 +38,6 @@ import sys
 from pathlib import Path
 
 import experiment
-import keras
 import numpy as np
 import tensorflow as tf
 from absl import app
@@ -56,6 +55,7 @@ from actx_tf.data.tubes import draw_tubes
 from actx_tf.data.tubes import masks_to_voxels
 from actx_tf.data.tubes import read_tubes
 from actx_tf.export import read_metadata
+from actx_tf.foreign_files import load_keras_model
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string(
@@ -93,7 +93,7 @@ class Model:
     def __init__(self, path):
         self.is_keras = Path(path).suffix == ".keras"
         if self.is_keras:
-            self.model = keras.saving.load_model(path)
+            self.model = load_keras_model(path)
         else:
             self.metadata = read_metadata(path)
             self.model = tf.saved_model.load(str(path))

@@ -329,13 +329,13 @@ def main(argv):
     if bool(FLAGS.features) != bool(FLAGS.index):
         sys.exit("error: --features and --index are given together or not")
     # Imported late: a wrong flag is told at once.
-    import keras
 
     from actx_tf import models
+    from actx_tf.foreign_files import load_keras_model
     from actx_tf.visualization import map_colors
 
     try:
-        model = keras.saving.load_model(FLAGS.model)
+        model = load_keras_model(FLAGS.model)
         if not isinstance(model, models.ActX):
             raise ValueError(f"{FLAGS.model} is not an ActX")
         make = stored_clips if FLAGS.features else built_in_clips
