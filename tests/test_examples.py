@@ -9,13 +9,21 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import actx_tf
 from actx_tf.data import FeatureStoreWriter
 from actx_tf.data import synthetic
 from actx_tf.export import read_metadata
 from tests.harness import run_example
 
 ROOT = Path(__file__).parents[1]
+
+
+def test_quick_start(tmp_path):
+    result = run_example("quick_start.py", f"--output={tmp_path}", "--epochs=1")
+    assert result.returncode == 0, result.stderr
+    accuracies = re.findall(r"accuracy (\S+)", result.stdout)
+    assert len(accuracies) == 4
+    assert all(0 <= float(accuracy) <= 1 for accuracy in accuracies)
+    assert (tmp_path / "attention.png").stat().st_size > 10_000
 
 
 def test_train_on_the_built_in_set(tmp_path):
@@ -267,37 +275,3 @@ def test_wrong_flags_are_one_clear_line(flags, message, tmp_path):
     assert message in result.stderr + result.stdout
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "out").exists()
-
-
-def test_readme_python_blocks_run(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    scope = {}
-    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    assert blocks
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), scope)
-    assert (tmp_path / "models" / "jump" / "1" / "saved_model.pb").exists()
-    assert scope["actx_tf"] is actx_tf
-
-
-@pytest.mark.parametrize("path", ["README.md", "saved_models/README.md"])
-def test_readme_commands_have_their_flags(path):
-    text = (ROOT / path).read_text(encoding="utf-8")
-    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
-    commands = re.findall(
-        r"^python (?:\.\./)?(examples/\S+)((?:\\\n|.)*)$",
-        "\n".join(blocks),
-        re.MULTILINE,
-    )
-    assert commands
-    for script, flags in commands:
-        sources = [ROOT / script]
-        if "import experiment" in sources[0].read_text(encoding="utf-8"):
-            sources += (
-                ROOT / "examples" / name
-                for name in ("experiment.py", "methods.py")
-            )
-        source = "".join(path.read_text(encoding="utf-8") for path in sources)
-        for flag in re.findall(r"--(\w+)", flags):
-            assert re.search(rf'DEFINE_\w+\(\s*"{flag}"', source), flag
