@@ -5,6 +5,7 @@ behind one is what has been printed up to there.
 """
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -69,6 +70,7 @@ def test_python_blocks_run(page, tmp_path):
             assert printed in result.stdout
 
 
+@functools.cache
 def flags_of(script):
     """The flags that a script and what it imports of examples/ define."""
     tree = ast.parse(read(script))
@@ -94,6 +96,13 @@ def flags_of(script):
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_commands_exist(page):
     targets = re.findall(r"^([\w-]+):", read(ROOT / "Makefile"), re.MULTILINE)
+    known = {
+        flag
+        for script in (ROOT / "examples").glob("*.py")
+        for flag in flags_of(script)
+    }
+    if page.parent in (ROOT, ROOT / "docs"):
+        assert set(re.findall(r"`--(\w+)", read(page))) <= known
     commands = "".join(blocks(page, "sh")).replace("\\\n", " ")
     for command in commands.splitlines():
         words = command.split("#")[0].split()
@@ -225,26 +234,31 @@ def provoke(kind):
 CHANGING = re.compile(r"2\.\d+e\+06|\[Errno \d+\]|\([^()]*file[^()]*\)")
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "no features",
-        "no class",
-        "channels",
-        "channels of a model",
-        "load_model of a SavedModel",
-        "not built",
-        "NaN",
-        "no video",
-        "broken video",
-        "locked",
-        "another backbone",
-        "large values",
-        "a store cut off",
-        "conjugate unknown",
-        "no negatives",
-    ],
-)
+KINDS = [
+    "no features",
+    "no class",
+    "channels",
+    "channels of a model",
+    "load_model of a SavedModel",
+    "not built",
+    "NaN",
+    "no video",
+    "broken video",
+    "locked",
+    "another backbone",
+    "large values",
+    "a store cut off",
+    "conjugate unknown",
+    "no negatives",
+]
+
+
+def test_every_quoted_error_is_provoked():
+    page = ROOT / "docs" / "troubleshooting.md"
+    assert len(blocks(page, "text")) == len(KINDS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_errors_are_quoted_as_they_are(kind, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises((ValueError, RuntimeError, ArithmeticError)) as info:
