@@ -22,7 +22,7 @@ from actx_tf.visualization import attention_figure
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("output", "runs/quick_start", "folder of the figure")
-flags.DEFINE_integer("epochs", 20, "epochs of each model", lower_bound=1)
+flags.DEFINE_integer("epochs", 30, "epochs of each model", lower_bound=1)
 
 
 def main(argv):
@@ -32,8 +32,8 @@ def main(argv):
     output.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(0)
 
-    train = synthetic.make_part("train", 1600)
-    test = synthetic.make_part("test", 400)
+    train = synthetic.make_part("train", 1000)
+    test = synthetic.make_part("test", 200)
     backbone = synthetic.backbone()  # frozen: each clip is run once
     features, conjugates, test_features = (
         backbone.predict(videos, verbose=0)
