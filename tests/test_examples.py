@@ -16,6 +16,15 @@ from tests.harness import run_example
 ROOT = Path(__file__).parents[1]
 
 
+def test_quick_start(tmp_path):
+    result = run_example("quick_start.py", f"--output={tmp_path}", "--epochs=1")
+    assert result.returncode == 0, result.stderr
+    accuracies = re.findall(r"accuracy (\S+)", result.stdout)
+    assert len(accuracies) == 4
+    assert all(0 <= float(accuracy) <= 1 for accuracy in accuracies)
+    assert (tmp_path / "attention.png").stat().st_size > 10_000
+
+
 def test_train_on_the_built_in_set(tmp_path):
     result = run_example(
         "train_actx.py",
