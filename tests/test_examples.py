@@ -1,6 +1,7 @@
 """The examples as a user runs them: a process each, real flags."""
 
 import csv
+import re
 from pathlib import Path
 
 import keras
