@@ -132,7 +132,10 @@ def fit(
     # All epochs one after another: then it is no matter how often Keras looks
     # into the dataset, and the next epoch is read while one ends.
     training = tf.data.Dataset.range(done, epochs).flat_map(
-        lambda epoch: own_share(make_dataset, epoch=epoch)
+        # AutoGraph would warn of what the users' function calls.
+        tf.autograph.experimental.do_not_convert(
+            lambda epoch: own_share(make_dataset, epoch=epoch)
+        )
     )
     if callable(validation_data):
         validation_data = own_share(validation_data)

@@ -41,10 +41,10 @@ def main():
         first = None
         for time in arguments.time:
             base, peak = in_new_process(measure, name, arguments.batch, time)
-            first = first or peak - base
+            first = peak - base if first is None else first
+            ratio = (peak - base) / first if first else float("nan")
             print(
-                f"{name:24}{time:4}{peak:10.0f}{peak - base:8.0f}"
-                f"{(peak - base) / first:10.2f}",
+                f"{name:24}{time:4}{peak:10.0f}{peak - base:8.0f}{ratio:10.2f}",
                 flush=True,
             )
 

@@ -36,7 +36,7 @@ def numbers(line):
 
 def test_memory_grows_with_the_clips(table):
     lines = table(
-        memory, "--time", "1", "8", "--batch=1", "--steps", "exact, float32"
+        memory, "--time", "4", "32", "--batch=2", "--steps", "exact, float32"
     )
     assert len(lines) == 4
     assert numbers(lines[-1])[-1] > 1

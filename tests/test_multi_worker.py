@@ -62,8 +62,8 @@ class KillMe(keras.callbacks.Callback):
 
 
 def recording(names):
-    """`FeatureStore.read` that adds to these what is read."""
-    read = FeatureStore.read
+    """`FeatureStore.view` that adds to these what is read."""
+    read = FeatureStore.view
 
     def recorded(self, clip, start=0, stop=None):
         names.append(clip)
@@ -82,7 +82,7 @@ def work(index, ports, store, folder, killed):
         }
     )
     read = []
-    FeatureStore.read = recording(read)
+    FeatureStore.view = recording(read)
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     callbacks = [KillMe(killed[1])] if killed and killed[0] == index else []
     left = folder / f"worker-{index}"
@@ -137,7 +137,7 @@ def alone(store):
     """What one process learns, and what it reads."""
     read = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(FeatureStore, "read", recording(read))
+        patch.setattr(FeatureStore, "view", recording(read))
         model, history = train(tf.distribute.get_strategy(), store)
     return model, history, read
 

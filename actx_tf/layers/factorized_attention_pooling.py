@@ -179,24 +179,26 @@ class FactorizedAttentionPooling(keras.layers.Layer):
 
     def _pool(self, features, action_map, context_map, mask, keep_time, scale):
         """F_s and F_c of Sec. 3.3, or each step's part in them."""
-        batch, time = ops.shape(features)[:2]
-        channels = features.shape[-1]
+        batch, time, height, width, channels = ops.shape(features)
+        # Not -1: in an empty batch, a worker's last share, it could be any.
+        locations = time * height * width
         transformed = self._transform(features, scale)
         maps = ops.reshape(
-            ops.stack([action_map, context_map], axis=1), (batch, 2, -1)
+            ops.stack([action_map, context_map], axis=1),
+            (batch, 2, locations),
         )
         total = ops.sum(maps, axis=-1, keepdims=True)
         weights = maps / ops.maximum(total, 1e-12)
         weights = ops.cast(weights, transformed.dtype)
         if not keep_time:
-            transformed = ops.reshape(transformed, (batch, -1, channels))
+            transformed = ops.reshape(transformed, (batch, locations, channels))
             pooled = weighted_sums(weights, transformed)
             pooled = ops.reshape(pooled, (batch, 2 * channels))
             return pooled if scale is None else pooled * scale[:, 0, 0, 0]
-        weights = ops.reshape(weights, (batch, 2, time, -1))
+        weights = ops.reshape(weights, (batch, 2, time, height * width))
         pooled = weighted_sums(
             ops.transpose(weights, (0, 2, 1, 3)),
-            ops.reshape(transformed, (batch, time, -1, channels)),
+            ops.reshape(transformed, (batch, time, height * width, channels)),
         )
         pooled = ops.reshape(pooled, (batch, time, 2 * channels))
         if scale is not None:
