@@ -1,6 +1,8 @@
 """How the benchmarks measure time and memory."""
 
 import multiprocessing
+import pathlib
+import re
 import resource
 import statistics
 import sys
@@ -58,9 +60,16 @@ def peak_mebibytes():
         if torch.cuda.is_available():
             peak = torch.cuda.max_memory_allocated()
     if peak is None:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        peak *= 1 if sys.platform == "darwin" else 2**10
+        peak = _peak_of_machine_memory()
     return peak / 2**20
+
+
+def _peak_of_machine_memory():
+    if sys.platform == "darwin":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # ru_maxrss would begin at what the process that started this one held.
+    status = pathlib.Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) * 2**10
 
 
 def _seconds(run):

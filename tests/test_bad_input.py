@@ -35,6 +35,7 @@ from actx_tf.foreign_files import load_keras_model
 from actx_tf.models import MobileNetV2Clip
 from actx_tf.models import inception_i3d_weights
 from actx_tf.models.state_dict import read_state_dict
+from benchmarks.measuring import peak_mebibytes
 from tests.harness import PROCESSES
 from tests.harness import run_example
 
@@ -910,11 +911,9 @@ def test_the_packets_of_a_long_video_are_not_held(tmp_path):
 
 
 def _memory_of_duration(path, sender):
-    def peak():
-        return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-    before = peak()
-    sender.send((video_duration(path), peak() - before))
+    before = peak_mebibytes()
+    seconds = video_duration(path)
+    sender.send((seconds, 2**20 * (peak_mebibytes() - before)))
 
 
 # Flags that no run can honour.

@@ -2,6 +2,7 @@
 
 import sys
 
+import numpy as np
 import pytest
 
 from benchmarks import accuracy
@@ -9,6 +10,8 @@ from benchmarks import inference
 from benchmarks import input_pipeline
 from benchmarks import memory
 from benchmarks import train_step
+from benchmarks.measuring import in_new_process
+from benchmarks.measuring import peak_mebibytes
 
 
 @pytest.fixture
@@ -32,6 +35,13 @@ def numbers(line):
         except ValueError:
             break
     return found
+
+
+def test_peak_of_a_new_process_leaves_out_its_parents():
+    held = np.ones(2**28, np.int8)
+    held_here = peak_mebibytes()
+    assert in_new_process(peak_mebibytes) < held_here - 100
+    assert len(held) / 2**20 < held_here
 
 
 def test_memory_grows_with_the_clips(table):
