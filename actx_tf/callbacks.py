@@ -8,7 +8,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-_COLORS = "inferno"
+from actx_tf.data.epochs import check_positive
+from actx_tf.visualization import map_colors
+
 _OPACITY = 0.65
 _LOSSES = ("classification_loss", "similarity_loss", "difference_loss")
 
@@ -103,18 +105,14 @@ class AttentionMapLogger(keras.callbacks.Callback):
             ("height", height),
             ("max_steps", max_steps),
         ):
-            if not isinstance(value, (int, np.integer)) or value < 1:
-                raise ValueError(
-                    f"`{name}` must be a positive integer. "
-                    f"Received: {name}={value}"
-                )
+            check_positive(name, value)
         self.log_dir = os.fspath(log_dir)
         self.clips = clips
         self.names = list(map(str, names or range(count)))
         self.every = every
         self.height = height
         self.max_steps = max_steps
-        self._colors = _color_table()
+        self._colors = map_colors().astype("float32")
         self._frames = None
         if frames is not None:
             self._frames = [_check_frames(video) for video in frames]
@@ -248,16 +246,3 @@ def _check_frames(video):
             f"Received: {video.dtype} {video.shape}"
         )
     return video
-
-
-def _color_table():
-    """RGB of 256 values, float32 `(256, 3)`."""
-    # Imported late: all but this works without it.
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise ImportError(
-            "Drawing maps takes matplotlib: pip install actx_tf[video]"
-        ) from error
-    table = matplotlib.colormaps[_COLORS](np.arange(256), bytes=True)
-    return table[:, :3].astype("float32")

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 import actx_tf
+from actx_tf.whole_files import replacing
 
 _ACTIVATIONS = {"softmax": tf.nn.softmax, "sigmoid": tf.nn.sigmoid}
 _METADATA = "assets/actx_tf.json"
@@ -205,7 +206,8 @@ def export_litert(
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
             converter.target_spec.supported_types = [tf.float16]
         content = converter.convert()
-    _replace_file(path, content)
+    with replacing(path) as draft:
+        draft.write_bytes(content)
 
 
 def export_onnx(
@@ -241,7 +243,8 @@ def export_onnx(
     onnx_model, _ = tf2onnx.convert.from_function(
         function, input_signature=function.input_signature, opset=18
     )
-    _replace_file(path, onnx_model.SerializeToString())
+    with replacing(path) as draft:
+        draft.write_bytes(onnx_model.SerializeToString())
 
 
 def _features_to_answers(model, activation):
@@ -256,17 +259,6 @@ def _features_to_answers(model, activation):
         return {"scores": scores, **{name: outputs[name] for name in maps}}
 
     return answer
-
-
-def _replace_file(path, content):
-    """Writes a file whole or not at all."""
-    path = Path(path)
-    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        draft.write_bytes(content)
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _check_model(model, activation):

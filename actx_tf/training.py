@@ -4,7 +4,6 @@ import functools
 import json
 import math
 import os
-import zipfile
 from collections.abc import Callable
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,16 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 from actx_tf.data.epochs import without_tuner
-
-# What a broken `.npz` can raise.
-_UNREADABLE = (
-    EOFError,
-    KeyError,
-    OSError,
-    RuntimeError,
-    ValueError,
-    zipfile.BadZipFile,
-)
+from actx_tf.foreign_files import read_npz
+from actx_tf.whole_files import replacing
 
 
 def fit(
@@ -194,10 +185,10 @@ class _Progress(keras.callbacks.Callback):
         if self._path is None or not self._path.exists():
             return 0
         try:
-            with open(self._path, "rb") as file, np.load(file) as arrays:
-                state = json.loads(str(arrays["state"]))
-                values = [arrays[str(i)] for i in range(len(arrays.files) - 1)]
-        except _UNREADABLE as error:
+            arrays = read_npz(self._path)
+            state = json.loads(str(arrays.pop("state")))
+            values = [arrays[str(i)] for i in range(len(arrays))]
+        except (KeyError, ValueError) as error:
             raise ValueError(
                 f"{self._path}: not a whole checkpoint ({error}): delete it to "
                 "begin this training anew."
@@ -279,15 +270,8 @@ def _write_arrays(path, **arrays):
     """Writes an `.npz` whole or not at all."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(draft, "wb") as file:
-            np.savez(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with replacing(path) as draft, open(draft, "wb") as file:
+        np.savez(file, **arrays)
 
 
 def _build(model, specs):

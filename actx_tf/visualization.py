@@ -9,7 +9,6 @@ space is: a step sees far more frames than those that it covers, so maps that
 jumped from step to step would show borders that are none.
 """
 
-import contextlib
 import os
 from collections.abc import Iterator
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from actx_tf.receptive_field import location_centers
+from actx_tf.whole_files import replacing
 
 _COLORS = "inferno"
 _OPACITY = 0.8
@@ -292,14 +292,19 @@ def save_attention_video(
     frames = _side_by_side(
         video, (action_map, context_map), centers, title, side
     )
-    with _draft(path) as draft:
+    with replacing(path) as draft:
         write(draft, frames, frame_rate)
 
 
 def map_colors() -> np.ndarray:
     """Returns the scale that maps are drawn with: uint8 `(256, 3)`, RGB."""
-    from matplotlib import colormaps
-
+    # Imported late: all but drawing works without it.
+    try:
+        from matplotlib import colormaps
+    except ImportError as error:
+        raise ImportError(
+            "Drawing maps takes matplotlib: pip install actx_tf[video]"
+        ) from error
     return colormaps[_COLORS](np.arange(256), bytes=True)[:, :3]
 
 
@@ -483,17 +488,6 @@ def _write_mp4(path, images, frame_rate):
                 stream.width, stream.height = image.size
             container.mux(stream.encode(av.VideoFrame.from_image(image)))
         container.mux(stream.encode())
-
-
-@contextlib.contextmanager
-def _draft(path):
-    """A path beside `path` that takes its place at the end."""
-    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        yield draft
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _check_map(attention_map):

@@ -33,9 +33,9 @@ from actx_tf.data import read_clip
 from actx_tf.data import read_clip_index
 from actx_tf.data import synthetic
 from actx_tf.data.epochs import make_epoch
-from actx_tf.data.epochs import without_tuner
 from actx_tf.data.similarities import store_name
 from actx_tf.models import ActX
+from actx_tf.whole_files import replacing
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("features", None, "feature store; none: the built-in set")
@@ -160,12 +160,16 @@ def batches_of(inputs, labels):
     with tf.device("CPU"):  # once, and not into the memory of a GPU
         tensors = tf.nest.map_structure(tf.convert_to_tensor, (inputs, labels))
 
-    def to_example(place, epoch):
-        return tf.nest.map_structure(lambda tensor: tensor[place], tensors)
+    def take(places):  # a batch at once: a third faster than one by one
+        return tf.nest.map_structure(lambda x: tf.gather(x, places), tensors)
 
-    return functools.partial(
-        make_epoch, len(labels), to_example, FLAGS.batch_size
-    )
+    def batches(**which):
+        places = make_epoch(
+            len(labels), lambda place, epoch: place, FLAGS.batch_size, **which
+        )
+        return places.map(take)
+
+    return batches
 
 
 def stored_data(features, companions=None, others=(), similarities=None):
@@ -310,7 +314,7 @@ def pick(dataset, keys: Collection[str]):
         picked["mask"] = tf.broadcast_to(mask, voxels)
         return picked, label
 
-    return without_tuner(dataset.map(to_inputs))
+    return dataset.map(to_inputs)
 
 
 def compile_model(model):
@@ -499,6 +503,7 @@ def print_table(table):
 def write_rows(rows, path):
     """Writes the rows as CSV; the columns are those of any row."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     with (
         replacing(path) as draft,
         open(draft, "w", newline="", encoding="utf-8") as file,
@@ -526,16 +531,6 @@ def _to_number(text):
     return text
 
 
-@contextlib.contextmanager
-def replacing(path):
-    """Yields a path beside this one, to which its file is moved when whole."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_stem(f"{path.stem}.draft")
-    yield draft
-    os.replace(draft, path)
-
-
 def keep_settings(output):
     """Writes the flags to `<output>/settings.json`, or checks them.
 
@@ -559,6 +554,7 @@ def keep_settings(output):
     elif (path.parent / "results.csv").exists():
         before = {}
     else:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as draft:
             draft.write_text(json.dumps(settings, indent=2), encoding="utf-8")
         return

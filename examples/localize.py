@@ -252,13 +252,12 @@ def print_figures(rows):
 
 
 def check_flags():
-    given = [FLAGS.index, FLAGS.boxes or FLAGS.masks, FLAGS.model]
-    if any((FLAGS.features, *given)) and not all(given):
-        if FLAGS.features or FLAGS.index or FLAGS.boxes or FLAGS.masks:
-            sys.exit(
-                "error: --index, --model, and --boxes or --masks are given "
-                "together"
-            )
+    truth = FLAGS.boxes or FLAGS.masks
+    own = FLAGS.features or FLAGS.index or truth
+    if own and not (FLAGS.index and FLAGS.model and truth):
+        sys.exit(
+            "error: --index, --model, and --boxes or --masks are given together"
+        )
     if FLAGS.boxes and FLAGS.masks:
         sys.exit("error: at most one of --boxes and --masks")
 

@@ -102,7 +102,11 @@ def draw(rows, path):
         default = FLAGS[name].default
         for column, marker in zip(FIGURES, "os", strict=True):
             at = [
-                [float(r[column]) for r in rows if is_of(r, name, value)]
+                [
+                    float(r[column])
+                    for r in rows
+                    if is_of(r, changed(name, value))
+                ]
                 for value in values
             ]
             axis.errorbar(
@@ -137,10 +141,13 @@ def defaults():
     return {name: float(FLAGS[name].default) for name in VALUES}
 
 
-def is_of(row, name, value):
-    """Whether a row is of the defaults but for this value."""
-    wanted = {**defaults(), name: value}
-    return all(float(row[key]) == wanted[key] for key in wanted)
+def changed(name, value):
+    """The defaults but for this value."""
+    return {**defaults(), name: float(value)}
+
+
+def is_of(row, settings):
+    return all(float(row[key]) == settings[key] for key in settings)
 
 
 def main(argv):
@@ -153,11 +160,9 @@ def main(argv):
         (settings["gamma"], seed, tuple(settings.items())): settings
         for seed in range(FLAGS.seeds)
         for name, values in VALUES.items()
-        for settings in [{**defaults(), name: float(v)} for v in values]
+        for settings in [changed(name, value) for value in values]
         if not any(
-            int(row["seed"]) == seed
-            and all(float(row[key]) == settings[key] for key in settings)
-            for row in rows
+            int(row["seed"]) == seed and is_of(row, settings) for row in rows
         )
     }
     train, validation = load() if todo else (None, None)

@@ -41,6 +41,7 @@ from actx_tf import visualization
 from actx_tf.data import VideoError
 from actx_tf.foreign_files import load_keras_model
 from actx_tf.receptive_field import location_centers
+from actx_tf.whole_files import replacing
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("output", "runs/actx", "folder for what is written")
@@ -50,8 +51,6 @@ flags.DEFINE_string(
     "what made the features, as extract_features.py's --save_backbone wrote it:"
     " the SavedModel then takes videos too",
 )
-
-
 flags.DEFINE_string(
     "similarities",
     None,
@@ -82,7 +81,7 @@ def save(model, outputs, data):
     Interrupted anywhere, it can be done again.
     """
     output = Path(FLAGS.output)
-    with experiment.replacing(output / "actx.keras") as draft:
+    with replacing(output / "actx.keras") as draft:
         model.save(draft)
     versions = output / "saved_model"
     for left in versions.glob(".exporting-*"):  # by an interrupted command
@@ -127,7 +126,7 @@ def save(model, outputs, data):
         ],
         [location_centers(data.backbone, maps.shape) for maps in action_maps],
     )
-    with experiment.replacing(output / "attention.png") as draft:
+    with replacing(output / "attention.png") as draft:
         figure.savefig(draft, bbox_inches="tight")
 
 

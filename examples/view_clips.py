@@ -306,6 +306,8 @@ def collect(clips, budget):
 
 def write_page(data, title, path):
     """Fills the template: a page of one file."""
+    from actx_tf.whole_files import replacing
+
     folder = Path(__file__).parent
     # What ends a script in HTML must not be in one.
     text = json.dumps(data, separators=(",", ":"))
@@ -320,7 +322,8 @@ def write_page(data, title, path):
     template = (folder / "view_clips.html").read_text(encoding="utf-8")
     page = re.sub(r"{{(\w+)}}", lambda match: parts[match[1]], template)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
+    with replacing(path) as draft:
+        draft.write_text(page, encoding="utf-8")
 
 
 def main(argv):
@@ -329,7 +332,6 @@ def main(argv):
     if bool(FLAGS.features) != bool(FLAGS.index):
         sys.exit("error: --features and --index are given together or not")
     # Imported late: a wrong flag is told at once.
-
     from actx_tf import models
     from actx_tf.foreign_files import load_keras_model
     from actx_tf.visualization import map_colors

@@ -9,6 +9,8 @@ import os
 import pathlib
 from collections.abc import Iterable
 
+from actx_tf.whole_files import replacing
+
 _REQUIRED = ("clip", "file", "label", "split")
 _PART = ("start", "end", "box")
 _MOST_BYTES = 2**30  # some ten million clips
@@ -127,12 +129,8 @@ def write_clip_index(path: str | os.PathLike, clips: Iterable[Clip]) -> None:
                 f"clip {clip.clip!r} cannot be told in an index: it would read "
                 f"as {read}. Received: {clip}"
             )
-    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as draft:
         draft.write_text(text, encoding="utf-8", newline="")
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _parse(path, text, conjugates_column):

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from actx_tf.data.clip_index import Clip
+from actx_tf.data.epochs import check_positive
 from actx_tf.data.video import VideoError
 from actx_tf.data.video import video_duration
 
@@ -109,7 +110,7 @@ def conjugates_around_crops(
             split `train`, or the name of a crop or conjugate is taken.
     """
     _check_positive("crop_seconds", crop_seconds)
-    _check_positive_integer("num_crops", num_crops)
+    check_positive("num_crops", num_crops)
     _check_positive("min_seconds", min_seconds)
 
     def mine(clip, duration, others):
@@ -171,7 +172,7 @@ def nearest_negatives(
         ValueError: If an argument is wrong, or there is no action clip in the
             split `train`.
     """
-    _check_positive_integer("num_neighbors", num_neighbors)
+    check_positive("num_neighbors", num_neighbors)
     faiss = _import_faiss()
     clips, taken = _prepare(clips, background)
     actions, negatives, missing = [], [], {}
@@ -381,13 +382,6 @@ def _check_positive(name, value):
         raise ValueError(
             f"`{name}` must be positive and finite (seconds). "
             f"Received: {name}={value}"
-        )
-
-
-def _check_positive_integer(name, value):
-    if not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(
-            f"`{name}` must be a positive integer. Received: {name}={value}"
         )
 
 
