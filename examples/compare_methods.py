@@ -14,8 +14,12 @@ Prints a table for each stream, and for their late fusion: mean and standard
 deviation over the seeds. Beside it stand the paper's mean average precisions
 (Tables 1 to 3, RGB, or RGB + flow under the fusion), on other data and for
 orientation only. "weights" are those on top of the feature maps, the
-classifier's among them. Writes to `--output`: `results.csv` (a row a run, as
-soon as it is finished), `tensorboard/` and `history/` (a log a run).
+classifier's among them. Writes to `--output`: `settings.json`, `results.csv` (a
+row a run), `scores/` (the test clips' class probabilities, a file a run),
+`tensorboard/` and `history/` (a log a run).
+
+Run the same command again to go on after an interruption, with the run and the
+epoch where it stopped. Other flags need another `--output`.
 """
 
 import dataclasses
@@ -27,11 +31,13 @@ import experiment
 import keras
 import methods
 import numpy as np
+import run_folder
 from absl import app
 from absl import flags
 from keras import layers
 
 from actx_tf.layers import EigenEvolutionPooling
+from actx_tf.whole_files import replacing
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("output", "runs/comparison", "folder for what is written")
@@ -116,22 +122,30 @@ def train_eep(model, data, seed, run):
     return experiment.scores(logits), num_weights, seconds
 
 
-def compare(data, stream, seed):
-    """Yields (method, figures, test clips' probabilities) of each run."""
+def compare(data, stream, seed, finished):
+    """Yields (method, figures, test clips' probabilities) of each run.
+
+    But for the methods that are finished.
+    """
     for name, method in methods.METHODS.items():
         compressed = [eep for eep, base in EEP.items() if base == name]
         chosen = {name, *compressed} & set(FLAGS.methods or [name, *EEP])
-        if not chosen or not set(method.inputs) <= data.inputs:
+        if not set(method.inputs) <= data.inputs:
             continue
-        model, seconds = methods.train(
-            name, data, seed, FLAGS.output, f"{stream}-{name}-{seed}"
-        )
+        run = f"{stream}-{name}-{seed}"
+        chosen -= finished
+        if chosen:
+            model, seconds = methods.train(
+                name, data, seed, FLAGS.output, run, resumable=True
+            )
         if name in chosen:
             probabilities, row, _ = methods.evaluate(name, model, data.test)
             row["weights"] = model.count_params()
             row["seconds a step"] = seconds
             yield name, row, probabilities
-        for eep in chosen & set(compressed):
+        for eep in compressed:
+            if eep not in chosen:
+                continue
             probabilities, num_weights, more_seconds = train_eep(
                 model, data, seed, f"{stream}-{eep}-{seed}"
             )
@@ -139,6 +153,8 @@ def compare(data, stream, seed):
             row["weights"] = num_weights
             row["seconds a step"] = seconds + more_seconds
             yield eep, row, probabilities
+        checkpoint = run_folder.checkpoint_path(FLAGS.output, run)
+        checkpoint.unlink(missing_ok=True)
 
 
 def print_tables(rows):
@@ -184,6 +200,22 @@ def load_streams():
     return streams
 
 
+def scores_path(stream, name, seed):
+    run = run_folder.file_name(f"{stream}-{name}-{seed}")
+    return Path(FLAGS.output) / "scores" / f"{run}.npy"
+
+
+def write_scores(probabilities, *run):
+    path = scores_path(*run)
+    path.parent.mkdir(exist_ok=True)
+    with replacing(path) as draft, open(draft, "wb") as file:
+        np.save(file, probabilities)
+
+
+def read_scores(*run):
+    return np.load(scores_path(*run))
+
+
 def fuse(probabilities):
     """Late fusion: the mean of the streams' scores, the flow's weighted."""
     rgb, flow = probabilities
@@ -204,33 +236,44 @@ def main(argv):
         for method in methods.METHODS.values():
             method.build(4, 2)  # wrong flags are told before any work
         streams = load_streams()
+        run_folder.keep_settings(FLAGS.output)
     except (ImportError, OSError, ValueError) as error:
         sys.exit(f"error: {error}")
 
-    rows = []
+    results = Path(FLAGS.output) / "results.csv"
+    rows = run_folder.read_rows(results)
+
+    def finished(stream, seed):
+        of_run = (stream, seed)
+        return [r["method"] for r in rows if (r["stream"], r["seed"]) == of_run]
+
+    def add(stream, seed, name, row):
+        head = {"stream": stream, "method": name, "seed": seed}
+        rows.append({**head, **row})
+        run_folder.write_rows(rows, results)
+
     for seed in range(FLAGS.seeds):
-        scores = {}
-
-        def add(stream, name, row, seed=seed):
-            head = {"stream": stream, "method": name, "seed": seed}
-            rows.append({**head, **row})
-            # After each run, so that an interruption loses none.
-            experiment.write_rows(rows, Path(FLAGS.output) / "results.csv")
-
         for stream, data in streams.items():
-            for name, row, probabilities in compare(data, stream, seed):
-                add(stream, name, row)
-                scores.setdefault(name, []).append(probabilities)
+            done = set(finished(stream, seed))
+            for name, row, scores in compare(data, stream, seed, done):
+                write_scores(scores, stream, name, seed)
+                add(stream, seed, name, row)
         if len(streams) > 1:
-            for name, of_streams in scores.items():
-                fused = experiment.figures(data.test, fuse(of_streams))
-                add("RGB + flow", name, fused)
+            done = finished("RGB + flow", seed)
+            for name in finished("RGB", seed):
+                if name not in done:
+                    scores = [read_scores(s, name, seed) for s in streams]
+                    row = experiment.figures(data.test, fuse(scores))
+                    add("RGB + flow", seed, name, row)
     print_tables(rows)
-    print(f"\nwritten to {FLAGS.output}: results.csv, history/, tensorboard/")
+    print(
+        f"\nwritten to {FLAGS.output}: results.csv, scores/, history/, "
+        "tensorboard/"
+    )
 
 
 if __name__ == "__main__":
     try:
         app.run(main)
     except KeyboardInterrupt:
-        sys.exit("interrupted: results.csv holds the runs that had finished")
+        sys.exit("interrupted: run the same command again to go on")

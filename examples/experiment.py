@@ -1,22 +1,17 @@
 """What the training examples share: data, runs, figures of a run, tables."""
 
-import contextlib
-import csv
 import dataclasses
 import functools
-import hashlib
-import json
 import math
-import os
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from collections.abc import Collection
-from pathlib import Path
 
 import keras
 import numpy as np
+import run_folder
 import tensorflow as tf
 from absl import flags
 from keras import ops
@@ -35,7 +30,6 @@ from actx_tf.data import synthetic
 from actx_tf.data.epochs import make_epoch
 from actx_tf.data.similarities import store_name
 from actx_tf.models import ActX
-from actx_tf.whole_files import replacing
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("features", None, "feature store; none: the built-in set")
@@ -347,18 +341,6 @@ class StepTimer(keras.callbacks.Callback):
         return statistics.median(self.seconds or [math.nan])
 
 
-class HistoryFile(keras.callbacks.Callback):
-    """A CSV of the logs, a row an epoch; whole when it is taken up again."""
-
-    def __init__(self, path):
-        super().__init__()
-        self.path = Path(path)
-
-    def on_epoch_end(self, epoch, logs=None):
-        rows = read_rows(self.path)[:epoch]
-        write_rows([*rows, {"epoch": epoch, **(logs or {})}], self.path)
-
-
 def map_logger(folder, validation, show):
     clips = next(iter(validation.unbatch().batch(4)))[0]
     try:
@@ -366,10 +348,6 @@ def map_logger(folder, validation, show):
     except VideoError:
         frames = None  # gone: the maps are drawn alone
     return AttentionMapLogger(folder, clips, frames)
-
-
-def checkpoint_path(output, name):
-    return Path(output) / "checkpoints" / f"{_file_name(name)}.npz"
 
 
 def fit(
@@ -393,16 +371,17 @@ def fit(
     """
     timer = StepTimer()
     callbacks = [timer]
-    file_name = _file_name(name)
+    run = run_folder.file_name(name)
+    checkpoint = run_folder.checkpoint_path(output, name)
     if training.is_chief(model.distribute_strategy):
         callbacks += [
             TqdmCallback(verbose=0, desc=name),
-            HistoryFile(f"{output}/history/{file_name}.csv"),
-            keras.callbacks.TensorBoard(f"{output}/tensorboard/{file_name}"),
+            run_folder.HistoryFile(f"{output}/history/{run}.csv"),
+            keras.callbacks.TensorBoard(f"{output}/tensorboard/{run}"),
         ]
         alone = model.distribute_strategy.num_replicas_in_sync == 1
         if alone and validation is not None and isinstance(model, ActX):
-            folder = f"{output}/tensorboard/{file_name}/maps"
+            folder = f"{output}/tensorboard/{run}/maps"
             callbacks.append(map_logger(folder, validation(), show))
     try:
         training.fit(
@@ -411,8 +390,8 @@ def fit(
             FLAGS.epochs,
             validation_data=validation,
             callbacks=callbacks,
-            checkpoint=checkpoint_path(output, name) if resumable else None,
-            bad_batch=f"{output}/bad_batches/{file_name}.npz",
+            checkpoint=checkpoint if resumable else None,
+            bad_batch=f"{output}/bad_batches/{run}.npz",
         )
     except FloatingPointError as error:
         sys.exit(f"error: {name}: {error}")
@@ -427,10 +406,6 @@ def fit(
             f"of them to go on from the last epoch: {error.message}"
         )
     return timer.median
-
-
-def _file_name(name):
-    return name.replace(" ", "_").replace("/", "")
 
 
 def scores(logits):
@@ -481,7 +456,8 @@ def summarize(rows, columns, digits=3):
             values = [
                 row[column]
                 for row in rows
-                if row["method"] == method and column in row
+                if row["method"] == method
+                and not math.isnan(row.get(column, math.nan))
             ]
             spread = statistics.stdev(values) if len(values) > 1 else 0.0
             line.append(
@@ -498,80 +474,3 @@ def print_table(table):
     for line in table:
         cells = zip(line, widths, strict=True)
         print("  ".join(cell.ljust(width) for cell, width in cells).rstrip())
-
-
-def write_rows(rows, path):
-    """Writes the rows as CSV; the columns are those of any row."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with (
-        replacing(path) as draft,
-        open(draft, "w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def read_rows(path):
-    """Reads what `write_rows` wrote; nothing if it is not there."""
-    if not Path(path).exists():
-        return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return [
-            {key: _to_number(text) for key, text in row.items() if text}
-            for row in csv.DictReader(file)
-        ]
-
-
-def _to_number(text):
-    for kind in (int, float):
-        with contextlib.suppress(ValueError):
-            return kind(text)
-    return text
-
-
-def keep_settings(output):
-    """Writes the flags to `<output>/settings.json`, or checks them.
-
-    Raises:
-        ValueError: If the folder was begun with other settings.
-    """
-    main = FLAGS.find_module_defining_flag("output")
-    by_module = FLAGS.flags_by_module_dict()
-    settings = {
-        flag.name: flag.value
-        for module in (main, "experiment", "methods")
-        for flag in by_module[module]
-        if flag.name != "output"
-    }
-    for name in ("features", "index", "similarities", "backbone"):
-        if settings.get(name):
-            settings[f"contents of {name}"] = _fingerprint(settings[name])
-    path = Path(output) / "settings.json"
-    if path.exists():
-        before = json.loads(path.read_text("utf-8"))
-    elif (path.parent / "results.csv").exists():
-        before = {}
-    else:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as draft:
-            draft.write_text(json.dumps(settings, indent=2), encoding="utf-8")
-        return
-    changed = [
-        f"{name}={settings.get(name)} (then {before.get(name, 'not known')})"
-        for name in {**before, **settings}
-        if before.get(name) != settings.get(name)
-    ]
-    if changed:
-        raise ValueError(
-            f"--output={output} was begun with other settings: give the same "
-            f"to go on, or another --output. Received: {', '.join(changed)}"
-        )
-
-
-def _fingerprint(path):
-    """Tells most files from one another, and reads little of large ones."""
-    with open(path, "rb") as file:
-        digest = hashlib.sha256(file.read(2**20)).hexdigest()[:16]
-    return f"{os.path.getsize(path)} bytes, {digest}"

@@ -10,15 +10,20 @@ testing. Layers whose names begin with one of --frozen keep their weights, and
 batch normalization keeps its statistics everywhere; what is left of the
 backbone has a learning rate of its own.
 
-Writes to `--output`: `actx.keras`, `history.csv` and `tensorboard/`.
+Writes to `--output`: `settings.json`, `actx.keras`, `history.csv`,
+`tensorboard/` and `checkpoint.npz`. Run the same command again to go on behind
+the last epoch after an interruption, or with larger `--epochs` after the end.
 """
 
+import functools
 import math
 import sys
 from pathlib import Path
 
 import keras
 import numpy as np
+import run_folder
+import tensorflow as tf
 from absl import app
 from absl import flags
 from tqdm import tqdm
@@ -45,6 +50,11 @@ flags.DEFINE_float(
     "backbone_learning_rate", 1e-5, "of the backbone", lower_bound=0
 )
 flags.DEFINE_integer("seed", 0, "seed of all that is random")
+flags.DEFINE_boolean(
+    "deterministic",
+    True,
+    "whether the same command gives the same weights on the same machine",
+)
 flags.register_multi_flags_validator(
     ("frame_rate", "learning_rate", "backbone_learning_rate"),
     lambda given: all(map(math.isfinite, given.values())),
@@ -118,11 +128,15 @@ def per_step(inputs, label):
 def main(argv):
     if len(argv) > 1:
         raise app.UsageError(f"unknown arguments: {argv[1:]}")
+    from actx_tf import training
     from actx_tf.data import make_evaluation_dataset
     from actx_tf.data import make_pair_dataset
     from actx_tf.data import read_clip_index
     from actx_tf.models import ActX
+    from actx_tf.whole_files import replacing
 
+    if FLAGS.deterministic:
+        tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(FLAGS.seed)
     output = Path(FLAGS.output)
     try:
@@ -130,23 +144,26 @@ def main(argv):
         backbone = make_backbone()
         frames = read_frames(index)
         clips = [clip for clip in index if clip.clip in frames]
-        training = [clip for clip in clips if clip.split == "train"]
-        testing = [clip for clip in clips if clip.split == "test"]
-        names = sorted({clip.label for clip in training})
-        pairs = make_pair_dataset(
+        seen = [clip for clip in clips if clip.split == "train"]
+        unseen = [clip for clip in clips if clip.split == "test"]
+        names = sorted({clip.label for clip in seen})
+        make_pairs = functools.partial(
+            make_pair_dataset,
             frames,
-            training,
+            seen,
             names,
             FLAGS.num_frames,
             FLAGS.batch_size,
             background=FLAGS.background,
             seed=FLAGS.seed,
-        ).map(per_step)
+        )
+        make_pairs()  # tells what is wrong before anything is written
         whole = None
-        if testing:
+        if unseen:
             whole = make_evaluation_dataset(
-                frames, testing, names, FLAGS.batch_size
+                frames, unseen, names, FLAGS.batch_size
             ).map(per_step)
+        run_folder.keep_settings(output, free=["epochs"])
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
 
@@ -156,21 +173,24 @@ def main(argv):
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
-    output.mkdir(parents=True, exist_ok=True)
-    history = model.fit(
-        pairs,
-        validation_data=whole,
-        epochs=FLAGS.epochs,
-        shuffle=False,  # the pipeline does
-        verbose=0,
-        callbacks=[
-            TqdmCallback(verbose=0),
-            keras.callbacks.CSVLogger(str(output / "history.csv")),
-            keras.callbacks.TensorBoard(str(output / "tensorboard")),
-            keras.callbacks.TerminateOnNaN(),
-        ],
-    ).history
-    model.save(output / "actx.keras")
+    try:
+        history = training.fit(
+            model,
+            lambda **which: make_pairs(**which).map(per_step),
+            FLAGS.epochs,
+            validation_data=whole,
+            callbacks=[
+                TqdmCallback(verbose=0),
+                run_folder.HistoryFile(output / "history.csv"),
+                keras.callbacks.TensorBoard(str(output / "tensorboard")),
+            ],
+            checkpoint=output / "checkpoint.npz",
+            bad_batch=output / "bad_batch.npz",
+        )
+    except FloatingPointError as error:
+        sys.exit(f"error: {error}")
+    with replacing(output / "actx.keras") as draft:
+        model.save(draft)
     print({key: round(float(values[-1]), 4) for key, values in history.items()})
     trained = np.sum([np.prod(v.shape) for v in backbone.trainable_variables])
     print(f"trained {int(trained):,} of {backbone.count_params():,} weights")
@@ -181,4 +201,4 @@ if __name__ == "__main__":
     try:
         app.run(main)
     except KeyboardInterrupt:
-        sys.exit("interrupted: nothing was saved")
+        sys.exit("interrupted: run the same command again to go on")

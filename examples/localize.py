@@ -39,6 +39,7 @@ from pathlib import Path
 
 import experiment
 import numpy as np
+import run_folder
 import tensorflow as tf
 from absl import app
 from absl import flags
@@ -290,7 +291,7 @@ def main(argv):
     print_figures(rows)
     print(f"\n{left_out} clips without features or action are left out")
     if FLAGS.output:
-        experiment.write_rows(rows, FLAGS.output)
+        run_folder.write_rows(rows, FLAGS.output)
         print(f"written: {FLAGS.output}")
 
 

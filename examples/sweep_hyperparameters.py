@@ -17,6 +17,7 @@ import experiment
 import keras
 import methods  # noqa: F401, whose flags have the defaults
 import numpy as np
+import run_folder
 import tensorflow as tf
 from absl import app
 from absl import flags
@@ -155,7 +156,7 @@ def main(argv):
         raise app.UsageError(f"unknown arguments: {argv[1:]}")
     output = Path(FLAGS.output)
     output.mkdir(parents=True, exist_ok=True)
-    rows = experiment.read_rows(output / "results.csv")
+    rows = run_folder.read_rows(output / "results.csv")
     todo = {  # by gamma, on which the similarities depend
         (settings["gamma"], seed, tuple(settings.items())): settings
         for seed in range(FLAGS.seeds)
@@ -174,7 +175,7 @@ def main(argv):
         settings, seed = todo[key], key[1]
         figures = run(train, validation, settings, seed)
         rows.append({**settings, "seed": seed, **figures})
-        experiment.write_rows(rows, output / "results.csv")
+        run_folder.write_rows(rows, output / "results.csv")
     draw(rows, output / "hyperparameters.png")
     print(f"written to {output}: results.csv, hyperparameters.png")
 

@@ -31,6 +31,7 @@ from pathlib import Path
 import experiment
 import methods
 import numpy as np
+import run_folder
 import tensorflow as tf
 from absl import app
 from absl import flags
@@ -150,16 +151,16 @@ def main(argv):
         else:
             data = experiment.built_in_data()
         if is_chief:
-            experiment.keep_settings(FLAGS.output)
+            run_folder.keep_settings(FLAGS.output)
     except (ImportError, OSError, ValueError) as error:
         sys.exit(f"error: {error}")
     results = Path(FLAGS.output) / "results.csv"
-    rows = experiment.read_rows(results)
+    rows = run_folder.read_rows(results)
     finished = {(row["method"], row["seed"]) for row in rows}
     for seed in range(FLAGS.seeds):
         for method in METHODS:
             run = f"{method}-{seed}"
-            checkpoint = experiment.checkpoint_path(FLAGS.output, run)
+            checkpoint = run_folder.checkpoint_path(FLAGS.output, run)
             if (method, seed) not in finished:
                 model, _ = methods.train(
                     method,
@@ -178,7 +179,7 @@ def main(argv):
                     save(model, outputs, data)
                 # A row is a run with all that belongs to it: the last thing.
                 rows.append({"method": method, "seed": seed, **row})
-                experiment.write_rows(rows, results)
+                run_folder.write_rows(rows, results)
             if is_chief:
                 checkpoint.unlink(missing_ok=True)
     if not is_chief:
