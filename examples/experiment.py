@@ -197,10 +197,12 @@ def stored_data(features, companions=None, others=(), similarities=None):
     names = [clip.clip for clip in clips]
     for checked in (*companions.values(), *others):
         checked.check(names)
-    conjugates = {name for clip in clips for name in clip.conjugates}
-    store.check(sorted({*names, *filter(store.__contains__, conjugates)}))
-    if similarities is not None:
+    if similarities is None:
+        conjugates = {name for clip in clips for name in clip.conjugates}
+        names = {*names, *filter(store.__contains__, conjugates)}
+    else:  # are read in the place of the conjugates
         similarities.check()
+    store.check(sorted(names))
     if missing := len(index) - len(clips):
         print(f"{missing} clips of {FLAGS.index} are not in all the stores")
     splits = {
