@@ -48,8 +48,9 @@ def fit(
     worker reads its own shards alone. Callbacks run on every worker, so those
     that write files are for the chief alone; at the end of a batch they get
     the loss, and at the end of an epoch all logs, of all workers together. If
-    a worker is lost, the others fail with an `UnavailableError` (or another
-    `tf.errors.OpError`): start all of them again to go on.
+    a worker is lost or hangs, the others fail within seconds with an
+    `UnavailableError` (or another `tf.errors.OpError`): end what is left and
+    start all of them again to go on.
 
     Args:
         model: A compiled model.
