@@ -29,6 +29,16 @@ from absl import flags
 from tqdm import tqdm
 from tqdm.keras import TqdmCallback
 
+from actx_tf import training
+from actx_tf.data import VideoError
+from actx_tf.data import make_evaluation_dataset
+from actx_tf.data import make_pair_dataset
+from actx_tf.data import read_clip
+from actx_tf.data import read_clip_index
+from actx_tf.models import ActX
+from actx_tf.models import InceptionI3D
+from actx_tf.whole_files import replacing
+
 FLAGS = flags.FLAGS
 flags.DEFINE_string("index", None, "clip index (CSV)", required=True)
 flags.DEFINE_string("conjugates_column", "conjugates", "column of conjugates")
@@ -71,9 +81,6 @@ def _is_size(size):
 
 def read_frames(clips):
     """Returns the frames of each clip that can be read."""
-    from actx_tf.data import VideoError
-    from actx_tf.data import read_clip
-
     frames = {}
     for clip in tqdm(clips, unit="clip"):
         try:
@@ -91,8 +98,6 @@ def read_frames(clips):
 
 
 def make_backbone():
-    from actx_tf.models import InceptionI3D
-
     size = tuple(map(int, FLAGS.size))
     backbone = InceptionI3D(False, FLAGS.weights, (None, *size, 3))
     layers = [layer for layer in backbone.layers if layer.weights]
@@ -128,13 +133,6 @@ def per_step(inputs, label):
 def main(argv):
     if len(argv) > 1:
         raise app.UsageError(f"unknown arguments: {argv[1:]}")
-    from actx_tf import training
-    from actx_tf.data import make_evaluation_dataset
-    from actx_tf.data import make_pair_dataset
-    from actx_tf.data import read_clip_index
-    from actx_tf.models import ActX
-    from actx_tf.whole_files import replacing
-
     if FLAGS.deterministic:
         tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(FLAGS.seed)
