@@ -283,6 +283,9 @@ tf.config.set_logical_device_configuration(
     cpu, [tf.config.LogicalDeviceConfiguration()] * 2
 )
 from tests import test_paired_model as t
+one = t.compiled()
+with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    two = t.compiled()
 has_conjugates = None, [1, 1, 1, 1, 0, 0], [0, 0, 0, 0, 1, 0], [0] * 6
 for has_conjugate in has_conjugates:
     pairs = dict(t.PAIRS)
@@ -290,9 +293,7 @@ for has_conjugate in has_conjugates:
         # Each replica gets one half of it. Keras takes no booleans here.
         pairs["has_conjugate"] = np.array(has_conjugate, "int32")
         pairs["mask"] = np.ones((6, 3), "int32")
-    one = t.compiled()
-    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
-        two = t.compiled()
+    two.set_weights(one.get_weights())
     t.assert_same_logs(
         t.fit(two, pairs, epochs=3), t.fit(one, pairs, epochs=3), rel=1e-5
     )
