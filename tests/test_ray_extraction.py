@@ -14,7 +14,7 @@ from actx_tf.data import extract_features_on_ray
 from tests.test_extraction import make_backbone
 from tests.test_extraction import write_video
 
-pytest.importorskip("ray")
+ray = pytest.importorskip("ray")
 
 SETTINGS = {"size": (16, 24), "frames_per_step": 2, "progress": False}
 
@@ -41,7 +41,14 @@ def assert_same_store(path, expected_path):
             assert store.attributes(clip) == expected.attributes(clip)
 
 
-def test_two_workers_make_the_store_of_one_process(clips, tmp_path):
+@pytest.fixture
+def cluster():
+    ray.init(log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+def test_two_workers_make_the_store_of_one_process(clips, cluster, tmp_path):
     expected = extract_features(
         clips, make_backbone(), tmp_path / "one.h5", **SETTINGS
     )
