@@ -1,4 +1,4 @@
-"""The extraction of features on many processes or machines, with Ray Data."""
+"""The extraction of features on many processes or machines, with Ray."""
 
 import contextlib
 import os
@@ -80,43 +80,49 @@ def extract_features_on_ray(
         shares = [missing[i::num_workers] for i in range(num_workers)]
         parts = writer.parts
 
-        def run(row):
-            number = row["id"]
+        def run(share, number):
             _limit_threads(cpus_per_worker)
-            failed = extract_features(
-                shares[number],
+            return extract_features(
+                share,
                 make_backbone(),
                 parts / f"worker-{number}.h5",
                 progress=False,
                 **settings,
             )
-            return {"failed": [[clip.clip, text] for clip, text in failed]}
 
         bar = progress_bar(len(clips), len(clips) - len(missing), progress)
         with bar, _watched(bar, parts, len(missing)):
-            rows = _run(ray, run, num_workers, cpus_per_worker, gpus_per_worker)
-    messages = dict(pair for row in rows for pair in row["failed"])
+            resources = {
+                "num_cpus": cpus_per_worker,
+                "num_gpus": gpus_per_worker,
+            }
+            failed = _run(ray, ray.remote(**resources)(run), shares)
+    messages = {
+        clip.clip: message for of_one in failed for clip, message in of_one
+    }
     return [
         (clip, messages[clip.clip]) for clip in clips if clip.clip in messages
     ]
 
 
-def _run(ray, run, num_workers, cpus_per_worker, gpus_per_worker):
-    """Runs the workers; returns what each returned."""
+def _run(ray, task, shares):
+    """Runs a task for each share; returns what each returned."""
     ours = not ray.is_initialized()
     if ours:
         ray.init(log_to_driver=False)
+    running = [task.remote(share, i) for i, share in enumerate(shares)]
     try:
-        ray.data.DataContext.get_current().enable_progress_bars = False
-        dataset = ray.data.range(num_workers, override_num_blocks=num_workers)
-        return dataset.map(
-            run,
-            num_cpus=cpus_per_worker,
-            num_gpus=gpus_per_worker,
-            compute=ray.data.TaskPoolStrategy(num_workers),
-        ).take_all()
-    except ray.exceptions.RayError as error:
-        raise RuntimeError(f"a worker failed: {error}") from error
+        return ray.get(running)
+    except BaseException as error:
+        # Nothing goes on behind the caller's back, and holds its store.
+        _, left = ray.wait(running, num_returns=len(running), timeout=0)
+        for each in left:
+            ray.cancel(each, force=True)
+        if left:
+            ray.wait(left, num_returns=len(left))
+        if isinstance(error, ray.exceptions.RayError):
+            raise RuntimeError(f"a worker failed: {error}") from error
+        raise
     finally:
         if ours:
             ray.shutdown()
@@ -160,7 +166,6 @@ def _import_ray():
     # Imported late: the rest of the package works without it.
     try:
         import ray
-        import ray.data
     except ImportError as error:
         raise ImportError(
             "Extraction on many machines takes Ray: pip install actx_tf[ray]"
