@@ -125,7 +125,7 @@ def train_eep(model, data, seed, run):
 def compare(data, stream, seed, finished):
     """Yields (method, figures, test clips' probabilities) of each run.
 
-    But for the methods that are finished.
+    Those of the methods that are `finished` are left out.
     """
     for name, method in methods.METHODS.items():
         compressed = [eep for eep, base in EEP.items() if base == name]

@@ -195,8 +195,8 @@ def stored_data(features, companions=None, others=(), similarities=None):
     ]
     # Of a NaN, training would tell after the first epoch, and name no clip.
     names = [clip.clip for clip in clips]
-    for checked in (*companions.values(), *others):
-        checked.check(names)
+    for companion in companions.values():
+        companion.check(names)
     if similarities is None:
         conjugates = {name for clip in clips for name in clip.conjugates}
         names = {*names, *filter(store.__contains__, conjugates)}

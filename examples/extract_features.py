@@ -205,13 +205,15 @@ def main(_):
     from actx_tf.data import extract_features
     from actx_tf.data import extract_features_on_ray
     from actx_tf.data import read_clip_index
+    from actx_tf.whole_files import replacing
 
     try:
         arguments, settings = read_settings()
         clips = read_clip_index(_INDEX.value, _CONJUGATES_COLUMN.value)
         make = functools.partial(make_backbone, *arguments)
         if _SAVE_BACKBONE.value:
-            make().save(_SAVE_BACKBONE.value)
+            with replacing(_SAVE_BACKBONE.value) as draft:
+                make().save(draft)
         if _ENGINE.value == "ray":
             failed = extract_features_on_ray(
                 clips,

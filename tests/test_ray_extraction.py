@@ -69,7 +69,7 @@ def test_two_workers_make_the_store_of_one_process(clips, cluster, tmp_path):
             clips, broken, tmp_path / "f.h5", num_workers=2, **SETTINGS
         )
     failed = extract_features_on_ray(
-        clips, make_backbone, tmp_path / "f.h5", num_workers=1, **SETTINGS
+        clips, make_backbone, tmp_path / "f.h5", num_workers=3, **SETTINGS
     )
     assert [clip.clip for clip, _ in failed] == ["broken"]
     assert_same_store(tmp_path / "f.h5", tmp_path / "one.h5")

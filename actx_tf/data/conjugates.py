@@ -56,7 +56,7 @@ def conjugates_before_and_after(
         ValueError: If an argument is wrong, there is no action clip in the
             split `train`, or a name of a conjugate is taken.
     """
-    _check_positive("min_seconds", min_seconds)
+    _check_seconds("min_seconds", min_seconds)
 
     def mine(clip, duration, others):
         bounds = 0.0, duration
@@ -109,9 +109,9 @@ def conjugates_around_crops(
         ValueError: If an argument is wrong, there is no action clip in the
             split `train`, or the name of a crop or conjugate is taken.
     """
-    _check_positive("crop_seconds", crop_seconds)
+    _check_seconds("crop_seconds", crop_seconds)
     check_positive("num_crops", num_crops)
-    _check_positive("min_seconds", min_seconds)
+    _check_seconds("min_seconds", min_seconds)
 
     def mine(clip, duration, others):
         end = duration if clip.end is None else min(clip.end, duration)
@@ -377,7 +377,7 @@ def _unit_vectors(faiss, clips, embeddings):
     return vectors
 
 
-def _check_positive(name, value):
+def _check_seconds(name, value):
     if not 0 < value < math.inf:
         raise ValueError(
             f"`{name}` must be positive and finite (seconds). "

@@ -110,22 +110,28 @@ def _run(ray, task, shares):
     ours = not ray.is_initialized()
     if ours:
         ray.init(log_to_driver=False)
-    running = [task.remote(share, i) for i, share in enumerate(shares)]
     try:
-        return ray.get(running)
-    except BaseException as error:
-        # Nothing goes on behind the caller's back, and holds its store.
-        _, left = ray.wait(running, num_returns=len(running), timeout=0)
-        for each in left:
-            ray.cancel(each, force=True)
-        if left:
-            ray.wait(left, num_returns=len(left))
-        if isinstance(error, ray.exceptions.RayError):
-            raise RuntimeError(f"a worker failed: {error}") from error
-        raise
+        running = [task.remote(share, i) for i, share in enumerate(shares)]
+        try:
+            return ray.get(running)
+        except BaseException:
+            _end(ray, running)
+            raise
+    except ray.exceptions.RayError as error:
+        raise RuntimeError(f"a worker failed: {error}") from error
     finally:
         if ours:
             ray.shutdown()
+
+
+def _end(ray, running):
+    """Ends workers; else they go on for a while, and hold their stores."""
+    # Ray can abort this process where one that has ended is canceled.
+    _, left = ray.wait(running, num_returns=len(running), timeout=0)
+    for each in left:
+        ray.cancel(each, force=True)
+    if left:
+        ray.wait(left, num_returns=len(left))
 
 
 @contextlib.contextmanager
