@@ -4,6 +4,7 @@ Importing the package registers every layer and model, so that
 `keras.saving.load_model` finds them.
 """
 
+from actx_tf import backbones as backbones
 from actx_tf import callbacks as callbacks
 from actx_tf import data as data
 from actx_tf import export as export

@@ -11,9 +11,9 @@ import math
 import keras
 from keras import ops
 
-from actx_tf.masks import broadcast_mask
-from actx_tf.masks import zero_padding
-from actx_tf.streaming_attention import attend
+from actx_tf.ops.masks import broadcast_mask
+from actx_tf.ops.masks import zero_padding
+from actx_tf.ops.streaming_attention import attend
 
 # Squared length under which a feature vector counts as zero.
 _TINY = 1e-12

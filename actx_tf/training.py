@@ -13,8 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 from actx_tf.data.epochs import without_tuner
-from actx_tf.foreign_files import read_npz
-from actx_tf.whole_files import replacing
+from actx_tf.utils.atomic_write import replacing
+from actx_tf.utils.untrusted_files import read_npz
 
 
 def fit(

@@ -44,7 +44,7 @@ def compare_speed(num_frames, size, repeats):
     import tensorflow as tf
     import torch
 
-    from actx_tf.models import InceptionI3D
+    from actx_tf.backbones import InceptionI3D
     from tests.i3d_in_torch import InceptionI3d
     from tests.i3d_in_torch import randomize
 
@@ -94,9 +94,9 @@ def measure_memory(lengths, size, window):
 
 def extract(length, size, window):
     """Returns the peak memory of this process and the time it took."""
+    from actx_tf.backbones import InceptionI3D
     from actx_tf.data import Clip
     from actx_tf.data import extract_features
-    from actx_tf.models import InceptionI3D
 
     backbone = InceptionI3D(False, None, (None, size, size, 3))
     with tempfile.TemporaryDirectory() as folder:

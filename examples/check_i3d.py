@@ -30,7 +30,7 @@ flags.DEFINE_float(
 
 
 def logits_of(stream):
-    from actx_tf.models import InceptionI3D
+    from actx_tf.backbones import InceptionI3D
 
     root = Path(FLAGS.root, "data")
     sample = np.load(root / f"v_CricketShot_g04_c01_{stream}.npy")

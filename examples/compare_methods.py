@@ -37,7 +37,7 @@ from absl import flags
 from keras import layers
 
 from actx_tf.layers import EigenEvolutionPooling
-from actx_tf.whole_files import replacing
+from actx_tf.utils.atomic_write import replacing
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("output", "runs/comparison", "folder for what is written")

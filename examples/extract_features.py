@@ -156,13 +156,12 @@ def frames_in_memory(name, size, reach):
 
 
 def make_backbone(name, weights, input_shape, frames_per_step):
-    from actx_tf import models
 
     if name == "inception_i3d":
-        return models.InceptionI3D(False, weights, input_shape)
+        return backbones.InceptionI3D(False, weights, input_shape)
     if name == "i3d_resnet34":
-        return models.I3DResNet34(False, weights, input_shape)
-    return models.MobileNetV2Clip(
+        return backbones.I3DResNet34(False, weights, input_shape)
+    return backbones.MobileNetV2Clip(
         weights or "imagenet", input_shape, frames_per_step
     )
 
@@ -205,7 +204,7 @@ def main(_):
     from actx_tf.data import extract_features
     from actx_tf.data import extract_features_on_ray
     from actx_tf.data import read_clip_index
-    from actx_tf.whole_files import replacing
+    from actx_tf.utils.atomic_write import replacing
 
     try:
         arguments, settings = read_settings()

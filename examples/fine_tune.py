@@ -30,14 +30,14 @@ from tqdm import tqdm
 from tqdm.keras import TqdmCallback
 
 from actx_tf import training
+from actx_tf.backbones import InceptionI3D
 from actx_tf.data import VideoError
 from actx_tf.data import make_evaluation_dataset
 from actx_tf.data import make_pair_dataset
 from actx_tf.data import read_clip
 from actx_tf.data import read_clip_index
 from actx_tf.models import ActX
-from actx_tf.models import InceptionI3D
-from actx_tf.whole_files import replacing
+from actx_tf.utils.atomic_write import replacing
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("index", None, "clip index (CSV)", required=True)

@@ -56,7 +56,7 @@ from actx_tf.data.tubes import draw_tubes
 from actx_tf.data.tubes import masks_to_voxels
 from actx_tf.data.tubes import read_tubes
 from actx_tf.export import read_metadata
-from actx_tf.foreign_files import load_keras_model
+from actx_tf.utils.untrusted_files import load_keras_model
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string(

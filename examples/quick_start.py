@@ -15,9 +15,9 @@ from absl import app
 from absl import flags
 from keras import layers
 
+from actx_tf.backbones.receptive_field import location_centers
 from actx_tf.data import synthetic
 from actx_tf.models import ActX
-from actx_tf.receptive_field import location_centers
 from actx_tf.visualization import attention_figure
 
 FLAGS = flags.FLAGS

@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 from absl import flags
 
-from actx_tf.whole_files import replacing
+from actx_tf.utils.atomic_write import replacing
 
 FLAGS = flags.FLAGS
 

@@ -39,10 +39,10 @@ from absl import flags
 from actx_tf import export
 from actx_tf import training
 from actx_tf import visualization
+from actx_tf.backbones.receptive_field import location_centers
 from actx_tf.data import VideoError
-from actx_tf.foreign_files import load_keras_model
-from actx_tf.receptive_field import location_centers
-from actx_tf.whole_files import replacing
+from actx_tf.utils.atomic_write import replacing
+from actx_tf.utils.untrusted_files import load_keras_model
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("output", "runs/actx", "folder for what is written")

@@ -87,8 +87,8 @@ class ViewedClip:
 
 def built_in_clips(model):
     """Returns the names of the classes and clips of the built-in set."""
+    from actx_tf.backbones.receptive_field import location_centers
     from actx_tf.data import synthetic
-    from actx_tf.receptive_field import location_centers
 
     part = synthetic.make_part(FLAGS.split, FLAGS.num_clips)
     backbone = synthetic.backbone()
@@ -111,9 +111,9 @@ def built_in_clips(model):
 
 def stored_clips(model):
     """Returns classes, clips, and what is left out, of store and index."""
+    from actx_tf.backbones.receptive_field import location_centers
     from actx_tf.data import FeatureStore
     from actx_tf.data import read_clip_index
-    from actx_tf.receptive_field import location_centers
 
     store = FeatureStore(FLAGS.features)
     index = read_clip_index(FLAGS.index, FLAGS.conjugates_column)
@@ -306,7 +306,7 @@ def collect(clips, budget):
 
 def write_page(data, title, path):
     """Fills the template: a page of one file."""
-    from actx_tf.whole_files import replacing
+    from actx_tf.utils.atomic_write import replacing
 
     folder = Path(__file__).parent
     # What ends a script in HTML must not be in one.
@@ -333,7 +333,7 @@ def main(argv):
         sys.exit("error: --features and --index are given together or not")
     # Imported late: a wrong flag is told at once.
     from actx_tf import models
-    from actx_tf.foreign_files import load_keras_model
+    from actx_tf.utils.untrusted_files import load_keras_model
     from actx_tf.visualization import map_colors
 
     try:

@@ -15,7 +15,7 @@ from keras.src.testing.test_case import TestCase
 
 from actx_tf import layers
 from actx_tf import losses
-from actx_tf.masks import broadcast_mask
+from actx_tf.ops.masks import broadcast_mask
 
 ROOT = Path(__file__).parents[1]
 

@@ -23,6 +23,9 @@ import keras
 import numpy as np
 import pytest
 
+from actx_tf.backbones import MobileNetV2Clip
+from actx_tf.backbones import inception_i3d_weights
+from actx_tf.backbones.state_dict import read_state_dict
 from actx_tf.data import FeatureStore
 from actx_tf.data import FeatureStoreWriter
 from actx_tf.data import VideoError
@@ -31,10 +34,7 @@ from actx_tf.data import read_clip
 from actx_tf.data import read_clip_index
 from actx_tf.data import video_duration
 from actx_tf.export import read_metadata
-from actx_tf.foreign_files import load_keras_model
-from actx_tf.models import MobileNetV2Clip
-from actx_tf.models import inception_i3d_weights
-from actx_tf.models.state_dict import read_state_dict
+from actx_tf.utils.untrusted_files import load_keras_model
 from benchmarks.measuring import peak_mebibytes
 from tests.harness import PROCESSES
 from tests.harness import run_example

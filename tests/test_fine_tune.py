@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import actx_tf  # noqa: F401
-from actx_tf.models import InceptionI3D
+from actx_tf.backbones import InceptionI3D
 from tests.harness import run_example
 from tests.i3d_in_torch import InceptionI3d
 from tests.i3d_in_torch import randomize

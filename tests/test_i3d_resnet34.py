@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from actx_tf.models import I3DResNet34
+from actx_tf.backbones import I3DResNet34
 from tests.harness import assert_close
 from tests.harness import clips
 from tests.i3d_in_torch import randomize

@@ -18,29 +18,23 @@ TREES = {
 PLAIN = (
     "actx_tf/layers/",
     "actx_tf/losses.py",
-    "actx_tf/masks.py",
-    "actx_tf/metrics.py",
-    "actx_tf/streaming_attention.py",
-    "actx_tf/thin_products.py",
+    "actx_tf/metrics/",
+    "actx_tf/ops/",
 )
-WITHIN_PLAIN = (
-    "actx_tf.masks",
-    "actx_tf.streaming_attention",
-    "actx_tf.thin_products",
-)
+WITHIN_PLAIN = ("actx_tf.ops",)
 WITH_TENSORFLOW = (
     "actx_tf/models/paired_model.py",
-    "actx_tf/models/inception_i3d_weights.py",
+    "actx_tf/backbones/inception_i3d_weights.py",
     "actx_tf/callbacks.py",
     "actx_tf/data/",
-    "actx_tf/attended_video.py",
-    "actx_tf/export.py",
+    "actx_tf/prediction.py",
+    "actx_tf/export/",
     "actx_tf/training.py",
 )
 # Keras has no word for the replicas of `tf.distribute`. A metric that needs the
 # clips of all of them asks TensorFlow, where that is the backend, here alone:
 # the file imports on every backend.
-EXCEPT = {"actx_tf/metrics.py": "_of_all_replicas"}
+EXCEPT = {"actx_tf/metrics/classification.py": "_of_all_replicas"}
 
 
 def imported_modules(tree):
@@ -69,14 +63,12 @@ def test_imports_only_what_it_may(path):
             assert path.startswith(WITH_TENSORFLOW), module
         if path.startswith(PLAIN):
             standard = top in sys.stdlib_module_names
-            ours = module.startswith(WITHIN_PLAIN) or (
-                module.startswith("actx_tf.layers")
-                and path.startswith("actx_tf/layers/")
-            )
+            package = ".".join(path.split("/")[:2])
+            ours = module.startswith((*WITHIN_PLAIN, package))
             assert standard or ours or top in ("keras", "numpy"), module
 
 
-@pytest.mark.parametrize("package", ["layers", "models"])
+@pytest.mark.parametrize("package", ["backbones", "layers", "models"])
 def test_one_public_name_a_file_that_is_named_after_it(package):
     tree = TREES[f"actx_tf/{package}/__init__.py"]
     imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]

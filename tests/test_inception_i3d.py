@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 import torch
 
-from actx_tf.models import InceptionI3D
+from actx_tf.backbones import InceptionI3D
 from tests.harness import ROOT
 from tests.harness import assert_close
 from tests.harness import clips

@@ -1,7 +1,7 @@
 import keras
 import pytest
 
-from actx_tf.models.max_pooling_3d import MaxPooling3D
+from actx_tf.backbones.max_pooling_3d import MaxPooling3D
 from tests.harness import assert_close
 from tests.harness import clips
 from tests.harness import run_layer_test

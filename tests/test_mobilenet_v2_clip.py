@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from actx_tf.models.mobilenet_v2_clip import AppearanceAndMotion
-from actx_tf.models.mobilenet_v2_clip import MobileNetV2Clip
+from actx_tf.backbones.mobilenet_v2_clip import AppearanceAndMotion
+from actx_tf.backbones.mobilenet_v2_clip import MobileNetV2Clip
 
 NETS = (
     pathlib.Path(__file__).parents[1].parent

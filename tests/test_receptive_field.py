@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from actx_tf.backbones import I3DResNet34
+from actx_tf.backbones import InceptionI3D
+from actx_tf.backbones import MobileNetV2Clip
+from actx_tf.backbones.receptive_field import location_centers
 from actx_tf.data import synthetic
-from actx_tf.models import I3DResNet34
-from actx_tf.models import InceptionI3D
-from actx_tf.models import MobileNetV2Clip
-from actx_tf.receptive_field import location_centers
 
 
 def support(backbone, shape, axis, location):

@@ -4,9 +4,9 @@ import pytest
 from keras import ops
 
 from actx_tf import losses
-from actx_tf import streaming_attention
 from actx_tf.models import ActX
-from actx_tf.streaming_attention import attend
+from actx_tf.ops import streaming_attention
+from actx_tf.ops.streaming_attention import attend
 from tests.harness import assert_close
 from tests.harness import clips
 from tests.harness import gradients

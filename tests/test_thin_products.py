@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from actx_tf import thin_products
+from actx_tf.ops import thin_products
 from tests.harness import assert_close
 from tests.harness import clips
 from tests.harness import gradients

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from actx_tf.backbones.receptive_field import location_centers
 from actx_tf.data import FeatureStoreWriter
 from actx_tf.models import ActX
-from actx_tf.receptive_field import location_centers
 from actx_tf.visualization import overlay_attention
 from tests.harness import run_example
 from tests.lossless import write_lossless

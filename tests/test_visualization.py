@@ -5,8 +5,8 @@ from PIL import Image
 from scipy.ndimage import map_coordinates
 
 from actx_tf import visualization
+from actx_tf.backbones.receptive_field import location_centers
 from actx_tf.data import read_clip
-from actx_tf.receptive_field import location_centers
 from tests.harness import clips
 
 

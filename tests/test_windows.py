@@ -2,9 +2,9 @@ import keras
 import numpy as np
 import pytest
 
+from actx_tf.backbones import InceptionI3D
+from actx_tf.backbones import MobileNetV2Clip
 from actx_tf.data.windows import run_in_windows
-from actx_tf.models import InceptionI3D
-from actx_tf.models import MobileNetV2Clip
 from tests.harness import assert_close
 
 

@@ -9,7 +9,7 @@ import os
 import pathlib
 from collections.abc import Iterable
 
-from actx_tf.whole_files import replacing
+from actx_tf.utils.atomic_write import replacing
 
 _REQUIRED = ("clip", "file", "label", "split")
 _PART = ("start", "end", "box")

@@ -13,8 +13,8 @@ from collections.abc import Iterable
 import h5py
 import numpy as np
 
-from actx_tf.foreign_files import check_link
-from actx_tf.foreign_files import plain_dataset
+from actx_tf.utils.untrusted_files import check_link
+from actx_tf.utils.untrusted_files import plain_dataset
 
 _FORMAT = "actx_tf features"
 _VERSION = 1

@@ -3,7 +3,7 @@ from keras import ops
 
 from actx_tf.layers.map_axes import resolve_axis
 from actx_tf.layers.map_axes import validate_axis
-from actx_tf.masks import broadcast_mask
+from actx_tf.ops.masks import broadcast_mask
 
 
 @keras.saving.register_keras_serializable(package="actx_tf")

@@ -1,8 +1,8 @@
 import keras
 from keras import ops
 
-from actx_tf.masks import broadcast_mask
-from actx_tf.masks import zero_padding
+from actx_tf.ops.masks import broadcast_mask
+from actx_tf.ops.masks import zero_padding
 
 
 @keras.saving.register_keras_serializable(package="actx_tf")

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from actx_tf.masks import zero_padding
+from actx_tf.ops.masks import zero_padding
 
 
 @keras.saving.register_keras_serializable(package="actx_tf")

@@ -5,10 +5,10 @@ from keras import ops
 
 from actx_tf.layers.att_norm import AttNorm
 from actx_tf.layers.percentile_shift import PercentileShift
-from actx_tf.masks import broadcast_mask
-from actx_tf.masks import zero_padding
-from actx_tf.thin_products import scores
-from actx_tf.thin_products import weighted_sums
+from actx_tf.ops.masks import broadcast_mask
+from actx_tf.ops.masks import zero_padding
+from actx_tf.ops.thin_products import scores
+from actx_tf.ops.thin_products import weighted_sums
 
 
 @keras.saving.register_keras_serializable(package="actx_tf")

@@ -2,7 +2,7 @@ import keras
 from keras import ops
 
 from actx_tf.layers.mask_pooling import MaskPooling
-from actx_tf.masks import broadcast_mask
+from actx_tf.ops.masks import broadcast_mask
 
 
 @keras.saving.register_keras_serializable(package="actx_tf")

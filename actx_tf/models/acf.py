@@ -3,8 +3,8 @@ from keras import ops
 
 from actx_tf import losses
 from actx_tf.layers import MaskPooling
-from actx_tf.masks import broadcast_mask
 from actx_tf.models.paired_model import PairedModel
+from actx_tf.ops.masks import broadcast_mask
 
 
 @keras.saving.register_keras_serializable(package="actx_tf")

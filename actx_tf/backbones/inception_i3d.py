@@ -6,9 +6,9 @@ import keras
 from keras import layers
 from keras import ops
 
-from actx_tf.models import inception_i3d_weights as weights_files
-from actx_tf.models.max_pooling_3d import MaxPooling3D
-from actx_tf.models.state_dict import checksum
+from actx_tf.backbones import inception_i3d_weights as weights_files
+from actx_tf.backbones.max_pooling_3d import MaxPooling3D
+from actx_tf.backbones.state_dict import checksum
 
 # Channels of a block's branches: 1x1; 1x1 and 3x3; 1x1 and 3x3; pool and 1x1.
 _BLOCKS = {
@@ -87,7 +87,7 @@ def InceptionI3D(
     Example:
 
     ```python
-    backbone = actx_tf.models.InceptionI3D(
+    backbone = actx_tf.backbones.InceptionI3D(
         include_top=False, weights="rgb_imagenet/model.ckpt"
     )
     features = backbone(clip)  # (1, 80, 224, 224, 3) -> (1, 10, 7, 7, 1024)

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from actx_tf.foreign_files import read_npz
+from actx_tf.utils.untrusted_files import read_npz
 
 
 def MobileNetV2Clip(
@@ -63,7 +63,7 @@ def MobileNetV2Clip(
     Example:
 
     ```python
-    backbone = actx_tf.models.MobileNetV2Clip()
+    backbone = actx_tf.backbones.MobileNetV2Clip()
     features = backbone(clip)  # (1, 40, 224, 224, 3) -> (1, 10, 7, 7, 2560)
     ```
 

@@ -6,8 +6,8 @@ import zlib
 import h5py
 import numpy as np
 
-from actx_tf.foreign_files import plain_dataset
-from actx_tf.foreign_files import read_npz
+from actx_tf.utils.untrusted_files import plain_dataset
+from actx_tf.utils.untrusted_files import read_npz
 
 SUFFIXES = (".pt", ".pth", ".npz", ".h5", ".hdf5")
 

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from actx_tf.masks import broadcast_mask
+from actx_tf.ops.masks import broadcast_mask
 
 
 def mean_average_precision(labels, scores):

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 import actx_tf
-from actx_tf.whole_files import replacing
+from actx_tf.utils.atomic_write import replacing
 
 _ACTIVATIONS = {"softmax": tf.nn.softmax, "sigmoid": tf.nn.sigmoid}
 _METADATA = "assets/actx_tf.json"

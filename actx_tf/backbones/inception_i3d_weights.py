@@ -10,8 +10,8 @@ import re
 
 import numpy as np
 
-from actx_tf.models.state_dict import SUFFIXES
-from actx_tf.models.state_dict import read_state_dict
+from actx_tf.backbones.state_dict import SUFFIXES
+from actx_tf.backbones.state_dict import read_state_dict
 
 _CLASSIFIER = "Logits/Conv3d_0c_1x1"
 _PARTS = {

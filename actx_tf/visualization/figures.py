@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from actx_tf.receptive_field import location_centers
-from actx_tf.whole_files import replacing
+from actx_tf.backbones.receptive_field import location_centers
+from actx_tf.utils.atomic_write import replacing
 
 _COLORS = "inferno"
 _OPACITY = 0.8

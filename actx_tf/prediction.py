@@ -10,11 +10,11 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from actx_tf.backbones.receptive_field import location_centers
 from actx_tf.data.video import ClipFrames
 from actx_tf.data.video import read_clip
 from actx_tf.export import read_metadata
-from actx_tf.foreign_files import load_keras_model
-from actx_tf.receptive_field import location_centers
+from actx_tf.utils.untrusted_files import load_keras_model
 
 _ACTIVATIONS = ("softmax", "sigmoid")
 _MOST_PIXELS = 480  # of the shorter side of what is shown

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from actx_tf.attended_video import attend_video
 from actx_tf.data import synthetic
+from actx_tf.prediction import attend_video
 from actx_tf.visualization import resize_map
 from tests.harness import ROOT
 from tests.harness import run_example

@@ -6,9 +6,9 @@ import keras
 import numpy as np
 from keras import layers
 
-from actx_tf.models.max_pooling_3d import MaxPooling3D
-from actx_tf.models.state_dict import checksum
-from actx_tf.models.state_dict import read_state_dict
+from actx_tf.backbones.max_pooling_3d import MaxPooling3D
+from actx_tf.backbones.state_dict import checksum
+from actx_tf.backbones.state_dict import read_state_dict
 
 _BLOCKS = (3, 4, 6, 3)  # of each stage
 # What images of torchvision's weights are normalized with.
@@ -86,7 +86,7 @@ def I3DResNet34(
     Example:
 
     ```python
-    backbone = actx_tf.models.I3DResNet34(
+    backbone = actx_tf.backbones.I3DResNet34(
         include_top=False, weights="resnet34.pth"
     )
     features = backbone(clip)  # (1, 80, 224, 224, 3) -> (1, 10, 7, 7, 512)
