@@ -50,7 +50,7 @@ class AttendedVideo:
         return self.class_names[int(np.argmax(self.scores))]
 
 
-def attend_video(
+def predict_video(
     video: str | os.PathLike,
     model: keras.Model | str | os.PathLike,
     backbone: keras.Model | str | os.PathLike | None = None,

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from actx_tf.data.epochs import without_tuner
-from actx_tf.utils.atomic_write import replacing
+from actx_tf.utils.atomic_write import atomic_write
 from actx_tf.utils.untrusted_files import read_npz
 
 
@@ -271,7 +271,7 @@ def _write_arrays(path, **arrays):
     """Writes an `.npz` whole or not at all."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as draft, open(draft, "wb") as file:
+    with atomic_write(path) as draft, open(draft, "wb") as file:
         np.savez(file, **arrays)
 
 

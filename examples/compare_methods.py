@@ -37,7 +37,7 @@ from absl import flags
 from keras import layers
 
 from actx_tf.layers import EigenEvolutionPooling
-from actx_tf.utils.atomic_write import replacing
+from actx_tf.utils.atomic_write import atomic_write
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("output", "runs/comparison", "folder for what is written")
@@ -208,7 +208,7 @@ def scores_path(stream, name, seed):
 def write_scores(probabilities, *run):
     path = scores_path(*run)
     path.parent.mkdir(exist_ok=True)
-    with replacing(path) as draft, open(draft, "wb") as file:
+    with atomic_write(path) as draft, open(draft, "wb") as file:
         np.save(file, probabilities)
 
 

@@ -156,6 +156,7 @@ def frames_in_memory(name, size, reach):
 
 
 def make_backbone(name, weights, input_shape, frames_per_step):
+    from actx_tf import backbones
 
     if name == "inception_i3d":
         return backbones.InceptionI3D(False, weights, input_shape)
@@ -204,14 +205,14 @@ def main(_):
     from actx_tf.data import extract_features
     from actx_tf.data import extract_features_on_ray
     from actx_tf.data import read_clip_index
-    from actx_tf.utils.atomic_write import replacing
+    from actx_tf.utils.atomic_write import atomic_write
 
     try:
         arguments, settings = read_settings()
         clips = read_clip_index(_INDEX.value, _CONJUGATES_COLUMN.value)
         make = functools.partial(make_backbone, *arguments)
         if _SAVE_BACKBONE.value:
-            with replacing(_SAVE_BACKBONE.value) as draft:
+            with atomic_write(_SAVE_BACKBONE.value) as draft:
                 make().save(draft)
         if _ENGINE.value == "ray":
             failed = extract_features_on_ray(

@@ -37,7 +37,7 @@ from actx_tf.data import make_pair_dataset
 from actx_tf.data import read_clip
 from actx_tf.data import read_clip_index
 from actx_tf.models import ActX
-from actx_tf.utils.atomic_write import replacing
+from actx_tf.utils.atomic_write import atomic_write
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("index", None, "clip index (CSV)", required=True)
@@ -187,7 +187,7 @@ def main(argv):
         )
     except FloatingPointError as error:
         sys.exit(f"error: {error}")
-    with replacing(output / "actx.keras") as draft:
+    with atomic_write(output / "actx.keras") as draft:
         model.save(draft)
     print({key: round(float(values[-1]), 4) for key, values in history.items()})
     trained = np.sum([np.prod(v.shape) for v in backbone.trainable_variables])

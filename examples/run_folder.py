@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 from absl import flags
 
-from actx_tf.utils.atomic_write import replacing
+from actx_tf.utils.atomic_write import atomic_write
 
 FLAGS = flags.FLAGS
 
@@ -41,7 +41,7 @@ def write_rows(rows, path):
     columns = list(dict.fromkeys(key for row in rows for key in row))
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with (
-        replacing(path) as draft,
+        atomic_write(path) as draft,
         open(draft, "w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.DictWriter(file, columns)
@@ -95,7 +95,7 @@ def keep_settings(output, free=()):
         before = {}
     else:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as draft:
+        with atomic_write(path) as draft:
             draft.write_text(json.dumps(settings, indent=2), encoding="utf-8")
         return
     changed = [

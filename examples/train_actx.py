@@ -41,7 +41,7 @@ from actx_tf import training
 from actx_tf import visualization
 from actx_tf.backbones.receptive_field import location_centers
 from actx_tf.data import VideoError
-from actx_tf.utils.atomic_write import replacing
+from actx_tf.utils.atomic_write import atomic_write
 from actx_tf.utils.untrusted_files import load_keras_model
 
 FLAGS = flags.FLAGS
@@ -82,7 +82,7 @@ def save(model, outputs, data):
     Interrupted anywhere, it can be done again.
     """
     output = Path(FLAGS.output)
-    with replacing(output / "actx.keras") as draft:
+    with atomic_write(output / "actx.keras") as draft:
         model.save(draft)
     versions = output / "saved_model"
     for left in versions.glob(".exporting-*"):  # by an interrupted command
@@ -127,7 +127,7 @@ def save(model, outputs, data):
         ],
         [location_centers(data.backbone, maps.shape) for maps in action_maps],
     )
-    with replacing(output / "attention.png") as draft:
+    with atomic_write(output / "attention.png") as draft:
         figure.savefig(draft, bbox_inches="tight")
 
 

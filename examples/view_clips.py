@@ -306,7 +306,7 @@ def collect(clips, budget):
 
 def write_page(data, title, path):
     """Fills the template: a page of one file."""
-    from actx_tf.utils.atomic_write import replacing
+    from actx_tf.utils.atomic_write import atomic_write
 
     folder = Path(__file__).parent
     # What ends a script in HTML must not be in one.
@@ -322,7 +322,7 @@ def write_page(data, title, path):
     template = (folder / "view_clips.html").read_text(encoding="utf-8")
     page = re.sub(r"{{(\w+)}}", lambda match: parts[match[1]], template)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as draft:
+    with atomic_write(path) as draft:
         draft.write_text(page, encoding="utf-8")
 
 

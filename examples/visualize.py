@@ -78,11 +78,11 @@ def main(argv):
     if len(argv) > 1:
         raise app.UsageError(f"unknown arguments: {argv[1:]}")
     # Imported late: a wrong flag is told at once.
-    from actx_tf.prediction import attend_video
+    from actx_tf.prediction import predict_video
 
     size = FLAGS.size and tuple(map(int, FLAGS.size))
     try:
-        attended = attend_video(
+        attended = predict_video(
             FLAGS.video,
             FLAGS.model,
             FLAGS.backbone,

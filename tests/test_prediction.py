@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from actx_tf.data import synthetic
-from actx_tf.prediction import attend_video
+from actx_tf.prediction import predict_video
 from actx_tf.visualization import resize_map
 from tests.harness import ROOT
 from tests.harness import run_example
@@ -39,7 +39,7 @@ def test_the_maps_of_a_trained_model_lie_on_the_actors(built_in, tmp_path):
     lift = []
     for i in range(5):
         path = write_lossless(tmp_path / f"{i}.mp4", built_in.videos[i])
-        attended = attend_video(path, DEMO)
+        attended = predict_video(path, DEMO)
         np.testing.assert_array_equal(attended.frames, built_in.videos[i])
         acting = built_in.actor_masks[i]
         action = resize_map(attended.action_map, acting.shape, attended.centers)
@@ -49,7 +49,7 @@ def test_the_maps_of_a_trained_model_lie_on_the_actors(built_in, tmp_path):
 
 def test_files_and_objects_give_the_same(video, served):
     folder = served.path.parent
-    expected = attend_video(
+    expected = predict_video(
         video, served.model, served.backbone, class_names=("a", "b", "c")
     )
     for arguments in (
@@ -57,7 +57,7 @@ def test_files_and_objects_give_the_same(video, served):
         (folder,),
         (folder / "model.keras", folder / "backbone.keras"),
     ):
-        attended = attend_video(video, *map(str, arguments))
+        attended = predict_video(video, *map(str, arguments))
         for name in ("action_map", "context_map", "scores"):
             np.testing.assert_allclose(
                 getattr(attended, name), getattr(expected, name), atol=1e-5
@@ -72,7 +72,7 @@ def test_a_portrait_of_another_rate_keeps_its_shape(tmp_path, served):
     rng = np.random.default_rng(0)
     video = rng.integers(0, 256, (30, 70, 42, 3), np.uint8)
     path = write_lossless(tmp_path / "portrait.mp4", video, rate=30)
-    attended = attend_video(
+    attended = predict_video(
         path, served.path, frame_rate=12.0, size=(48, 48), start=0.2, end=0.7
     )
     assert attended.frames.shape == (6, 70, 42, 3)
@@ -83,17 +83,17 @@ def test_a_portrait_of_another_rate_keeps_its_shape(tmp_path, served):
 
 def test_what_lacks_is_told(video, served, tmp_path):
     with pytest.raises(ValueError, match="`backbone` must be given"):
-        attend_video(video, served.model)
+        predict_video(video, served.model)
     with pytest.raises(FileNotFoundError, match="none"):
-        attend_video(video, tmp_path / "none")
+        predict_video(video, tmp_path / "none")
     with pytest.raises(ValueError, match="`class_names` must name 3"):
-        attend_video(video, served.path, class_names=["a"])
+        predict_video(video, served.path, class_names=["a"])
     with pytest.raises(ValueError, match="`activation`"):
-        attend_video(video, served.path, activation="relu")
+        predict_video(video, served.path, activation="relu")
     with pytest.raises(ValueError, match="maps"):
         average = keras.Sequential([keras.layers.Dense(2)])
         average.classify = lambda x: {"logits": average(x[:, 0, 0, 0])}
-        attend_video(video, average, served.backbone)
+        predict_video(video, average, served.backbone)
 
 
 def test_the_example_writes_figures_and_films(video, served, tmp_path):

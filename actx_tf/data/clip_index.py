@@ -9,7 +9,7 @@ import os
 import pathlib
 from collections.abc import Iterable
 
-from actx_tf.utils.atomic_write import replacing
+from actx_tf.utils.atomic_write import atomic_write
 
 _REQUIRED = ("clip", "file", "label", "split")
 _PART = ("start", "end", "box")
@@ -129,7 +129,7 @@ def write_clip_index(path: str | os.PathLike, clips: Iterable[Clip]) -> None:
                 f"clip {clip.clip!r} cannot be told in an index: it would read "
                 f"as {read}. Received: {clip}"
             )
-    with replacing(path) as draft:
+    with atomic_write(path) as draft:
         draft.write_text(text, encoding="utf-8", newline="")
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 import actx_tf
-from actx_tf.utils.atomic_write import replacing
+from actx_tf.utils.atomic_write import atomic_write
 
 _ACTIVATIONS = {"softmax": tf.nn.softmax, "sigmoid": tf.nn.sigmoid}
 _METADATA = "assets/actx_tf.json"
@@ -206,7 +206,7 @@ def export_litert(
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
             converter.target_spec.supported_types = [tf.float16]
         content = converter.convert()
-    with replacing(path) as draft:
+    with atomic_write(path) as draft:
         draft.write_bytes(content)
 
 
@@ -243,7 +243,7 @@ def export_onnx(
     onnx_model, _ = tf2onnx.convert.from_function(
         function, input_signature=function.input_signature, opset=18
     )
-    with replacing(path) as draft:
+    with atomic_write(path) as draft:
         draft.write_bytes(onnx_model.SerializeToString())
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[Path]:
+def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     """Yields a path beside this one, whose file takes its place at the end.
 
     Whenever the process is killed, the file at `path` is the old or the whole

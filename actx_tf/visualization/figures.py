@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from actx_tf.backbones.receptive_field import location_centers
-from actx_tf.utils.atomic_write import replacing
+from actx_tf.utils.atomic_write import atomic_write
 
 _COLORS = "inferno"
 _OPACITY = 0.8
@@ -292,7 +292,7 @@ def save_attention_video(
     frames = _side_by_side(
         video, (action_map, context_map), centers, title, side
     )
-    with replacing(path) as draft:
+    with atomic_write(path) as draft:
         write(draft, frames, frame_rate)
 
 
