@@ -1,0 +1,61 @@
+"""A network from clips to feature maps, with its description."""
+
+import keras
+
+from actx_tf.backbones.description import BackboneDescription
+
+
+@keras.saving.register_keras_serializable(package="actx_tf")
+class Backbone(keras.Model):
+    """A network from clips to feature maps that says what it sees.
+
+    `InceptionI3D`, `I3DResNet34` and `MobileNetV2Clip` return one;
+    `make_backbone` makes one of any other network.
+
+    Args:
+        network: Keras model from `(batch, frames, height, width, colors)` to
+            `(batch, time, height, width, channels)`.
+        description: a `BackboneDescription` of it, or what its `to_dict`
+            returned.
+
+    Input shape:
+        `(batch, frames, height, width, 3)`: RGB values in [0, 255]; or
+        `(batch, frames, height, width, 2)`: flow in [-1, 1].
+
+    Output shape:
+        `(batch, time, height, width, channels)`.
+    """
+
+    def __init__(self, network, description, **kwargs):
+        kwargs.setdefault("name", network.name)
+        super().__init__(**kwargs)
+        if not isinstance(description, BackboneDescription):
+            description = BackboneDescription.from_dict(description)
+        self.network = network
+        self.description = description
+        self.built = network.built
+
+    @property
+    def input_shape(self):
+        """Shape of what it takes, `None` where a size is free."""
+        size = self.description.size
+        sides = size if isinstance(size, tuple) else (None, None)
+        return (None, None, *sides, self.description.colors)
+
+    def call(self, clip, training=None):
+        return self.network(clip, training=training)
+
+    def compute_output_shape(self, input_shape):
+        return self.network.compute_output_shape(input_shape)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "network": keras.saving.serialize_keras_object(self.network),
+            "description": self.description.to_dict(),
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        network = keras.saving.deserialize_keras_object(config["network"])
+        return cls(**{**config, "network": network})

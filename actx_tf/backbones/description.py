@@ -1,0 +1,396 @@
+"""What a backbone sees, what a step of its feature maps is, what it needs."""
+
+import dataclasses
+import hashlib
+import json
+import math
+import numbers
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+# The one way in which frames are resized: see `actx_tf.data.resizing`. Its name
+# tells features apart from those of frames that were resized in another way.
+RESIZING = "bilinear, antialiased"
+STREAMS = ("rgb", "flow")
+FLOW_METHODS = ("dis", "tvl1")
+_COLORS = {"rgb": 3, "flow": 2}
+
+
+@dataclasses.dataclass(frozen=True)
+class Axis:
+    """How the locations of one axis of a feature map see a clip.
+
+    Attributes:
+        stages: The layers between the clip and the feature map that stride or
+            see more than one place, the first one first, each as (kernel,
+            stride, padding). The padding is what stands before the first
+            place; `None` is TensorFlow's "SAME", which depends on the size.
+        sees_all: Whether each location sees the whole axis, as with attention
+            over all tokens. The stages then tell which part it stands for.
+    """
+
+    stages: tuple[tuple[int, int, int | None], ...] = ()
+    sees_all: bool = False
+
+    def __post_init__(self) -> None:
+        stages = tuple(tuple(stage) for stage in self.stages)
+        if not all(
+            len(stage) == 3
+            and _is_integer(stage[0], 1)
+            and _is_integer(stage[1], 1)
+            and (stage[2] is None or _is_integer(stage[2], 0))
+            for stage in stages
+        ):
+            raise ValueError(
+                "`stages` must be tuples (kernel, stride, padding) of whole "
+                "numbers, the padding may be None. "
+                f"Received: stages={self.stages}"
+            )
+        object.__setattr__(self, "stages", stages)
+
+    @property
+    def stride(self) -> int:
+        """Frames or pixels from one location to the next."""
+        return math.prod(stride for _, stride, _ in self.stages)
+
+    @property
+    def receptive_radius(self) -> int | None:
+        """Frames or pixels that a location sees beyond those it covers.
+
+        The larger of the two sides, at the size where it is largest; `None`
+        if each location sees the whole axis.
+        """
+        if self.sees_all:
+            return None
+        before = after = 0
+        step = 1
+        for kernel, stride, padding in self.stages:
+            # "SAME" splits `kernel - stride` to `kernel - 1` evenly.
+            least = max(kernel - stride, 0) // 2 if padding is None else padding
+            most = (kernel - 1) // 2 if padding is None else padding
+            before += step * most
+            after += step * (kernel - 1 - least)
+            step *= stride
+        return max(before, after - (step - 1), 0)
+
+    def centers(self, count: int, size: int | None = None) -> np.ndarray:
+        """Where the locations look, as shares of the axis.
+
+        Args:
+            count: Number of locations.
+            size: Frames or pixels of the clip; `None`, unknown: as much as
+                the strides cover, which is less than a stride too much.
+
+        Returns:
+            An array `(count,)`: 0 is the first edge of the clip and 1 its
+            last, so that the center of pixel p of n is at (p + 0.5) / n.
+        """
+        if size is None:
+            size = count * self.stride
+        start, step, length = 0.0, 1, size
+        for kernel, stride, padding in self.stages:
+            outputs = -(-length // stride)
+            if padding is None:
+                padding = max((outputs - 1) * stride + kernel - length, 0) // 2
+            start += step * ((kernel - 1) / 2 - padding)
+            step *= stride
+            length = outputs
+        return (start + step * np.arange(count) + 0.5) / size
+
+
+@dataclasses.dataclass(frozen=True)
+class BackboneDescription:
+    """What a backbone sees, what a step of its feature maps is, what it needs.
+
+    It is made where the backbone is made (see `Backbone`) and is stored with
+    all that is made from it: the `.keras` file, the feature store, the trained
+    model, the SavedModel. Whoever reads a video for the backbone reads it as
+    this says.
+
+    Attributes:
+        name: Name of the network and its weights.
+        channels: Channels of its feature maps.
+        time: How the steps of a feature map see the frames of a clip.
+        height: How its rows see the rows of a frame.
+        width: How its columns see the columns of a frame.
+        frame_rate: Frames per second that it sees. `None`: those of the file,
+            or `num_frames`.
+        num_frames: Frames that it sees of a clip, evenly over it. `None`: as
+            many as the rate gives.
+        size: (height, width) of the frames that it sees, in pixels; or one
+            number, the length of their shorter side, where the aspect ratio is
+            kept. `None`: as the file has them.
+        stream: `"rgb"`, values in [0, 255]; or `"flow"`, the optical flow from
+            each of these frames to the next, in [-1, 1]. Defaults to `"rgb"`.
+        flow_method: `"dis"` or `"tvl1"`, the method of the flow; `None` for
+            RGB.
+        bytes_per_pixel: Memory that it needs for each pixel of each frame that
+            it is shown at once. Defaults to `200.0`.
+        resizing: How frames are brought to `size`.
+
+    Raises:
+        ValueError: if a value is wrong.
+    """
+
+    name: str
+    channels: int
+    time: Axis
+    height: Axis
+    width: Axis
+    frame_rate: float | None = None
+    num_frames: int | None = None
+    size: int | tuple[int, int] | None = None
+    stream: str = "rgb"
+    flow_method: str | None = None
+    bytes_per_pixel: float = 200.0
+    resizing: str = RESIZING
+
+    def __post_init__(self) -> None:
+        if isinstance(self.size, Sequence):
+            object.__setattr__(self, "size", tuple(self.size))
+        if self.frame_rate is not None and self.num_frames is not None:
+            raise ValueError(
+                "At most one of `frame_rate` and `num_frames` can be given. "
+                f"Received: frame_rate={self.frame_rate}, "
+                f"num_frames={self.num_frames}"
+            )
+        for field, good, expected in (
+            ("name", isinstance(self.name, str) and self.name, "a name"),
+            ("channels", _is_integer(self.channels, 1), "a whole number >= 1"),
+            *(
+                (axis, isinstance(getattr(self, axis), Axis), "an Axis")
+                for axis in ("time", "height", "width")
+            ),
+            (
+                "frame_rate",
+                self.frame_rate is None or _is_positive(self.frame_rate),
+                "positive and finite (frames per second) or None",
+            ),
+            (
+                "num_frames",
+                self.num_frames is None or _is_integer(self.num_frames, 1),
+                "a whole number >= 1 or None",
+            ),
+            (
+                "size",
+                _is_size(self.size),
+                "two whole numbers (height, width), one (the shorter side), or "
+                "None",
+            ),
+            ("stream", self.stream in STREAMS, f"one of {STREAMS}"),
+            (
+                "flow_method",
+                self.flow_method
+                in (FLOW_METHODS if self.stream == "flow" else (None,)),
+                f"one of {FLOW_METHODS} for flow, and None for RGB",
+            ),
+            ("bytes_per_pixel", _is_positive(self.bytes_per_pixel), "positive"),
+            (
+                "resizing",
+                isinstance(self.resizing, str) and self.resizing,
+                "a name",
+            ),
+        ):
+            if not good:
+                raise ValueError(
+                    f"`{field}` must be {expected}. "
+                    f"Received: {field}={getattr(self, field)!r}"
+                )
+
+    @property
+    def frames_per_step(self) -> int:
+        """Frames that one step of a feature map covers."""
+        return self.time.stride
+
+    @property
+    def receptive_radius(self) -> int | None:
+        """Frames that a step sees before or after those that it covers.
+
+        `None`: each step sees the whole clip.
+        """
+        return self.time.receptive_radius
+
+    @property
+    def colors(self) -> int:
+        """Channels of what it sees: 3 of RGB, 2 of flow."""
+        return _COLORS[self.stream]
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """The arguments of `actx_tf.data.ClipFrames` that give what it sees."""
+        return {
+            "num_frames": self.num_frames,
+            "frame_rate": self.frame_rate,
+            "size": self.size,
+        }
+
+    def seen_size(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) of what it sees of frames of this size."""
+        return resized(self.size, height, width)
+
+    def frames_in_memory(self, gibibytes: float) -> int | None:
+        """How many frames it can see at once in so much memory.
+
+        At least as many as it takes for half of a window to be new; `None`,
+        all, if each step sees the whole clip.
+        """
+        if self.receptive_radius is None:
+            return None
+        # Of a free size, a wide film at a height of 256 stands for all.
+        size = self.size if self.size is not None else 256
+        height, width = (size, size * 16 / 9) if _is_integer(size, 1) else size
+        count = int(gibibytes * 2**30 / (self.bytes_per_pixel * height * width))
+        return max(count, 4 * (self.receptive_radius + self.frames_per_step))
+
+    def centers(
+        self,
+        map_shape: Sequence[int],
+        clip_shape: Sequence[int | None] = (None, None, None),
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The centers of what the locations of a feature map see.
+
+        Location i of an axis sees the frames or pixels around `start + i *
+        stride`, counted from 0. That is not the center of the i-th of equal
+        cells: with I3D at even sizes the start is 23 pixels and 5 frames,
+        where equal cells of 32 pixels and 8 frames would have 15.5 and 3.5.
+
+        Args:
+            map_shape: (time, height, width) of the feature map.
+            clip_shape: (frames, height, width) of what the backbone saw. Each
+                can be `None`, unknown: see `Axis.centers`.
+
+        Returns:
+            Three arrays, `(time,)`, `(height,)` and `(width,)`, as shares of
+            the clip: see `Axis.centers`. They hold for the clip at any other
+            size or frame rate, too.
+
+        Raises:
+            ValueError: if a shape has not three sizes.
+        """
+        for name, shape in (
+            ("map_shape", map_shape),
+            ("clip_shape", clip_shape),
+        ):
+            if len(shape) != 3:
+                raise ValueError(
+                    f"`{name}` must have three sizes: time, height and width. "
+                    f"Received: {name}={tuple(shape)}"
+                )
+        time, height, width = (
+            axis.centers(count, size)
+            for axis, count, size in zip(
+                (self.time, self.height, self.width),
+                map_shape,
+                clip_shape,
+                strict=True,
+            )
+        )
+        return time, height, width
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns what JSON can hold of it: all."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "BackboneDescription":
+        """Makes it from what `to_dict` returned.
+
+        Raises:
+            ValueError: if `values` are anything else.
+        """
+        names = {field.name for field in dataclasses.fields(cls)}
+        if not isinstance(values, Mapping) or set(values) != names:
+            received = sorted(values) if isinstance(values, Mapping) else values
+            raise ValueError(
+                "a description of a backbone must have the fields "
+                f"{sorted(names)}. Received: {received!r:.300}"
+            )
+        axes = {}
+        for name in ("time", "height", "width"):
+            axis = values[name]
+            if (
+                not isinstance(axis, Mapping)
+                or set(axis) != {"stages", "sees_all"}
+                or not isinstance(axis["stages"], (list, tuple))
+                or not all(isinstance(s, (list, tuple)) for s in axis["stages"])
+                or not isinstance(axis["sees_all"], bool)
+            ):
+                raise ValueError(
+                    f"`{name}` must have `stages` and `sees_all`. "
+                    f"Received: {name}={axis!r:.200}"
+                )
+            axes[name] = Axis(axis["stages"], axis["sees_all"])
+        return cls(**{**values, **axes})
+
+    @property
+    def digest(self) -> str:
+        """Eight letters that tell it from other descriptions."""
+        text = json.dumps(self.to_dict(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+    def differences(self, other: "BackboneDescription") -> list[str]:
+        """What differs in another one, each as `field=other's (not this)`."""
+        return [
+            f"{field.name}={getattr(other, field.name)!r} "
+            f"(not {getattr(self, field.name)!r})"
+            for field in dataclasses.fields(self)
+            if getattr(self, field.name) != getattr(other, field.name)
+        ]
+
+
+def location_centers(
+    description: BackboneDescription | None,
+    map_shape: Sequence[int],
+    clip_shape: Sequence[int | None] = (None, None, None),
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`BackboneDescription.centers`, or equal cells where nothing is known."""
+    if description is None:
+        return tuple((np.arange(count) + 0.5) / count for count in map_shape)
+    return description.centers(map_shape, clip_shape)
+
+
+def resized(
+    size: int | tuple[int, int] | None, height: int, width: int
+) -> tuple[int, int]:
+    """(height, width) of a frame once it is resized.
+
+    Args:
+        size: (height, width), the length of the shorter side, or `None`: as it
+            is.
+        height: Rows of the frame.
+        width: Columns of the frame.
+    """
+    if size is None:
+        return height, width
+    if isinstance(size, (tuple, list)):
+        return tuple(size)
+    shorter = min(height, width)
+    # At least as long as the shorter side, whatever rounding does.
+    return tuple(
+        max(size, round(side * size / shorter)) for side in (height, width)
+    )
+
+
+def _is_integer(value, least):
+    return (
+        isinstance(value, (int, np.integer))
+        and not isinstance(value, bool)
+        and value >= least
+    )
+
+
+def _is_positive(value):
+    return (
+        isinstance(value, numbers.Real)
+        and not isinstance(value, bool)
+        and 0 < value < math.inf
+    )
+
+
+def _is_size(size):
+    if isinstance(size, tuple):
+        return len(size) == 2 and all(_is_integer(side, 1) for side in size)
+    return size is None or _is_integer(size, 1)
