@@ -61,7 +61,7 @@ def small_model():
     return model
 
 
-def make_videos(*lengths, size=(40, 56)):
+def make_videos(*lengths, size=(48, 48)):
     rng = np.random.default_rng(1)
     return [rng.integers(0, 256, (n, *size, 3), dtype="uint8") for n in lengths]
 
@@ -365,7 +365,7 @@ def test_clients_are_told_what_they_need(served):
         "max_steps": 50,
         "backbone": "synthetic_backbone",
         "frames_per_step": 4,
-        "frame_size": None,
+        "frame_size": [48, 48],
         "frame_rate": 16.0,
     }
     with pytest.raises(FileNotFoundError):
