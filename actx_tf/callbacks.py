@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from actx_tf.data.epochs import check_positive
+from actx_tf.utils.checks import check_positive
 from actx_tf.visualization import map_colors
 
 _OPACITY = 0.65

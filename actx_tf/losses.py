@@ -14,6 +14,8 @@ from keras import ops
 from actx_tf.ops.masks import broadcast_mask
 from actx_tf.ops.masks import zero_padding
 from actx_tf.ops.streaming_attention import attend
+from actx_tf.utils.checks import check_feature_map
+from actx_tf.utils.checks import check_not_negative
 
 # Squared length under which a feature vector counts as zero.
 _TINY = 1e-12
@@ -45,7 +47,7 @@ def match_features(features, reference, gamma=20.0, mask=None):
             channels, or `gamma` is negative or not finite.
     """
     _check_feature_maps(features=features, reference=reference)
-    _check_gamma(gamma)
+    check_not_negative("gamma", gamma)
     keep = _flatten_mask(mask, reference)
     flat = _flatten(reference)
     if keep is not None:
@@ -93,7 +95,7 @@ def conjugate_similarity(
         ValueError: as `match_features`.
     """
     _check_feature_maps(features=features, conjugate=conjugate)
-    _check_gamma(gamma)
+    check_not_negative("gamma", gamma)
     clips = {
         "features": _flatten(features),
         "conjugate": _flatten(conjugate),
@@ -285,21 +287,10 @@ def _flat_sizes(shape):
 def _check_feature_maps(**maps):
     (first, a), (second, b) = maps.items()
     for name, value in maps.items():
-        if len(value.shape) != 5:
-            raise ValueError(
-                f"`{name}` must have the shape (batch, time, height, width, "
-                f"channels). Received: {name}.shape={tuple(value.shape)}"
-            )
+        check_feature_map(name, value.shape)
     if a.shape[-1] != b.shape[-1]:
         raise ValueError(
             f"`{first}` and `{second}` must have the same number of channels. "
             f"Received: {first}.shape={tuple(a.shape)}, "
             f"{second}.shape={tuple(b.shape)}"
-        )
-
-
-def _check_gamma(gamma):
-    if not (gamma >= 0 and math.isfinite(gamma)):
-        raise ValueError(
-            f"`gamma` must be a finite number >= 0. Received: gamma={gamma}"
         )

@@ -17,9 +17,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from actx_tf.data.clip_index import Clip
-from actx_tf.data.epochs import check_positive
 from actx_tf.data.video import VideoError
 from actx_tf.data.video import video_duration
+from actx_tf.utils.checks import check_positive
+from actx_tf.utils.optional import import_optional
 
 _TRAINING = "train"
 _CONJUGATE = "conjugate"  # split and label of the rows that are added
@@ -173,7 +174,7 @@ def nearest_negatives(
             split `train`.
     """
     check_positive("num_neighbors", num_neighbors)
-    faiss = _import_faiss()
+    faiss = import_optional("faiss", "Finding nearest negatives")
     clips, taken = _prepare(clips, background)
     actions, negatives, missing = [], [], {}
     for clip in clips:
@@ -383,14 +384,3 @@ def _check_seconds(name, value):
             f"`{name}` must be positive and finite (seconds). "
             f"Received: {name}={value}"
         )
-
-
-def _import_faiss():
-    # Imported late: all but the nearest negatives works without it.
-    try:
-        import faiss
-    except ImportError as error:
-        raise ImportError(
-            "Finding nearest negatives takes FAISS: pip install actx_tf[mining]"
-        ) from error
-    return faiss

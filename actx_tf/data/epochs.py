@@ -6,6 +6,8 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from actx_tf.utils.checks import check_positive
+
 _READERS = 4  # in parallel
 
 
@@ -112,14 +114,6 @@ def without_tuner(dataset: tf.data.Dataset) -> tf.data.Dataset:
     options = tf.data.Options()
     options.autotune.enabled = False
     return dataset.with_options(options)
-
-
-def check_positive(name: str, value: int) -> None:
-    """Raises a `ValueError` unless the value is an integer above 0."""
-    if not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(
-            f"`{name}` must be a positive integer. Received: {name}={value}"
-        )
 
 
 def _empty_batch(specs):

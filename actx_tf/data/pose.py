@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from actx_tf.utils.optional import import_optional
+
 # Pairs of COCO's keypoints that have a part of the body between them.
 LIMBS = (
     *((0, 1), (0, 2), (1, 3), (2, 4)),  # nose, eyes, ears
@@ -42,8 +44,9 @@ class PoseNetwork:
     def __init__(self, path: str | os.PathLike):
         if not os.path.isfile(path):
             raise FileNotFoundError(f"no pose network at {path}")
+        litert = import_optional("ai_edge_litert.interpreter", "Finding people")
         try:
-            self._interpreter = _interpreter_class()(
+            self._interpreter = litert.Interpreter(
                 model_path=os.fspath(path), num_threads=os.cpu_count()
             )
             self._interpreter.allocate_tensors()
@@ -260,27 +263,10 @@ def _cut(frame, square):
 
 
 def _resize(image, side):
-    # Imported late: the rest of the package works without it.
-    try:
-        import cv2
-    except ImportError as error:
-        raise ImportError(
-            "Finding people takes OpenCV: pip install actx_tf[video]"
-        ) from error
+    cv2 = import_optional("cv2", "Finding people")
     smaller = side < len(image)
     return cv2.resize(
         image,
         (int(side), int(side)),
         interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR,
     )
-
-
-def _interpreter_class():
-    # Imported late: the rest of the package works without it.
-    try:
-        from ai_edge_litert.interpreter import Interpreter
-    except ImportError as error:
-        raise ImportError(
-            "Finding people takes LiteRT: pip install actx_tf[pose]"
-        ) from error
-    return Interpreter

@@ -3,6 +3,8 @@ from keras import ops
 
 from actx_tf.ops.masks import broadcast_mask
 from actx_tf.ops.masks import zero_padding
+from actx_tf.utils.checks import check_feature_map
+from actx_tf.utils.checks import check_positive
 
 
 @keras.saving.register_keras_serializable(package="actx_tf")
@@ -68,11 +70,7 @@ class AttentionalPooling(keras.layers.Layer):
     def __init__(self, num_classes, rank=1, **kwargs):
         super().__init__(**kwargs)
         for name, value in (("num_classes", num_classes), ("rank", rank)):
-            if not value >= 1:
-                raise ValueError(
-                    f"`{name}` must be an integer >= 1. "
-                    f"Received: {name}={value}"
-                )
+            check_positive(name, value)
         self.num_classes = num_classes
         self.rank = rank
         self.supports_masking = True
@@ -80,12 +78,7 @@ class AttentionalPooling(keras.layers.Layer):
         self.bottom_up = self._product(rank, "bottom_up")
 
     def build(self, input_shape):
-        if len(input_shape) != 5 or input_shape[-1] is None:
-            raise ValueError(
-                "`features` must have the shape (batch, time, height, width, "
-                "channels) with a known number of channels. "
-                f"Received: features.shape={tuple(input_shape)}"
-            )
+        check_feature_map("features", input_shape, known_channels=True)
         self.input_spec = keras.layers.InputSpec(
             ndim=5, axes={-1: input_shape[-1]}
         )

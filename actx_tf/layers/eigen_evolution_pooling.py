@@ -3,6 +3,7 @@ import numpy as np
 from keras import ops
 
 from actx_tf.ops.masks import zero_padding
+from actx_tf.utils.checks import check_positive
 
 
 @keras.saving.register_keras_serializable(package="actx_tf")
@@ -70,12 +71,9 @@ class EigenEvolutionPooling(keras.layers.Layer):
 
     def __init__(self, num_components=3, num_steps=32, **kwargs):
         super().__init__(**kwargs)
-        if not num_components >= 1:
-            raise ValueError(
-                "`num_components` must be an integer >= 1. "
-                f"Received: num_components={num_components}"
-            )
-        if not num_steps >= num_components:
+        check_positive("num_components", num_components)
+        check_positive("num_steps", num_steps)
+        if num_steps < num_components:
             raise ValueError(
                 "`num_steps` must be an integer >= `num_components`, "
                 f"{num_components}. Received: num_steps={num_steps}"

@@ -1,5 +1,3 @@
-import math
-
 import keras
 from keras import ops
 
@@ -9,6 +7,8 @@ from actx_tf.ops.masks import broadcast_mask
 from actx_tf.ops.masks import zero_padding
 from actx_tf.ops.thin_products import scores
 from actx_tf.ops.thin_products import weighted_sums
+from actx_tf.utils.checks import check_feature_map
+from actx_tf.utils.checks import check_not_negative
 
 
 @keras.saving.register_keras_serializable(package="actx_tf")
@@ -89,11 +89,7 @@ class FactorizedAttentionPooling(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         for name, value in (("alpha", alpha), ("beta", beta)):
-            if not (value >= 0 and math.isfinite(value)):
-                raise ValueError(
-                    f"`{name}` must be a finite number >= 0. "
-                    f"Received: {name}={value}"
-                )
+            check_not_negative(name, value)
         self.rho = rho
         self.alpha = alpha
         self.beta = beta
@@ -112,12 +108,7 @@ class FactorizedAttentionPooling(keras.layers.Layer):
         )
 
     def build(self, input_shape):
-        if len(input_shape) != 5 or input_shape[-1] is None:
-            raise ValueError(
-                "`features` must have the shape (batch, time, height, width, "
-                "channels) with a known number of channels. "
-                f"Received: features.shape={tuple(input_shape)}"
-            )
+        check_feature_map("features", input_shape, known_channels=True)
         self.input_spec = keras.layers.InputSpec(
             ndim=5, axes={-1: input_shape[-1]}
         )

@@ -3,6 +3,7 @@ from keras import ops
 
 from actx_tf.layers.mask_pooling import MaskPooling
 from actx_tf.ops.masks import broadcast_mask
+from actx_tf.utils.checks import check_positive
 
 
 @keras.saving.register_keras_serializable(package="actx_tf")
@@ -67,11 +68,7 @@ class RegionPooling(keras.layers.Layer):
 
     def __init__(self, samples=14, **kwargs):
         super().__init__(**kwargs)
-        if not samples >= 1:
-            raise ValueError(
-                "`samples` must be an integer >= 1. "
-                f"Received: samples={samples}"
-            )
+        check_positive("samples", samples)
         self.samples = samples
         self.supports_masking = True
         self.input_spec = keras.layers.InputSpec(ndim=5)

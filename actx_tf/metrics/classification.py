@@ -4,7 +4,6 @@ Plain functions of `keras.ops` for one who holds all the scores, and Keras
 metrics that gather them batch by batch.
 """
 
-import numbers
 import warnings
 
 import keras
@@ -12,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from actx_tf.ops.masks import broadcast_mask
+from actx_tf.utils.checks import check_positive
 
 
 def mean_average_precision(labels, scores):
@@ -256,8 +256,8 @@ class MeanAveragePrecision(keras.metrics.Metric):
         dtype=None,
     ):
         super().__init__(name=name, dtype=dtype)
-        _check_positive(num_classes=num_classes)
-        _check_positive(capacity=capacity)
+        check_positive("num_classes", num_classes)
+        check_positive("capacity", capacity)
         if classes is not None:
             distinct = set(classes) & set(range(num_classes))
             if not distinct or len(distinct) != len(classes):
@@ -369,7 +369,7 @@ class MeanClassAccuracy(keras.metrics.Metric):
 
     def __init__(self, num_classes, name="mean_class_accuracy", dtype=None):
         super().__init__(name=name, dtype=dtype)
-        _check_positive(num_classes=num_classes)
+        check_positive("num_classes", num_classes)
         self.num_classes = num_classes
         # Callbacks with `mode="auto"` ask for this.
         self._direction = "up"
@@ -725,14 +725,6 @@ def _weight(sample_weight, scores):
         )
     weight = ops.where(weight >= 0, weight, float("nan"))
     return ops.broadcast_to(weight, ops.shape(scores)[:1])
-
-
-def _check_positive(**value):
-    ((name, value),) = value.items()
-    if not isinstance(value, numbers.Integral) or value < 1:
-        raise ValueError(
-            f"`{name}` must be a positive integer. Received: {name}={value}"
-        )
 
 
 def _of_all_replicas(x):

@@ -5,6 +5,9 @@ from actx_tf import losses
 from actx_tf.layers import MaskPooling
 from actx_tf.models.paired_model import PairedModel
 from actx_tf.ops.masks import broadcast_mask
+from actx_tf.ops.masks import zero_padding
+from actx_tf.utils.checks import check_feature_map
+from actx_tf.utils.checks import check_positive
 
 
 @keras.saving.register_keras_serializable(package="actx_tf")
@@ -78,16 +81,9 @@ class ACF(PairedModel):
         super().__init__(
             similarity_weight, difference_weight, backbone, **kwargs
         )
-        if not num_classes >= 1:
-            raise ValueError(
-                "`num_classes` must be an integer >= 1. "
-                f"Received: num_classes={num_classes}"
-            )
-        if units is not None and not units >= 1:
-            raise ValueError(
-                f"`units` must be None or an integer >= 1. "
-                f"Received: units={units}"
-            )
+        check_positive("num_classes", num_classes)
+        if units is not None:
+            check_positive("units", units)
         if xi != xi:
             raise ValueError(f"`xi` must be a number. Received: xi={xi}")
         self.num_classes = num_classes
@@ -106,12 +102,7 @@ class ACF(PairedModel):
             input_shape = input_shape["features"]
         if self.backbone is not None:
             input_shape = self.backbone.compute_output_shape(input_shape)
-        if len(input_shape) != 5 or input_shape[-1] is None:
-            raise ValueError(
-                "`features` must have the shape (batch, time, height, width, "
-                "channels) with a known number of channels. "
-                f"Received: features.shape={tuple(input_shape)}"
-            )
+        check_feature_map("features", input_shape, known_channels=True)
         units = self.units or -(-input_shape[-1] // 2)
         self.action_head = self._convolution(units, "action_head")
         self.context_head = self._convolution(units, "context_head")
@@ -152,9 +143,7 @@ class ACF(PairedModel):
         if mask is not None:
             mask = broadcast_mask(mask, ops.shape(features)[:-1])
             # Kernels larger than 1 would carry padding into real locations.
-            features = ops.where(
-                mask[..., None], features, ops.zeros_like(features)
-            )
+            features = zero_padding(features, mask)
         return [
             self.average(head(features), everywhere, mask=mask)
             for head in (self.action_head, self.context_head)

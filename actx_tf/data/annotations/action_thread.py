@@ -9,6 +9,7 @@ from actx_tf.data.annotations.parsing import BACKGROUND
 from actx_tf.data.annotations.parsing import check_exists
 from actx_tf.data.annotations.parsing import video_path
 from actx_tf.data.clip_index import Clip
+from actx_tf.utils.optional import import_optional
 
 _FRAME_RATE = 25.0
 _SPAN = ("acStart", "acEnd", "eacStart", "eacEnd")
@@ -125,13 +126,7 @@ def _read_span(root, name):
 
 
 def _load(path, content):
-    try:
-        from scipy import io
-    except ImportError as error:
-        raise ImportError(
-            "`read_action_thread` needs SciPy. Install it with "
-            "`pip install scipy`."
-        ) from error
+    io = import_optional("scipy.io", "`read_action_thread`")
     check_exists(path, content)
     try:
         return io.loadmat(path, simplify_cells=True)
