@@ -12,7 +12,6 @@ from actx_tf.metrics.classification import (
 from actx_tf.metrics.classification import (
     mean_class_accuracy as mean_class_accuracy,
 )
-from actx_tf.metrics.localization import MeanLocalization as MeanLocalization
 from actx_tf.metrics.localization import energy_inside as energy_inside
 from actx_tf.metrics.localization import localization_auc as localization_auc
 from actx_tf.metrics.localization import pointing_game as pointing_game
