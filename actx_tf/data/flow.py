@@ -21,13 +21,14 @@ def optical_flow(
     Args:
         frames: RGB values, uint8, `(frames, height, width, 3)`; at least 12
             pixels high and wide.
-        method: `"dis"`, dense inverse search at OpenCV's medium preset, or
-            `"tvl1"`, which I3D was trained with. That is slow, and needs
+        method: How: `"dis"`, dense inverse search at OpenCV's medium preset,
+            or `"tvl1"`, which I3D was trained with. That is slow, and needs
             opencv-contrib. Defaults to `"dis"`.
-        bound: Largest motion that is told apart, in pixels. Defaults to 20.
+        bound: Largest motion, in pixels: what moves farther is clipped to it.
+            Defaults to `20.0`.
 
     Returns:
-        float32 in [-1, 1], `(frames, height, width, 2)`: the motion to the
+        Float32 in [-1, 1], `(frames, height, width, 2)`: the motion to the
         right and the motion down, in units of `bound`.
 
     Raises:

@@ -1,28 +1,31 @@
 """How well clips are classified, over a whole evaluation.
 
-Plain functions of `keras.ops` for one who holds all the scores, and Keras
+Plain functions of `keras.ops` for those who hold all the scores, and Keras
 metrics that gather them batch by batch.
 """
 
 import warnings
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import ops
 
 from actx_tf.metrics.ranking import gains_by_score
+from actx_tf.ops.types import Tensor
 from actx_tf.utils.checks import check_positive
 
 
-def mean_average_precision(labels, scores):
+def mean_average_precision(labels: Tensor, scores: Tensor) -> Tensor:
     """Mean over the classes of the average precision.
 
     Equal to scikit-learn's `average_precision_score`, ties included: the mean,
     over a class's positive clips, of the precision at their score.
 
     Args:
-        labels: integers `(clips,)`, or zeros and ones `(clips, classes)` where
+        labels: Integers `(clips,)`, or zeros and ones `(clips, classes)` where
             a clip can be of several classes.
-        scores: floats `(clips, classes)`, larger for more likely. Only their
+        scores: Floats `(clips, classes)`, larger for more likely. Only their
             order within a class counts: logits and probabilities that order
             the clips alike give the same.
 
@@ -31,7 +34,7 @@ def mean_average_precision(labels, scores):
         out; NaN if there is none at all, or a score is NaN.
 
     Raises:
-        ValueError: if the shapes are others.
+        ValueError: If the shapes are others.
     """
     scores = _scores(scores=scores)
     member = _membership(scores.shape[1], labels=labels)
@@ -39,19 +42,19 @@ def mean_average_precision(labels, scores):
     return _mean_average_precision(member, scores, weight)
 
 
-def mean_class_accuracy(labels, scores):
+def mean_class_accuracy(labels: Tensor, scores: Tensor) -> Tensor:
     """Mean over the classes of the share of their clips that are right.
 
     Args:
-        labels: integers `(clips,)`.
-        scores: floats `(clips, classes)`; the largest is the answer.
+        labels: Integers `(clips,)`.
+        scores: Floats `(clips, classes)`; the largest is the answer.
 
     Returns:
         Scalar in [0, 1], float32. Classes without a clip are left out; NaN if
         there is no clip at all.
 
     Raises:
-        ValueError: if the shapes are others.
+        ValueError: If the shapes are others.
     """
     scores = _scores(scores=scores)
     member = _membership(scores.shape[1], multi_label=False, labels=labels)
@@ -76,23 +79,23 @@ class MeanAveragePrecision(keras.metrics.Metric):
     replicas together, and each holds that much.
 
     Args:
-        num_classes: integer. Number of classes of labels and scores.
-        classes: optional sequence of integers. The classes over which the
-            mean is taken, for instance all but a background class, whose clips
-            still count as negative ones. Defaults to `None`: all.
-        capacity: integer. The number of clips there is room for between two
-            resets. With more the result is NaN, and a warning says so where
-            it is not computed inside of a graph. Defaults to `10_000`.
-        name: string. Defaults to `"mean_average_precision"`.
-        dtype: as for any metric of Keras; without effect.
+        num_classes: Number of classes of labels and scores.
+        classes: Optional numbers of the classes over which the mean is taken,
+            for instance all but a background class, whose clips still count
+            as negative ones. Defaults to `None`: all.
+        capacity: Number of clips that there is room for between two resets.
+            With more the result is NaN, and a warning says so where it is not
+            computed inside of a graph. Defaults to `10_000`.
+        name: Name of the metric. Defaults to `"mean_average_precision"`.
+        dtype: As for any metric of Keras; without effect. Defaults to `None`.
 
     Call arguments:
-        y_true: integers `(batch,)`, or zeros and ones `(batch, classes)` where
-            a clip can be of several classes. An integer that is no class makes
-            a clip that is of none.
-        y_pred: floats `(batch, classes)`, larger for more likely: logits or
+        y_true: Integers `(batch,)`, or zeros and ones `(batch, classes)` where
+            a clip can be of several classes. A clip whose integer is not a
+            class is of none.
+        y_pred: Floats `(batch, classes)`, larger for more likely: logits or
             probabilities.
-        sample_weight: optional floats `(batch,)`, not negative: what a clip
+        sample_weight: Optional floats `(batch,)`, not negative: what a clip
             counts, as in scikit-learn. Zero leaves a clip out, which then
             takes no room. Keras gives it to `weighted_metrics` alone, not to
             `metrics`.
@@ -103,7 +106,7 @@ class MeanAveragePrecision(keras.metrics.Metric):
         is NaN, or a weight is negative or NaN.
 
     Raises:
-        ValueError: if an argument is not as above, or a shape is another.
+        ValueError: If an argument is not as above, or a shape is another.
 
     Example:
 
@@ -118,12 +121,12 @@ class MeanAveragePrecision(keras.metrics.Metric):
 
     def __init__(
         self,
-        num_classes,
-        classes=None,
-        capacity=10_000,
-        name="mean_average_precision",
-        dtype=None,
-    ):
+        num_classes: int,
+        classes: Sequence[int] | None = None,
+        capacity: int = 10_000,
+        name: str = "mean_average_precision",
+        dtype: Any = None,
+    ) -> None:
         super().__init__(name=name, dtype=dtype)
         check_positive("num_classes", num_classes)
         check_positive("capacity", capacity)
@@ -150,7 +153,12 @@ class MeanAveragePrecision(keras.metrics.Metric):
         )
         self._count = self.add_variable((), dtype="int", name="count", **state)
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(
+        self,
+        y_true: Tensor,
+        y_pred: Tensor,
+        sample_weight: Tensor | None = None,
+    ) -> None:
         scores = ops.cast(_scores(self.num_classes, y_pred=y_pred), "float32")
         member = _membership(self.num_classes, y_true=y_true)
         if self.classes is not None:
@@ -169,7 +177,7 @@ class MeanAveragePrecision(keras.metrics.Metric):
         self._clips.assign(ops.scatter_update(self._clips, row[:, None], clips))
         self._count.assign(self._count + ops.sum(counts))
 
-    def result(self):
+    def result(self) -> Tensor:
         clips = self._clips[: self.capacity]
         member, scores = ops.split(clips[:, 1:], 2, axis=1)
         value = _mean_average_precision(member > 0, scores, clips[:, 0])
@@ -189,7 +197,7 @@ class MeanAveragePrecision(keras.metrics.Metric):
                 stacklevel=3,
             )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_classes": self.num_classes,
@@ -207,16 +215,16 @@ class MeanClassAccuracy(keras.metrics.Metric):
     epoch of `fit`, of `evaluate`, or after `strategy.run`.
 
     Args:
-        num_classes: integer. Number of classes of labels and scores.
-        name: string. Defaults to `"mean_class_accuracy"`.
-        dtype: as for any metric of Keras; without effect, the counts are
-            float32.
+        num_classes: Number of classes of labels and scores.
+        name: Name of the metric. Defaults to `"mean_class_accuracy"`.
+        dtype: As for any metric of Keras; without effect, the counts are
+            float32. Defaults to `None`.
 
     Call arguments:
-        y_true: integers `(batch,)`. A clip of an integer that is no class is
+        y_true: Integers `(batch,)`. A clip whose integer is not a class is
             left out.
-        y_pred: floats `(batch, classes)`; the largest is the answer.
-        sample_weight: optional floats `(batch,)`, not negative: what a clip
+        y_pred: Floats `(batch, classes)`; the largest is the answer.
+        sample_weight: Optional floats `(batch,)`, not negative: what a clip
             counts; zero leaves it out. Keras gives it to `weighted_metrics`
             alone, not to `metrics`.
 
@@ -226,7 +234,7 @@ class MeanClassAccuracy(keras.metrics.Metric):
         negative or NaN.
 
     Raises:
-        ValueError: if `num_classes` is not positive, or a shape is another.
+        ValueError: If `num_classes` is not positive, or a shape is another.
 
     Example:
 
@@ -236,7 +244,12 @@ class MeanClassAccuracy(keras.metrics.Metric):
     0.75
     """
 
-    def __init__(self, num_classes, name="mean_class_accuracy", dtype=None):
+    def __init__(
+        self,
+        num_classes: int,
+        name: str = "mean_class_accuracy",
+        dtype: Any = None,
+    ) -> None:
         super().__init__(name=name, dtype=dtype)
         check_positive("num_classes", num_classes)
         self.num_classes = num_classes
@@ -246,7 +259,12 @@ class MeanClassAccuracy(keras.metrics.Metric):
         self._right = self.add_variable((num_classes,), name="right", **state)
         self._total = self.add_variable((num_classes,), name="total", **state)
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(
+        self,
+        y_true: Tensor,
+        y_pred: Tensor,
+        sample_weight: Tensor | None = None,
+    ) -> None:
         scores = _scores(self.num_classes, y_pred=y_pred)
         member = _membership(self.num_classes, multi_label=False, y_true=y_true)
         weight = _weight(sample_weight, scores)
@@ -254,10 +272,10 @@ class MeanClassAccuracy(keras.metrics.Metric):
         self._right.assign(self._right + right)
         self._total.assign(self._total + total)
 
-    def result(self):
+    def result(self) -> Tensor:
         return _mean_of_ratios(self._right, self._total)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "num_classes": self.num_classes}
 
 
@@ -267,7 +285,7 @@ def _mean_average_precision(member, scores, weight):
     # A NaN has no place in the order.
     scores = ops.where(weight != 0, scores, 0.0)
     unordered = ops.any(ops.isnan(scores))
-    # The sign tells a positive clip.
+    # The weights of positive clips are positive.
     signed = ops.where(member, weight, -weight)
     gains = gains_by_score(ops.transpose(scores), ops.transpose(signed))
     found, seen = ops.unstack(ops.cumsum(gains, axis=1), axis=-1)

@@ -88,8 +88,8 @@ def pointing_game(
         ValueError: If the shapes do not fit, or `tolerance` is negative.
 
     Reference:
-        Zhang et al., Top-down Neural Attention by Excitation Backprop, ECCV
-        2016, of images and boxes or masks of objects.
+        - Zhang et al., Top-down Neural Attention by Excitation Backprop, ECCV
+          2016, of images and boxes or masks of objects.
     """
     if not tolerance >= 0:
         raise ValueError(
@@ -141,8 +141,8 @@ def energy_inside(
         ValueError: If the shapes do not fit.
 
     Reference:
-        Wang et al., Score-CAM, CVPR Workshops 2020: the energy-based pointing
-        game.
+        - Wang et al., Score-CAM, CVPR Workshops 2020: the energy-based
+          pointing game.
     """
     inside, scores, keep = _maps(voxels, scores, mask)
     scores = ops.where(scores >= 0, scores, float("nan"))
@@ -186,10 +186,10 @@ def temporal_overlap(
         ValueError: If the shapes do not fit, or `threshold` is not in [0, 1].
 
     Reference:
-        Caba Heilbron et al., ActivityNet, CVPR 2015, for the temporal IoU.
-        A threshold relative to a map's own values is that of Zhou et al.,
-        Learning Deep Features for Discriminative Localization, CVPR 2016, who
-        take 0 for the smallest.
+        - Caba Heilbron et al., ActivityNet, CVPR 2015, for the temporal IoU.
+        - Zhou et al., Learning Deep Features for Discriminative Localization,
+          CVPR 2016, for a threshold relative to a map's own values; they take
+          0 for the smallest.
     """
     if not 0 <= threshold <= 1:
         raise ValueError(

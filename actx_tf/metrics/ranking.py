@@ -2,17 +2,19 @@
 
 from keras import ops
 
+from actx_tf.ops.types import Tensor
 
-def gains_by_score(scores, signed):
+
+def gains_by_score(scores: Tensor, signed: Tensor) -> Tensor:
     """Sums up what has the same score, from the largest score on.
 
     Args:
-        scores: floats `(rows, count)`.
-        signed: floats of the same shape, weights: positive ones gain.
+        scores: Floats `(rows, count)`.
+        signed: Weights, floats of the same shape: positive ones gain.
 
     Returns:
-        `(rows, count, 2)`: the positive weights of each distinct score of a
-        row, and all of its weights without their sign. Zeros behind these.
+        Tensor `(rows, count, 2)`: the positive weights of each distinct score
+        of a row, and all of its weights without their sign. Zeros after these.
     """
     rows, count = ops.shape(scores)
     ranked, order = ops.top_k(scores, count)

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-# A tensor of whatever backend Keras runs on, or what converts to one.
+# A tensor of the backend that Keras runs on, or what converts to one.
 Tensor = Any
 
-# Sizes of a tensor's axes; None where a size is not known.
-Shape = tuple[int | None, ...]
+# The sizes of a tensor's axes: integers, None where a size is not known, and
+# in graphs also tensors.
+Shape = tuple[Any, ...]
