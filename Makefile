@@ -42,6 +42,7 @@ serve-test: $(VENV)/.dev
 lint: $(VENV)/.dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/mypy
 
 $(VENV)/.video: setup.py
 	$(PYTHON) -m venv $(VENV)
