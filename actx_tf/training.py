@@ -33,14 +33,15 @@ def fit(
     """Trains a compiled model, from its last checkpoint on if there is one.
 
     One function for one device and for every strategy of `tf.distribute` that
-    copies the model: Keras' own `fit` runs inside, and a loop of its own where
-    that cannot (`MultiWorkerMirroredStrategy`). Make and compile the model
-    within the strategy's scope, and call this outside. Booleans are fine.
+    copies the model: Keras' own `fit` runs inside, or a loop written here
+    where that fails (`MultiWorkerMirroredStrategy`). Make and compile the
+    model within the strategy's scope, and call this outside. Inputs may be
+    booleans.
 
     After each epoch the weights, the optimizer's variables, the states of
     random layers, the history and the number of the epoch are written to
-    `checkpoint`, at once: the file is the old or the whole new one, whenever
-    the process is killed. The same call then goes on after that epoch, and
+    `checkpoint`: the file is the old or the whole new one, whenever the
+    process is killed. The same call then goes on after that epoch, and
     ends with the weights of an uninterrupted training if `make_dataset`
     depends on its arguments alone (and operations are deterministic). What
     callbacks remember is not kept.
@@ -73,7 +74,7 @@ def fit(
         bad_batch: Path of the `.npz` that gets the batch whose loss is not
             finite; on several machines, each worker's has the number of its
             first shard added to its name. Defaults to `None`.
-        verbose: As of `keras.Model.fit`. Defaults to `0`.
+        verbose: As in `keras.Model.fit`. Defaults to `0`.
 
     Returns:
         The history: each log's values, one an epoch from the first one on.
@@ -123,8 +124,8 @@ def fit(
     def prepare(dataset):
         return without_tuner(dataset.map(_for_model(strategy)).prefetch(2))
 
-    # All epochs one after another: then it is no matter how often Keras looks
-    # into the dataset, and the next epoch is read while one ends.
+    # All epochs one after another: then it does not matter how often Keras
+    # iterates over the dataset, and the next epoch is read while one ends.
     training = tf.data.Dataset.range(done, epochs).flat_map(
         # AutoGraph would warn of what the users' function calls.
         tf.autograph.experimental.do_not_convert(
@@ -157,8 +158,8 @@ def fit(
 def is_chief(strategy: tf.distribute.Strategy | None = None) -> bool:
     """Returns whether this process is the one that writes files.
 
-    Of the workers of a `MultiWorkerMirroredStrategy` one is; without one,
-    every process is.
+    One of the workers of a `MultiWorkerMirroredStrategy` is; without such a
+    strategy every process is.
 
     Args:
         strategy: The strategy. Defaults to `None`: the current one.
