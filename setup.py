@@ -28,6 +28,7 @@ EXTRAS = {
     "onnx": ["tf2onnx"],
     "dev": [
         "mlserver",
+        "mypy",
         "onnxruntime",
         "openvino",
         "pytest",
@@ -53,7 +54,7 @@ setup(
         for version in ("3.11", "3.12", "3.13")
     ],
     packages=find_packages(include=["actx_tf", "actx_tf.*"]),
-    package_data={"actx_tf.data": ["*.npz"]},
+    package_data={"actx_tf": ["py.typed"], "actx_tf.data": ["*.npz"]},
     python_requires=">=3.11",
     install_requires=[
         "tensorflow>=2.21.0",

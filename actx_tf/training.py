@@ -1,4 +1,4 @@
-"""Training that can be taken up again, on one device, several, or machines."""
+"""Training that can be resumed, on one device, several, or machines."""
 
 import functools
 import json
@@ -22,7 +22,9 @@ def fit(
     make_dataset: Callable[..., tf.data.Dataset],
     epochs: int = 1,
     *,
-    validation_data: tf.data.Dataset | Callable[..., tf.data.Dataset] = None,
+    validation_data: (
+        tf.data.Dataset | Callable[..., tf.data.Dataset] | None
+    ) = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     checkpoint: str | os.PathLike | None = None,
     bad_batch: str | os.PathLike | None = None,
@@ -39,14 +41,14 @@ def fit(
     After each epoch the weights, the optimizer's variables, the states of
     random layers, the history and the number of the epoch are written to
     `checkpoint`: the file is the old or the whole new one, whenever the
-    process is killed. The same call then goes on behind that epoch, and
+    process is killed. The same call then goes on after that epoch, and
     ends with the weights of an uninterrupted training if `make_dataset`
     depends on its arguments alone (and operations are deterministic). What
     callbacks remember is not kept.
 
     On several machines each worker makes this call, and `checkpoint` lies on a
     file system that all of them share; the chief (`is_chief`) writes it. Each
-    worker reads its own shards alone. Callbacks run on every worker, so those
+    worker reads only its own shards. Callbacks run on every worker, so those
     that write files are for the chief alone; at the end of a batch they get
     the loss, and at the end of an epoch all logs, of all workers together. If
     a worker is lost or hangs, the others fail within seconds with an
@@ -60,19 +62,19 @@ def fit(
             epoch, as many for each shard: `make_pair_dataset` with its other
             arguments filled in by `functools.partial`. `epoch` can be a tensor.
             Inputs of strings are not given to the model.
-        epochs: Number of epochs after which the training is over, those
-            before the checkpoint among them. Defaults to 1.
+        epochs: Number of epochs after which the training is over, including
+            those before the checkpoint. Defaults to `1`.
         validation_data: A dataset that is evaluated after each epoch; on
             several machines, a function of the keywords `shard` and
             `num_shards` that makes it: `make_evaluation_dataset`, filled in.
-            Defaults to none.
+            Defaults to `None`.
         callbacks: Keras callbacks. Defaults to none.
-        checkpoint: Path of the checkpoint. Defaults to none, and the training
-            cannot be taken up again.
+        checkpoint: Path of the checkpoint. Defaults to `None`: the training
+            cannot be resumed.
         bad_batch: Path of the `.npz` that gets the batch whose loss is not
             finite; on several machines, each worker's has the number of its
-            first shard added to its name. Defaults to none.
-        verbose: As in `keras.Model.fit`. Defaults to 0.
+            first shard added to its name. Defaults to `None`.
+        verbose: As in `keras.Model.fit`. Defaults to `0`.
 
     Returns:
         The history: each log's values, one an epoch from the first one on.
@@ -160,7 +162,10 @@ def is_chief(strategy: tf.distribute.Strategy | None = None) -> bool:
     strategy every process is.
 
     Args:
-        strategy: The strategy. Defaults to the current one.
+        strategy: The strategy. Defaults to `None`: the current one.
+
+    Returns:
+        True for the chief.
     """
     strategy = strategy or tf.distribute.get_strategy()
     resolver = getattr(strategy, "cluster_resolver", None)
@@ -193,7 +198,7 @@ class _Progress(keras.callbacks.Callback):
         except (KeyError, ValueError) as error:
             raise ValueError(
                 f"{self._path}: not a whole checkpoint ({error}): delete it to "
-                "begin this training anew."
+                "start this training from the beginning."
             ) from error
         shapes = [value.shape for value in values]
         expected = [tuple(variable.shape) for variable in self._variables]

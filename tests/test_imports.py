@@ -21,7 +21,7 @@ PLAIN = (
     "actx_tf/metrics/",
     "actx_tf/ops/",
 )
-WITHIN_PLAIN = ("actx_tf.ops",)
+WITHIN_PLAIN = ("actx_tf.ops", "actx_tf.utils.checks")
 WITH_TENSORFLOW = (
     "actx_tf/ops/replicas.py",  # where it is the backend
     "actx_tf/backbones/inception_i3d_weights.py",

@@ -21,7 +21,11 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-IN_WHEEL = ("actx_tf/data/synthetic_backbone.npz", "actx_tf/export.py")
+IN_WHEEL = (
+    "actx_tf/data/synthetic_backbone.npz",
+    "actx_tf/export/__init__.py",
+    "actx_tf/py.typed",
+)
 IN_SOURCES = (*IN_WHEEL, "README.md", "LICENSE", "setup.py", "pyproject.toml")
 
 SMOKE = """if True:
