@@ -1,4 +1,4 @@
-"""Maps over frames: figures, films."""
+"""Maps over frames: figures, films, and the page of clips."""
 
 from actx_tf.visualization.figures import (
     action_share_figure as action_share_figure,
@@ -12,3 +12,8 @@ from actx_tf.visualization.overlays import (
     overlay_attention as overlay_attention,
 )
 from actx_tf.visualization.overlays import resize_map as resize_map
+from actx_tf.visualization.page import Page as Page
+from actx_tf.visualization.page import PageClip as PageClip
+from actx_tf.visualization.page import write_page as write_page
+from actx_tf.visualization.page_clips import built_in_clips as built_in_clips
+from actx_tf.visualization.page_clips import view_clips as view_clips

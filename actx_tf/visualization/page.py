@@ -1,62 +1,33 @@
-r"""Writes one web page that plays clips with their action and context maps.
+"""One web page that plays clips with their action and context maps.
 
-On the built-in data set, after `make demo`:
-
-    python examples/view_clips.py --model=runs/demo/actx.keras \
-        --output=runs/demo/clips.html
-
-On a feature store and the model that train_actx.py made of it:
-
-    python examples/view_clips.py --features=features.h5 --index=index.csv \
-        --model=runs/mine/actx.keras --output=runs/mine/clips.html
-
-The page is one file without a server or a network: open it in a browser. It
-sorts the clips by their loss, filters them, and shows the scores; press ? on it
-for its keys. Frames are read from the files that the index names; clips whose
-file is missing or broken are listed. Frames are made smaller, and fewer, where
-the page would be larger than --max_megabytes.
+The page is one file: a browser opens it without a server or a network. It
+sorts the clips by their loss, filters them, and shows the scores; press ? on
+it for its keys.
 """
 
 import base64
 import collections
 import dataclasses
+import functools
 import html
 import io
 import json
+import os
 import re
-import sys
 from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from absl import app
-from absl import flags
 
-FLAGS = flags.FLAGS
-flags.DEFINE_string("model", None, ".keras file of an ActX", required=True)
-flags.DEFINE_string("output", "clips.html", "path of the page")
-flags.DEFINE_string("features", None, "feature store; none: the built-in set")
-flags.DEFINE_string("index", None, "clip index (CSV) of the feature store")
-flags.DEFINE_string(
-    "conjugates_column", "conjugates", "the index's column of conjugates"
-)
-flags.DEFINE_boolean(
-    "multi_label", False, "whether a clip can be of several classes"
-)
-flags.DEFINE_string("split", "test", "split of the clips to show")
-flags.DEFINE_integer(
-    "num_clips", 50, "most clips to show, evenly over the split", lower_bound=1
-)
-flags.DEFINE_list(
-    "size",
-    None,
-    "as of extract_features.py, if it was given there: height,width or the "
-    "shorter side of the frames that the features were made of",
-)
-flags.DEFINE_string("title", None, "title of the page")
-flags.DEFINE_float(
-    "max_megabytes", 30.0, "largest size of the page", lower_bound=0.1
-)
+from actx_tf.data.shown_frames import shrunk
+from actx_tf.ops.activations import check_activation
+from actx_tf.utils.atomic_write import atomic_write
+from actx_tf.visualization.overlays import map_colors
+
+if TYPE_CHECKING:
+    from actx_tf.prediction import VideoPrediction
 
 # Longest side in pixels, quality of JPEG, frames a second: tried in turn until
 # a clip fits in its part of the page; then every other frame is left out.
@@ -68,173 +39,187 @@ RUNGS = (
     (192, 50, 6.0),
     (144, 40, 4.0),
 )
-MOST_FRAMES = 600  # that are read of a long clip
-BUILT_IN_RATE = 8.0  # frames a second: the built-in set has none
 
 
 @dataclasses.dataclass(frozen=True)
-class ViewedClip:
-    """A clip, what the model makes of it, and how to get its frames."""
+class PageClip:
+    """A clip to show.
+
+    Attributes:
+        name: Its name.
+        labels: Names of the classes that it is of.
+        predict: Function without arguments that returns its frames and what a
+            model sees in them, as `predict_video` does. It is called once; a
+            `ValueError` or an `OSError` of it leaves the clip out.
+    """
 
     name: str
-    labels: list[int]
-    scores: np.ndarray
-    action_map: np.ndarray
-    context_map: np.ndarray
-    read: Callable  # () -> frames and frames per second
-    locate: Callable  # shape of a frame -> centers of the maps' locations
+    labels: Sequence[str]
+    predict: Callable[[], "VideoPrediction"]
 
 
-def built_in_clips(model):
-    """Returns the names of the classes and clips of the built-in set."""
-    from actx_tf.backbones.receptive_field import location_centers
-    from actx_tf.data import synthetic
+@dataclasses.dataclass(frozen=True)
+class Page:
+    """A page that was written.
 
-    part = synthetic.make_part(FLAGS.split, FLAGS.num_clips)
-    backbone = synthetic.backbone()
-    features = backbone.predict(part.videos, verbose=0)
-    centers = location_centers(
-        backbone, features.shape[1:4], part.videos.shape[1:4]
-    )
-    clips = [
-        ViewedClip(
-            f"{FLAGS.split} {i}",
-            [int(part.labels[i])],
-            *run(model, features[i]),
-            read=lambda i=i: (part.videos[i], BUILT_IN_RATE),
-            locate=lambda shape: centers,
-        )
-        for i in range(len(features))
-    ]
-    return list(synthetic.CLASS_NAMES), clips, []
+    Attributes:
+        path: Its path.
+        clips: Names of the clips that it shows.
+        left_out: What it does not show: name and reason of each clip.
+        qualities: How the frames are shown, and of how many clips.
+    """
+
+    path: Path
+    clips: Sequence[str]
+    left_out: Sequence[tuple[str, str]]
+    qualities: dict[str, int]
 
 
-def stored_clips(model):
-    """Returns classes, clips, and what is left out, of store and index."""
-    from actx_tf.backbones.receptive_field import location_centers
-    from actx_tf.data import FeatureStore
-    from actx_tf.data import read_clip_index
+def write_page(
+    path: str | os.PathLike,
+    clips: Sequence[PageClip],
+    class_names: Sequence[str] | None,
+    activation: str = "softmax",
+    *,
+    title: str = "ActX",
+    max_megabytes: float = 30.0,
+    left_out: Sequence[tuple[str, str]] = (),
+    progress: bool = True,
+) -> Page:
+    """Writes a page of clips.
 
-    store = FeatureStore(FLAGS.features)
-    index = read_clip_index(FLAGS.index, FLAGS.conjugates_column)
-    stored = [clip for clip in index if clip.clip in store]
+    Frames are made smaller, and fewer, where the page would be larger than
+    `max_megabytes`; of each clip at least one is left.
 
-    def labels_of(clip):
-        return clip.labels if FLAGS.multi_label else (clip.label,)
+    Args:
+        path: Path of the page. It is written whole or not at all; its folder
+            is made if it is not there.
+        clips: The clips, in the order of the page.
+        class_names: Names of the classes, in the order of the scores. `None`,
+            as a model can have, is refused: nobody guesses them.
+        activation: What made the scores: `"softmax"`, or `"sigmoid"` where a
+            clip can be of several classes. Defaults to `"softmax"`.
+        title: Title of the page. Defaults to `"ActX"`.
+        max_megabytes: Largest size of the page, in 10^6 bytes. Defaults to 30.
+        left_out: Name and reason of clips that are known to be missing; the
+            page lists them. Defaults to none.
+        progress: Whether to show a progress bar. Defaults to `True`.
 
-    # As train_actx.py counts them.
-    names = sorted(
-        {
-            name
-            for clip in stored
-            if clip.split in ("train", "validation", "test")
-            for name in labels_of(clip)
-        }
-    )
-    if len(names) != model.num_classes:
+    Returns:
+        A `Page`.
+
+    Raises:
+        ValueError: If an argument is wrong, or no clip is left to show.
+        ImportError: If a package for it is not installed.
+    """
+    check_activation(activation)
+    if class_names is None:
         raise ValueError(
-            f"{FLAGS.model} tells {model.num_classes} classes, and "
-            f"{FLAGS.index} has {len(names)} in {FLAGS.features}: {names}"
+            "`class_names` must name the classes, in the order of the scores; "
+            "a model that is trained with `class_names` holds them. "
+            "Received: class_names=None"
         )
-    chosen = [clip for clip in index if clip.split == FLAGS.split]
-    if not chosen:
+    if not 0 < max_megabytes < float("inf"):
         raise ValueError(
-            f"--split must be one of {sorted({c.split for c in index})}. "
-            f"Received: {FLAGS.split}"
+            "`max_megabytes` must be positive and finite. "
+            f"Received: max_megabytes={max_megabytes}"
         )
-    count = min(len(chosen), FLAGS.num_clips)
-    chosen = [chosen[k * len(chosen) // count] for k in range(count)]
-
-    def view(clip):
-        features = store[clip.clip].astype("float32")
-        frames = store.attributes(clip.clip)["frames"]
-        return ViewedClip(
-            clip.clip,
-            [names.index(name) for name in labels_of(clip)],
-            *run(model, features),
-            read=lambda: read_frames(clip),
-            locate=lambda shape: location_centers(
-                store.backbone, features.shape[:3], (frames, *seen_size(shape))
-            ),
+    data = {
+        "title": title,
+        "classNames": list(class_names),
+        "colors": _to_text(map_colors().tobytes()),
+        "clips": [],
+        "leftOut": list(map(list, left_out)),
+    }
+    budget = 1e6 * max_megabytes - len(_fill(data).encode())
+    qualities = collections.Counter()
+    for number, clip in enumerate(_with_bar(clips, progress)):
+        try:
+            prediction = clip.predict()
+            about = _describe(clip, prediction, data["classNames"], activation)
+        except (OSError, ValueError) as error:
+            data["leftOut"].append([clip.name, str(error)])
+            budget -= _length(data["leftOut"][-1])
+            continue
+        share = budget / (len(clips) - number) - _length(about)
+        about["frames"], about["rate"], quality = _encode_frames(
+            prediction.frames, prediction.frame_rate, share
         )
-
-    clips, left_out = [], []
-    for clip in chosen:
-        if clip.clip not in store:
-            left_out.append((clip.clip, f"not in {FLAGS.features}"))
-        elif not set(labels_of(clip)) <= set(names):
-            left_out.append((clip.clip, f"{clip.label} is no class of it"))
-        else:
-            clips.append(view(clip))
-    return names, clips, left_out
-
-
-def run(model, features):
-    """Returns the scores and the two maps of a clip's features."""
-    from keras import ops
-
-    outputs = model.classify(ops.convert_to_tensor(features[None]))
-    activation = ops.sigmoid if FLAGS.multi_label else ops.softmax
-    scores = activation(outputs["logits"])
-    return tuple(
-        ops.convert_to_numpy(value)[0]
-        for value in (scores, outputs["action_map"], outputs["context_map"])
-    )
+        budget -= _length(about)
+        data["clips"].append(about)
+        qualities[quality] += 1
+    left_out = [tuple(entry) for entry in data["leftOut"]]
+    if not data["clips"]:
+        name, reason = left_out[0] if left_out else ("", "none was given")
+        raise ValueError(f"no clip is left to show: {name}: {reason}")
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as draft:
+        draft.write_text(_fill(data), encoding="utf-8")
+    shown = [about["name"] for about in data["clips"]]
+    return Page(path, shown, left_out, dict(qualities))
 
 
-def read_frames(clip):
-    """Returns a clip's frames, at most 320 pixels and MOST_FRAMES, and rate."""
-    from actx_tf.data import ClipFrames
-    from actx_tf.data import read_clip
-    from actx_tf.data import video_duration
+def _describe(clip, prediction, class_names, activation):
+    """What the page knows of a clip, but for its frames."""
+    if missing := sorted(set(clip.labels) - set(class_names)):
+        raise ValueError(f"{missing} are no classes of the model")
+    if activation == "softmax" and len(clip.labels) != 1:
+        raise ValueError(f"it must be of one class, not of {clip.labels}")
+    labels = [class_names.index(name) for name in clip.labels]
+    scores = np.asarray(prediction.scores, float)
+    if len(scores) != len(class_names):
+        raise ValueError(
+            f"{len(scores)} scores do not fit {len(class_names)} classes"
+        )
+    maps = (prediction.action_map, prediction.context_map)
+    if not all(np.isfinite(values).all() for values in (scores, *maps)):
+        raise ValueError("what the model makes of it is not finite")
+    is_member = np.isin(np.arange(len(scores)), labels)
+    chances = np.where(is_member, scores, 1 - scores)
+    if activation == "softmax":
+        chances = scores[is_member]
+    return {
+        "name": clip.name,
+        "labels": labels,
+        "scores": [round(score, 4) for score in scores.tolist()],
+        "answer": int(np.argmax(scores)),
+        "loss": round(float(-np.log(np.maximum(chances, 1e-7)).mean()), 4),
+        "mapShape": prediction.action_map.shape,
+        "action": _describe_map(prediction.action_map),
+        "context": _describe_map(prediction.context_map),
+        "centers": [axis.round(5).tolist() for axis in prediction.centers],
+    }
 
-    part = {"start": clip.start, "end": clip.end, "box": clip.box}
-    end = video_duration(clip.file) if clip.end is None else clip.end
-    seconds = max(end - clip.start, 1e-3)
-    # More than so many a second are never shown.
-    rate = MOST_FRAMES / seconds if seconds > MOST_FRAMES / 25 else None
-    first = next(iter(ClipFrames(clip.file, **part)))
-    size = shrunk(first.shape[:2], RUNGS[0][0])
-    return read_clip(clip.file, frame_rate=rate, size=size, **part)
+
+def _describe_map(values):
+    largest = max(float(values.max()), 1e-12)
+    levels = np.rint(255 * values / largest).astype(np.uint8)
+    return {"largest": largest, "levels": _to_text(levels.tobytes())}
 
 
-def shrunk(shape, longest):
-    scale = min(1.0, longest / max(shape))
-    return tuple(max(1, round(scale * side)) for side in shape)
-
-
-def seen_size(shape):
-    """Height and width of what the backbone saw; None where unknown."""
-    if not FLAGS.size:
-        return None, None
-    sides = tuple(map(int, FLAGS.size))
-    if len(sides) == 2:
-        return sides
-    return tuple(round(sides[0] * side / min(shape)) for side in shape)
-
-
-def encode_frames(frames, rate, budget):
+def _encode_frames(frames, rate, budget):
     """Returns JPEGs in base64 that fit in `budget`, their rate, and the rung.
 
     The last rung is thinned out as far as it takes; a frame is always left.
     """
     for side, quality, most in RUNGS:
         count = max(1, round(len(frames) * min(1.0, most / rate)))
-        encoded = jpegs(pick(frames, count), side, quality)
+        encoded = _jpegs(_pick(frames, count), side, quality)
         if sum(map(len, encoded)) <= budget:
             break
     while sum(map(len, encoded)) > budget and len(encoded) > 1:
-        encoded = pick(encoded, len(encoded) // 2)
+        encoded = _pick(encoded, len(encoded) // 2)
     rung = f"{side} pixels, quality {quality}, {most:g} frames a second"
     return encoded, rate * len(encoded) / len(frames), rung
 
 
-def pick(frames, count):
+def _pick(frames, count):
     """Frames in the middle of `count` equal stretches."""
     return [frames[int((k + 0.5) * len(frames) / count)] for k in range(count)]
 
 
-def jpegs(frames, longest, quality):
+def _jpegs(frames, longest, quality):
     from PIL import Image
 
     encoded = []
@@ -245,127 +230,44 @@ def jpegs(frames, longest, quality):
         if image.size != (width, height):
             image = image.resize((width, height))
         image.save(buffer, "JPEG", quality=quality)
-        encoded.append(to_text(buffer.getvalue()))
+        encoded.append(_to_text(buffer.getvalue()))
     return encoded
 
 
-def to_text(content):
+def _to_text(content):
     return base64.b64encode(content).decode()
 
 
-def describe(clip):
-    """What the page knows of a clip, but for its frames."""
-    scores = clip.scores.astype(float)
-    is_member = np.isin(np.arange(len(scores)), clip.labels)
-    chances = np.where(is_member, scores, 1 - scores)
-    if not FLAGS.multi_label:
-        chances = scores[is_member]
-    return {
-        "name": clip.name,
-        "labels": clip.labels,
-        "scores": [round(score, 4) for score in scores.tolist()],
-        "answer": int(np.argmax(scores)),
-        "loss": round(float(-np.log(np.maximum(chances, 1e-7)).mean()), 4),
-        "mapShape": clip.action_map.shape,
-        "action": describe_map(clip.action_map),
-        "context": describe_map(clip.context_map),
-    }
-
-
-def describe_map(values):
-    largest = max(float(values.max()), 1e-12)
-    levels = np.rint(255 * values / largest).astype(np.uint8)
-    return {"largest": largest, "levels": to_text(levels.tobytes())}
-
-
-def collect(clips, budget):
-    """Returns the clips as the page takes them, and what is left out."""
-    from tqdm import tqdm
-
-    from actx_tf.data import VideoError
-
-    described, left_out, rungs = [], [], collections.Counter()
-    for number, clip in enumerate(tqdm(clips, unit="clip")):
-        about = describe(clip)
-        try:
-            frames, rate = clip.read()
-        except VideoError as error:
-            left_out.append((clip.name, str(error)))
-            continue
-        centers = clip.locate(frames[0].shape[:2])
-        about["centers"] = [axis.round(5).tolist() for axis in centers]
-        part = budget / (len(clips) - number) - len(json.dumps(about))
-        about["frames"], about["rate"], rung = encode_frames(frames, rate, part)
-        rungs[rung] += 1
-        budget -= len(json.dumps(about))
-        described.append(about)
-    for rung, count in rungs.items():
-        print(f"{count} clips at up to {rung}")
-    return described, left_out
-
-
-def write_page(data, title, path):
-    """Fills the template: a page of one file."""
-    from actx_tf.utils.atomic_write import atomic_write
-
-    folder = Path(__file__).parent
+def _to_json(data):
     # What ends a script in HTML must not be in one.
     text = json.dumps(data, separators=(",", ":"))
-    for character in "<>&\u2028\u2029":
+    for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _length(data):
+    return len(_to_json(data)) + 1  # and a comma
+
+
+@functools.cache
+def _part(suffix):
+    path = Path(__file__).with_suffix(suffix)
+    return path.read_text(encoding="utf-8")
+
+
+def _fill(data):
+    """The template filled in: a page of one file."""
     parts = {
-        "title": html.escape(title),
-        "style": (folder / "view_clips.css").read_text(encoding="utf-8"),
-        "data": text,
-        "script": (folder / "view_clips.js").read_text(encoding="utf-8"),
+        "title": html.escape(data["title"]),
+        "style": _part(".css"),
+        "data": _to_json(data),
+        "script": _part(".js"),
     }
-    template = (folder / "view_clips.html").read_text(encoding="utf-8")
-    page = re.sub(r"{{(\w+)}}", lambda match: parts[match[1]], template)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as draft:
-        draft.write_text(page, encoding="utf-8")
+    return re.sub(r"{{(\w+)}}", lambda match: parts[match[1]], _part(".html"))
 
 
-def main(argv):
-    if len(argv) > 1:
-        raise app.UsageError(f"unknown arguments: {argv[1:]}")
-    if bool(FLAGS.features) != bool(FLAGS.index):
-        sys.exit("error: --features and --index are given together or not")
-    # Imported late: a wrong flag is told at once.
-    from actx_tf import models
-    from actx_tf.utils.untrusted_files import load_keras_model
-    from actx_tf.visualization import map_colors
+def _with_bar(clips, visible):
+    from tqdm import tqdm
 
-    try:
-        model = load_keras_model(FLAGS.model)
-        if not isinstance(model, models.ActX):
-            raise ValueError(f"{FLAGS.model} is not an ActX")
-        make = stored_clips if FLAGS.features else built_in_clips
-        names, clips, left_out = make(model)
-    except (ImportError, OSError, ValueError) as error:
-        sys.exit(f"error: {error}")
-    # What is not clips takes less than this.
-    described, unread = collect(clips, 1e6 * FLAGS.max_megabytes - 60_000)
-    for name, message in (left_out := left_out + unread):
-        print(f"left out: {name}: {message}")
-    if not described:
-        sys.exit("error: no clip is left to show")
-    origin = Path(FLAGS.index).stem if FLAGS.index else "the built-in data set"
-    title = FLAGS.title or f"ActX on {origin}: {FLAGS.split}"
-    data = {
-        "title": title,
-        "classNames": names,
-        "colors": to_text(map_colors().tobytes()),
-        "clips": described,
-        "leftOut": left_out,
-    }
-    path = Path(FLAGS.output)
-    write_page(data, title, path)
-    megabytes = path.stat().st_size / 1e6
-    print(f"written: {path}, {len(described)} clips, {megabytes:.1f} MB")
-    if megabytes > FLAGS.max_megabytes:
-        print(f"warning: larger than {FLAGS.max_megabytes:g} MB; show fewer")
-
-
-if __name__ == "__main__":
-    app.run(main)
+    return tqdm(clips, unit="clip", disable=not visible)
