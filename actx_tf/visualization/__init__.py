@@ -17,3 +17,9 @@ from actx_tf.visualization.page import PageClip as PageClip
 from actx_tf.visualization.page import write_page as write_page
 from actx_tf.visualization.page_clips import built_in_clips as built_in_clips
 from actx_tf.visualization.page_clips import view_clips as view_clips
+from actx_tf.visualization.prediction_figures import (
+    prediction_figure as prediction_figure,
+)
+from actx_tf.visualization.prediction_figures import (
+    save_prediction as save_prediction,
+)
