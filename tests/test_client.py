@@ -1,6 +1,7 @@
 """The clients of TF Serving, against it or a stand-in (tests/tf_serving.py)."""
 
 import contextlib
+import dataclasses
 import http.server
 import io
 import json
@@ -14,7 +15,7 @@ import pytest
 from PIL import Image
 
 from actx_tf import client
-from actx_tf.backbones import make_backbone
+from actx_tf.backbones.backbone import Backbone
 from actx_tf.client.asking import encode_frames
 from actx_tf.data import VideoError
 from actx_tf.data import synthetic
@@ -224,8 +225,9 @@ def test_images_of_frames(shape):
 def test_what_is_sent_is_what_the_backbone_is_described_to_see(
     server_of, video_file, kind
 ):
-    network = synthetic.backbone().network
-    backbone = make_backbone(network, num_frames=7, size=24)
+    known = synthetic.backbone()
+    description = dataclasses.replace(known.description, num_frames=7, size=24)
+    backbone = Backbone(known.network, description)
     model = ActX(2, backbone=backbone, activation="sigmoid")
     model.build((None, None, None, None, 3))
     asked = client.ask(video_file, server_of(model)[kind], "model")
