@@ -23,6 +23,7 @@ from actx_tf.models import ACF
 from actx_tf.models import ActX
 from actx_tf.prediction import VideoPrediction
 from actx_tf.visualization import PageClip
+from actx_tf.visualization import built_in_clips
 from actx_tf.visualization import overlay_attention
 from actx_tf.visualization import view_clips
 from actx_tf.visualization import write_page
@@ -392,12 +393,18 @@ def test_models_that_do_not_fit_the_clips(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_model_without_maps(stored, tmp_path):
-    model = ACF(len(CLASSES), class_names=CLASSES, description=DESCRIPTION)
-    model.build((None, None, None, None, 8))
-    with pytest.raises(TypeError, match="maps"):
-        view_clips(model, *stored, tmp_path / "page.html", progress=False)
+def test_models_without_maps(stored, tmp_path):
+    pooling = ACF(len(CLASSES), class_names=CLASSES, description=DESCRIPTION)
+    pooling.build((None, None, None, None, 8))
+    for model in (pooling, keras.Sequential([keras.layers.Dense(3)])):
+        with pytest.raises(TypeError, match="`model` must .* maps"):
+            view_clips(model, *stored, tmp_path / "page.html", progress=False)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_model_of_other_features_than_the_built_in():
+    with pytest.raises(ValueError, match="`backbone`.*size"):
+        built_in_clips(make_model())
 
 
 def test_clips_that_cannot_be_shown_lose_no_others(tmp_path):

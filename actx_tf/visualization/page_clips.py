@@ -4,7 +4,6 @@ import functools
 import os
 from collections.abc import Sequence
 
-import keras
 import numpy as np
 from keras import ops
 
@@ -15,6 +14,8 @@ from actx_tf.data.clip_index import Clip
 from actx_tf.data.feature_store import FeatureStore
 from actx_tf.data.shown_frames import read_shown_frames
 from actx_tf.data.video import video_duration
+from actx_tf.export.served_model import check_backbone
+from actx_tf.models.paired_model import PairedModel
 from actx_tf.ops.activations import scores as scores_of
 from actx_tf.prediction import VideoPrediction
 from actx_tf.visualization.page import RUNGS
@@ -27,7 +28,7 @@ _BUILT_IN_RATE = 8.0  # frames a second: the built-in set has none
 
 
 def view_clips(
-    model: keras.Model,
+    model: PairedModel,
     store: FeatureStore,
     clips: Sequence[Clip],
     path: str | os.PathLike,
@@ -61,6 +62,7 @@ def view_clips(
         TypeError: If the model has no maps.
         ImportError: If a package for it is not installed.
     """
+    _check_model(model)
     if None not in (model.description, store.description):
         if differences := model.description.differences(store.description):
             raise ValueError(
@@ -93,7 +95,7 @@ def view_clips(
 
 
 def built_in_clips(
-    model: keras.Model, split: str = "test", num_clips: int = 50
+    model: PairedModel, split: str = "test", num_clips: int = 50
 ) -> list[PageClip]:
     """Returns clips of the built-in set, for `write_page`.
 
@@ -103,10 +105,13 @@ def built_in_clips(
         num_clips: Number of clips. Defaults to 50.
 
     Raises:
-        ValueError: If there is no such split.
+        ValueError: If there is no such split, or the model was trained on
+            features of another backbone.
+        TypeError: If the model is no `PairedModel`.
     """
+    _check_model(model)
+    backbone = check_backbone(synthetic.backbone(), model)
     part = synthetic.make_part(split, num_clips)
-    backbone = synthetic.backbone()
     features = backbone.predict(part.videos, verbose=0)
     centers = backbone.description.centers(
         features.shape[1:4], part.videos.shape[1:4]
@@ -126,6 +131,14 @@ def built_in_clips(
         )
         for i in range(num_clips)
     ]
+
+
+def _check_model(model):
+    if not isinstance(model, PairedModel):
+        raise TypeError(
+            "`model` must be a PairedModel with maps, such as ActX. "
+            f"Received: model={model!r:.100}"
+        )
 
 
 def _predict_stored(model, store, clip):
