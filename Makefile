@@ -37,7 +37,7 @@ wheel-test:
 serve-test: $(VENV)/.dev
 	TF_SERVING=$$(command -v tensorflow_model_server >/dev/null \
 		&& echo tensorflow_model_server || echo docker) \
-		$(BIN)/python -m pytest tests/test_classify_video.py
+		$(BIN)/python -m pytest tests/test_client.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check

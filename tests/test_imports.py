@@ -26,6 +26,7 @@ WITH_TENSORFLOW = (
     "actx_tf/ops/replicas.py",  # where it is the backend
     "actx_tf/backbones/inception_i3d_weights.py",
     "actx_tf/callbacks.py",
+    "actx_tf/client/",
     "actx_tf/data/",
     "actx_tf/prediction.py",
     "actx_tf/export/",
