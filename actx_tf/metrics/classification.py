@@ -12,6 +12,7 @@ import keras
 from keras import ops
 
 from actx_tf.metrics.ranking import gains_by_score
+from actx_tf.ops.replicas import gather_from_replicas
 from actx_tf.ops.types import Tensor
 from actx_tf.utils.checks import check_positive
 
@@ -168,7 +169,7 @@ class MeanAveragePrecision(keras.metrics.Metric):
         clips = ops.concatenate(
             [weight[:, None], ops.cast(member, "float32"), scores], axis=1
         )
-        clips = _of_all_replicas(clips)
+        clips = gather_from_replicas(clips)
         counts = ops.cast(clips[:, 0] != 0, self._count.dtype)
         row = self._count + ops.cumsum(counts) - 1
         # What does not count, or has no room, goes to the last row.
@@ -357,15 +358,3 @@ def _weight(sample_weight, scores):
         )
     weight = ops.where(weight >= 0, weight, float("nan"))
     return ops.broadcast_to(weight, ops.shape(scores)[:1])
-
-
-def _of_all_replicas(x):
-    """The rows of all replicas, where one of several asks for them."""
-    if keras.backend.backend() != "tensorflow":
-        return x
-    import tensorflow as tf
-
-    replica = tf.distribute.get_replica_context()
-    if replica is None or replica.num_replicas_in_sync == 1:
-        return x
-    return replica.all_gather(x, axis=0)
