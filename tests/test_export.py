@@ -63,7 +63,7 @@ def small_model(**kwargs):
     return model
 
 
-def make_videos(*lengths, size=(40, 56)):
+def make_videos(*lengths, size=(48, 48)):
     rng = np.random.default_rng(1)
     return [rng.integers(0, 256, (n, *size, 3), dtype="uint8") for n in lengths]
 

@@ -21,11 +21,12 @@ PLAIN = (
     "actx_tf/metrics/",
     "actx_tf/ops/",
 )
-WITHIN_PLAIN = ("actx_tf.ops",)
+WITHIN_PLAIN = ("actx_tf.ops", "actx_tf.utils.checks")
 WITH_TENSORFLOW = (
-    "actx_tf/models/paired_model.py",
+    "actx_tf/ops/replicas.py",  # where it is the backend
     "actx_tf/backbones/inception_i3d_weights.py",
     "actx_tf/callbacks.py",
+    "actx_tf/client/",
     "actx_tf/data/",
     "actx_tf/prediction.py",
     "actx_tf/export/",
