@@ -15,7 +15,6 @@ from pathlib import Path
 import keras
 import numpy as np
 from keras import layers
-from keras import ops
 
 from actx_tf.backbones.backbone import Backbone
 from actx_tf.backbones.description import Axis
@@ -217,9 +216,12 @@ def backbone(weights: str | None = "synthetic") -> keras.Model:
     video = keras.Input((None, None, None, 3), name="video")
     x = layers.Rescaling(1 / 127.5, offset=-1)(video)
     # Small differences, made as large as the frames themselves.
-    change = ops.pad(
-        3.0 * (x[:, 1:] - x[:, :-1]), ((0, 0), (0, 1), *[(0, 0)] * 3)
+    after, before = (
+        layers.Cropping3D((frames, (0, 0), (0, 0)))(x)
+        for frames in ((1, 0), (0, 1))
     )
+    change = layers.Rescaling(3.0)(layers.Subtract()([after, before]))
+    change = layers.ZeroPadding3D(((0, 1), (0, 0), (0, 0)))(change)
     x = layers.Concatenate()([x, change])
     for filters, kernel_size, strides in (
         (16, (1, 3, 3), (1, 2, 2)),
