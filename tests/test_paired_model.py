@@ -7,8 +7,11 @@ import tensorflow as tf
 from keras import ops
 
 from actx_tf import losses
+from actx_tf.backbones.description import Axis
+from actx_tf.backbones.description import BackboneDescription
 from actx_tf.models import ActX
 from actx_tf.models import PairedModel
+from actx_tf.utils.untrusted_files import load_keras_model
 from tests import reference
 from tests.harness import assert_close
 from tests.harness import clips
@@ -439,3 +442,42 @@ def test_rejects_a_weight_that_is_negative_or_not_finite(name, weight):
 def test_is_made_to_be_subclassed():
     with pytest.raises(NotImplementedError):
         PairedModel()(PAIRS["features"])
+
+
+DESCRIPTION = BackboneDescription(
+    name="net",
+    channels=5,
+    time=Axis(((8, 8, 0),)),
+    height=Axis(((32, 32, None),)),
+    width=Axis(((32, 32, None),)),
+    frame_rate=16.0,
+    size=(224, 224),
+)
+
+
+@only_tensorflow
+def test_what_a_model_knows_of_its_answers_travels_with_it(tmp_path):
+    model = compiled(
+        description=DESCRIPTION,
+        class_names=["run", "jump", "none"],
+        activation="sigmoid",
+    )
+    model.save(tmp_path / "actx.keras")
+    loaded = load_keras_model(tmp_path / "actx.keras")
+    assert loaded.description == DESCRIPTION
+    assert loaded.class_names == ["run", "jump", "none"]
+    assert loaded.activation == "sigmoid"
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"class_names": ["a", "b"]}, "must name 3 classes"),
+        ({"class_names": ["a", "b", "a"]}, "must be distinct"),
+        ({"activation": "tanh"}, "`activation` must be one of"),
+        ({"description": {"name": "net"}}, "must have the fields"),
+    ],
+)
+def test_what_a_model_cannot_know_is_refused(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        ActX(3, **kwargs)

@@ -4,6 +4,7 @@ from keras import ops
 from actx_tf import losses
 from actx_tf.layers import MaskPooling
 from actx_tf.models.paired_model import PairedModel
+from actx_tf.models.paired_model import check_class_names
 from actx_tf.ops.masks import broadcast_mask
 
 
@@ -34,6 +35,11 @@ class ACF(PairedModel):
             Defaults to `1`.
         backbone: optional Keras model, clip -> feature map. Defaults to
             `None`: the inputs are feature maps.
+        description: optional description of what made the feature maps.
+            Defaults to the backbone's own, or `None`: see `PairedModel`.
+        class_names: optional names of the classes. Defaults to `None`.
+        activation: `"softmax"`, or `"sigmoid"` where a clip can be of several
+            classes. Defaults to `"softmax"`.
 
     Input shape: `(batch, time, height, width, channels)`, or a dictionary: see
         `PairedModel`.
@@ -73,16 +79,26 @@ class ACF(PairedModel):
         difference_weight=1.0,
         kernel_size=1,
         backbone=None,
+        description=None,
+        class_names=None,
+        activation="softmax",
         **kwargs,
     ):
         super().__init__(
-            similarity_weight, difference_weight, backbone, **kwargs
+            similarity_weight,
+            difference_weight,
+            backbone,
+            description,
+            class_names,
+            activation,
+            **kwargs,
         )
         if not num_classes >= 1:
             raise ValueError(
                 "`num_classes` must be an integer >= 1. "
                 f"Received: num_classes={num_classes}"
             )
+        check_class_names(class_names, num_classes)
         if units is not None and not units >= 1:
             raise ValueError(
                 f"`units` must be None or an integer >= 1. "

@@ -4,6 +4,9 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from actx_tf.backbones.description import BackboneDescription
+from actx_tf.ops.activations import check_activation
+
 
 class PairedModel(keras.Model):
     """A classifier that is trained on pairs of an action and a conjugate clip.
@@ -35,6 +38,16 @@ class PairedModel(keras.Model):
             `(batch, time, height, width, channels)`. It is trained along
             unless its `trainable` is False. Defaults to `None`: the inputs are
             feature maps.
+        description: optional `actx_tf.backbones.BackboneDescription` of what
+            made the feature maps: it is saved with the model, so that whoever
+            has the model knows how videos are read for it. Defaults to the
+            backbone's own, or `None`.
+        class_names: optional sequence of distinct strings, the names of the
+            classes, in the order of the logits. Saved with the model. Defaults
+            to `None`.
+        activation: `"softmax"`, or `"sigmoid"` where a clip can be of several
+            classes: what makes scores of the logits. Saved with the model; the
+            loss of `compile` should agree with it. Defaults to `"softmax"`.
 
     Call arguments:
         inputs: the clips, or a dictionary with
@@ -62,9 +75,13 @@ class PairedModel(keras.Model):
         similarity_weight=1.0,
         difference_weight=1.0,
         backbone=None,
+        description=None,
+        class_names=None,
+        activation="softmax",
         **kwargs,
     ):
         super().__init__(**kwargs)
+        check_activation(activation)
         for name, weight in (
             ("similarity_weight", similarity_weight),
             ("difference_weight", difference_weight),
@@ -77,6 +94,9 @@ class PairedModel(keras.Model):
         self.similarity_weight = similarity_weight
         self.difference_weight = difference_weight
         self.backbone = backbone
+        self.description = _description_of(description, backbone)
+        self.class_names = _distinct_names(class_names)
+        self.activation = activation
         self.supports_masking = True
         self._loss_means = {
             name: keras.metrics.Mean(name=name)
@@ -173,12 +193,50 @@ class PairedModel(keras.Model):
             "similarity_weight": self.similarity_weight,
             "difference_weight": self.difference_weight,
             "backbone": keras.saving.serialize_keras_object(self.backbone),
+            "description": self.description and self.description.to_dict(),
+            "class_names": self.class_names,
+            "activation": self.activation,
         }
 
     @classmethod
     def from_config(cls, config):
         backbone = keras.saving.deserialize_keras_object(config["backbone"])
         return cls(**{**config, "backbone": backbone})
+
+
+def check_class_names(class_names, num_classes):
+    """Raises `ValueError` if names are given, and not one a class."""
+    if class_names is not None and len(class_names) != num_classes:
+        raise ValueError(
+            f"`class_names` must name {num_classes} classes. "
+            f"Received: class_names={list(class_names)}"
+        )
+
+
+def _description_of(description, backbone):
+    own = getattr(backbone, "description", None)
+    if description is None:
+        return own
+    if not isinstance(description, BackboneDescription):
+        description = BackboneDescription.from_dict(description)
+    if own is not None and own != description:
+        raise ValueError(
+            "`description` must be that of `backbone`. "
+            f"Received: {', '.join(own.differences(description))}"
+        )
+    return description
+
+
+def _distinct_names(class_names):
+    if class_names is None:
+        return None
+    names = [str(name) for name in class_names]
+    if isinstance(class_names, str) or len(set(names)) < len(names):
+        raise ValueError(
+            "`class_names` must be distinct names. "
+            f"Received: class_names={class_names!r}"
+        )
+    return names
 
 
 def _keep(samples, values):
