@@ -1,35 +1,22 @@
-"""The methods of the paper's tables: Keras models on feature maps, runs."""
+"""The methods of the paper's tables, as Keras models on feature maps."""
 
 import dataclasses
 from collections.abc import Callable
+from collections.abc import Collection
+from collections.abc import Mapping
 
-import experiment
 import keras
 import numpy as np
-import tensorflow as tf
-from absl import flags
 from keras import layers
 from keras import ops
 
-from actx_tf import metrics
+from actx_tf.experiments.run_data import Task
+from actx_tf.experiments.settings import TrainingSettings
 from actx_tf.layers import AttentionalPooling
 from actx_tf.layers import MaskPooling
 from actx_tf.layers import RegionPooling
 from actx_tf.models import ACF
 from actx_tf.models import ActX
-
-FLAGS = flags.FLAGS
-flags.DEFINE_float("rho", 30.0, "ActX: percentage of a clip that is action")
-flags.DEFINE_float("alpha", 1.0, "ActX: sharpness of the action map")
-flags.DEFINE_float("beta", 1.0, "ActX: sharpness of the attention")
-flags.DEFINE_float("gamma", 20.0, "ActX: sharpness of the matching")
-flags.DEFINE_float("xi", 0.0, "ActX: similarity that costs nothing")
-flags.DEFINE_float("similarity_weight", 0.1, "ActX: weight of L_s")
-flags.DEFINE_float("difference_weight", 30.0, "ActX: weight of L_d")
-flags.DEFINE_float("acf_similarity_weight", 1.0, "ACF: weight of its L_s")
-flags.DEFINE_float("acf_difference_weight", 1.0, "ACF: weight of its L_d")
-flags.DEFINE_integer("rank", 1, "attentional pooling: rank", lower_bound=1)
-flags.DEFINE_integer("components", 3, "EEP: basis functions", lower_bound=1)
 
 CLIP = ("features", "mask")
 PAIR = (*CLIP, "conjugate", "conjugate_mask", "has_conjugate")
@@ -40,63 +27,99 @@ class Method:
     """A method of the paper's tables.
 
     Attributes:
-        build: (channels, number of classes) -> model that returns the logits,
-            or a dictionary that holds them.
-        inputs: the keys of what it takes in training; of these, an evaluation
-            has what belongs to the clip alone.
-        localize: (model, inputs) -> map of where it looks, `(clips, time,
-            height, width)`; None where it looks nowhere in particular.
+        build: Function of a `Task` and `TrainingSettings` that returns a model:
+            it returns the logits, or a dictionary that holds them.
+        inputs: Keys of what the model takes in training. Evaluation gives it
+            what belongs to the clip alone.
+        localize: Function of the model and its inputs that returns a map of
+            where it looks, `(clips, time, height, width)`; `None` where it
+            looks nowhere in particular.
     """
 
-    build: Callable
+    build: Callable[[Task, TrainingSettings], keras.Model]
     inputs: tuple[str, ...] = CLIP
-    localize: Callable | None = None
+    localize: (
+        Callable[[keras.Model, Mapping[str, np.ndarray]], np.ndarray] | None
+    ) = None
 
 
-def build_actx(channels, num_classes, use_attention_map=True):
+def check_methods(settings: TrainingSettings, names: Collection[str]) -> None:
+    """Raises `ValueError` if a method is unknown or a setting of it wrong.
+
+    Args:
+        settings: The settings.
+        names: Names of methods, among `METHODS`.
+    """
+    if unknown := set(names) - set(METHODS):
+        raise ValueError(
+            f"`methods` must be among {sorted(METHODS)}. "
+            f"Received: {sorted(unknown)}"
+        )
+    for name in names:
+        METHODS[name].build(Task(("a", "b"), channels=4), settings)
+
+
+def build_actx(task, settings, use_attention_map=True):
     return ActX(
-        num_classes,
-        rho=FLAGS.rho,
-        alpha=FLAGS.alpha,
-        beta=FLAGS.beta,
-        gamma=FLAGS.gamma,
-        xi=FLAGS.xi,
-        similarity_weight=FLAGS.similarity_weight,
-        difference_weight=FLAGS.difference_weight,
+        len(task.class_names),
+        rho=settings.rho,
+        alpha=settings.alpha,
+        beta=settings.beta,
+        gamma=settings.gamma,
+        xi=settings.xi,
+        similarity_weight=settings.similarity_weight,
+        difference_weight=settings.difference_weight,
         use_attention_map=use_attention_map,
+        **_to_carry(task),
     )
 
 
-def build_acf(channels, num_classes):
+def build_actx_without_attention(task, settings):
+    return build_actx(task, settings, use_attention_map=False)
+
+
+def build_acf(task, settings):
     return ACF(
-        num_classes,
-        similarity_weight=FLAGS.acf_similarity_weight,
-        difference_weight=FLAGS.acf_difference_weight,
+        len(task.class_names),
+        similarity_weight=settings.acf_similarity_weight,
+        difference_weight=settings.acf_difference_weight,
+        **_to_carry(task),
     )
 
 
-def stack(pool, **companions):
+def _to_carry(task):
+    """What the users of a trained model need to know."""
+    return {
+        "description": task.description,
+        "class_names": task.class_names,
+        "activation": task.activation,
+    }
+
+
+def build_attentional(task, settings):
+    inputs = _clip_inputs(task.channels)
+    pooling = AttentionalPooling(
+        len(task.class_names), settings.rank, name="pooling"
+    )
+    logits = pooling(inputs["features"], mask=inputs["mask"])
+    return keras.Model(inputs, logits)
+
+
+def pool_and_classify(pool, **further_inputs):
     """Makes `build` of a function of the inputs that returns features.
 
-    `companions` are the shapes of further inputs.
+    `further_inputs` are the shapes of inputs beside the clip's.
     """
 
-    def build(channels, num_classes):
-        inputs = _clip_inputs(channels)
-        for key, shape in companions.items():
+    def build(task, settings):
+        inputs = _clip_inputs(task.channels)
+        for key, shape in further_inputs.items():
             inputs[key] = keras.Input(shape, name=key)
         pooled = pool(inputs)
-        head = layers.Dense(num_classes, dtype="float32", name="head")
+        head = layers.Dense(len(task.class_names), dtype="float32", name="head")
         return keras.Model(inputs, head(pooled))
 
     return build
-
-
-def build_attentional(channels, num_classes):
-    inputs = _clip_inputs(channels)
-    pooling = AttentionalPooling(num_classes, FLAGS.rank, name="pooling")
-    logits = pooling(inputs["features"], mask=inputs["mask"])
-    return keras.Model(inputs, logits)
 
 
 def _clip_inputs(channels):
@@ -134,12 +157,16 @@ def region_pooling(inputs):
     )
 
 
+def where_the_mask_is(model, inputs):
+    return inputs["pose_mask"].astype("float32")
+
+
 def where_the_context_is_not(model, inputs):
     return 1.0 - model.predict(inputs, verbose=0)["context_map"]
 
 
 def where_the_answer_is(model, inputs):
-    """The map of the class that is answered."""
+    """Of the class that is answered."""
     logits, maps, _ = model.get_layer("pooling")(
         inputs["features"], mask=inputs["mask"], return_attention_maps=True
     )
@@ -148,8 +175,16 @@ def where_the_answer_is(model, inputs):
     return ops.convert_to_numpy(maps[..., 0])
 
 
-def steps_model(model, channels):
-    """What a trained model pools from each step: clip -> `(time, units)`."""
+def steps_model(model: keras.Model, channels: int) -> keras.Model:
+    """Returns what a trained model pools from each step.
+
+    Args:
+        model: Of average pooling, or an `ActX`.
+        channels: Channels of the feature maps.
+
+    Returns:
+        A model of a clip's features and mask: `(batch, time, units)`.
+    """
     inputs = _clip_inputs(channels)
     if isinstance(model, ActX):
         steps = model.pooling(
@@ -161,105 +196,21 @@ def steps_model(model, channels):
 
 
 METHODS = {
-    "average pooling": Method(stack(average_pooling)),
-    "max pooling": Method(stack(max_pooling)),
+    "average pooling": Method(pool_and_classify(average_pooling)),
+    "max pooling": Method(pool_and_classify(max_pooling)),
     "PoseMask": Method(
-        stack(mask_pooling, pose_mask=(None, None, None)),
+        pool_and_classify(mask_pooling, pose_mask=(None, None, None)),
         (*CLIP, "pose_mask"),
-        lambda model, inputs: inputs["pose_mask"].astype("float32"),
+        where_the_mask_is,
     ),
     "k-Region": Method(
-        stack(region_pooling, boxes=(None, None, 4)), (*CLIP, "boxes")
+        pool_and_classify(region_pooling, boxes=(None, None, 4)),
+        (*CLIP, "boxes"),
     ),
     "Attentional": Method(build_attentional, localize=where_the_answer_is),
     "ACF": Method(build_acf, PAIR),
     "ActX w/o S_att": Method(
-        lambda *args: build_actx(*args, use_attention_map=False),
-        PAIR,
-        where_the_context_is_not,
+        build_actx_without_attention, PAIR, where_the_context_is_not
     ),
     "ActX": Method(build_actx, PAIR, where_the_context_is_not),
 }
-
-
-def train(
-    name,
-    data,
-    seed,
-    output,
-    run,
-    validate=False,
-    strategy=None,
-    resumable=False,
-):
-    """Trains a method from a seed.
-
-    Returns:
-        The model, a copy for this device alone if the strategy has several,
-        and the seconds of a step.
-    """
-    method = METHODS[name]
-    strategy = strategy or tf.distribute.get_strategy()
-    if FLAGS.deterministic:
-        tf.config.experimental.enable_op_determinism()
-    keras.utils.set_random_seed(seed)
-    keras.config.set_dtype_policy(FLAGS.dtype_policy)
-
-    def build():
-        return method.build(data.channels, len(data.class_names))
-
-    with strategy.scope():
-        model = build()
-        experiment.compile_model(model)
-    pairs = "conjugate" in method.inputs
-    inputs = (*method.inputs, "clip", "conjugate_clip")
-    if pairs:  # which may be stored in the place of the conjugates
-        inputs = (*inputs, "conjugate_similarity")
-
-    def make_training(**which):
-        return experiment.pick(data.make_training(seed, pairs, **which), inputs)
-
-    def make_validation(**which):
-        return experiment.pick(
-            data.validation.make_dataset(**which), method.inputs
-        )
-
-    validate = validate and data.validation is not None
-    seconds = experiment.fit(
-        model,
-        make_training,
-        make_validation if validate else None,
-        output,
-        run,
-        resumable,
-        data.show_validation,
-    )
-    if strategy.num_replicas_in_sync == 1:
-        return model, seconds
-    copy = build()
-    clips = experiment.pick(data.test.dataset, method.inputs)
-    copy(next(iter(clips))[0])  # makes its weights
-    copy.set_weights(model.get_weights())
-    return copy, seconds
-
-
-def evaluate(name, model, part):
-    """Runs a trained method on a part of the data.
-
-    Returns:
-        The class probabilities, the figures (`experiment.figures`, and the AUC
-        where the true voxels are known), and all outputs by name.
-    """
-    method = METHODS[name]
-    dataset = experiment.pick(part.dataset, method.inputs)
-    outputs = model.predict(dataset, verbose=0)
-    if not isinstance(outputs, dict):
-        outputs = {"logits": outputs}
-    probabilities = experiment.scores(outputs["logits"])
-    row = experiment.figures(part, probabilities)
-    if part.voxels is not None and method.localize is not None:
-        inputs = [inputs for inputs, _ in dataset.as_numpy_iterator()]
-        maps = [method.localize(model, batch) for batch in inputs]
-        auc = metrics.localization_auc(part.voxels, np.concatenate(maps))
-        row["localization AUC"] = float(auc)
-    return probabilities, row, outputs

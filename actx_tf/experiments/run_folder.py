@@ -1,33 +1,40 @@
 """What a run leaves in its folder, and what it goes on from."""
 
-import contextlib
-import csv
 import hashlib
 import json
 import os
+from collections.abc import Collection
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
-from absl import flags
 
+from actx_tf.experiments.tables import read_rows
+from actx_tf.experiments.tables import write_rows
 from actx_tf.utils.atomic_write import atomic_write
 
-FLAGS = flags.FLAGS
+
+def file_name(run: str) -> str:
+    """Returns what a file name can hold of the name of a run."""
+    return run.replace(" ", "_").replace("/", "")
 
 
-def file_name(name):
-    """Of the name of a run."""
-    return name.replace(" ", "_").replace("/", "")
-
-
-def checkpoint_path(output, name):
-    return Path(output) / "checkpoints" / f"{file_name(name)}.npz"
+def checkpoint_path(output: str | os.PathLike, run: str) -> Path:
+    """Returns the path of the checkpoint that a run goes on from."""
+    return Path(output) / "checkpoints" / f"{file_name(run)}.npz"
 
 
 class HistoryFile(keras.callbacks.Callback):
-    """A CSV of the logs, a row an epoch; whole when it is taken up again."""
+    """Writes the logs of a training as CSV, a row an epoch.
 
-    def __init__(self, path):
+    The file is whole after each epoch, and goes on where a training does.
+
+    Args:
+        path: Path of the file.
+    """
+
+    def __init__(self, path: str | os.PathLike):
         super().__init__()
         self.path = Path(path)
 
@@ -36,58 +43,31 @@ class HistoryFile(keras.callbacks.Callback):
         write_rows([*rows, {"epoch": epoch, **(logs or {})}], self.path)
 
 
-def write_rows(rows, path):
-    """Writes the rows as CSV; the columns are those of any row."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with (
-        atomic_write(path) as draft,
-        open(draft, "w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)
+def keep_settings(
+    output: str | os.PathLike,
+    settings: Mapping[str, Any],
+    free: Collection[str] = (),
+) -> None:
+    """Writes the settings to `<output>/settings.json`, or compares them.
 
+    So that a folder never mixes runs of several settings. Of a setting that is
+    the path of a file, the file's content counts too.
 
-def read_rows(path):
-    """Reads what `write_rows` wrote; nothing if it is not there."""
-    if not Path(path).exists():
-        return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return [
-            {key: _to_number(text) for key, text in row.items() if text}
-            for row in csv.DictReader(file)
-        ]
-
-
-def _to_number(text):
-    for kind in (int, float):
-        with contextlib.suppress(ValueError):
-            return kind(text)
-    return text
-
-
-def keep_settings(output, free=()):
-    """Writes the flags to `<output>/settings.json`, or checks them.
-
-    Those that are `free` may change.
+    Args:
+        output: Path of the folder; made if it is not there.
+        settings: What JSON can hold, by name.
+        free: Names of settings that may change. Defaults to none.
 
     Raises:
         ValueError: If the folder was begun with other settings.
     """
-    main = FLAGS.find_module_defining_flag("output")
-    by_module = FLAGS.flags_by_module_dict()
-    settings = {
-        flag.name: flag.value
-        for module in (main, "experiment", "methods")
-        for flag in by_module.get(module, ())
-        if flag.name not in ("output", *free)
-    }
+    settings = {name: x for name, x in settings.items() if name not in free}
     settings |= {
         f"contents of {name}": _fingerprint(value)
         for name, value in settings.items()
-        if isinstance(value, str) and os.path.isfile(value)
+        if isinstance(value, str | os.PathLike) and os.path.exists(value)
     }
+    settings = json.loads(json.dumps(settings, default=os.fspath))
     path = Path(output) / "settings.json"
     if path.exists():
         before = json.loads(path.read_text("utf-8"))
@@ -105,13 +85,20 @@ def keep_settings(output, free=()):
     ]
     if changed:
         raise ValueError(
-            f"--output={output} was begun with other settings: give the same "
-            f"to go on, or another --output. Received: {', '.join(changed)}"
+            f"`output`={output} was begun with other settings: give the same "
+            f"to go on, or another `output`. Received: {', '.join(changed)}"
         )
 
 
 def _fingerprint(path):
-    """Tells most files from one another, and reads little of large ones."""
-    with open(path, "rb") as file:
-        digest = hashlib.sha256(file.read(2**20)).hexdigest()[:16]
-    return f"{os.path.getsize(path)} bytes, {digest}"
+    """Tells most files and folders from one another, and reads little."""
+    files = [Path(path)]
+    if os.path.isdir(path):
+        files = sorted(file for file in files[0].rglob("*") if file.is_file())
+    digest, size = hashlib.sha256(), 0
+    for file in files:
+        digest.update(os.path.relpath(file, path).encode())
+        with open(file, "rb") as content:
+            digest.update(content.read(2**20 // len(files)))
+        size += file.stat().st_size
+    return f"{size} bytes, {digest.hexdigest()[:16]}"
