@@ -61,20 +61,22 @@ def test_trains_what_is_not_frozen(folder, tmp_path):
     before = InceptionI3D(False, folder / "i3d.pt", (None, 32, 32, 3))
     changed = set()
     for layer, trained in zip(
-        before.layers, model.backbone.layers, strict=True
+        before.network.layers, model.backbone.network.layers, strict=True
     ):
         for old, new in zip(layer.weights, trained.weights, strict=True):
             if not np.array_equal(old, new):
                 changed.add(layer.name)
     assert changed == {
         layer.name
-        for layer in before.layers
+        for layer in before.network.layers
         if layer.name.startswith("Mixed_5")
         and isinstance(layer, keras.layers.Conv3D)
     }
     # Adam's first steps are as long as the learning rate: the backbone's.
-    old = before.get_layer("Mixed_5c_Branch_0_Conv3d_0a_1x1").kernel
-    new = model.backbone.get_layer("Mixed_5c_Branch_0_Conv3d_0a_1x1").kernel
+    old = before.network.get_layer("Mixed_5c_Branch_0_Conv3d_0a_1x1").kernel
+    new = model.backbone.network.get_layer(
+        "Mixed_5c_Branch_0_Conv3d_0a_1x1"
+    ).kernel
     assert 0 < np.max(np.abs(old - new)) < 1e-4
 
 

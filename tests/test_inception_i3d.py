@@ -94,7 +94,8 @@ def test_values_of_a_video_are_rescaled(path):
 
 def test_is_made_for_clips_of_any_length_and_size():
     backbone = InceptionI3D(False, input_shape=(None, None, None, 2))
-    assert backbone.output_shape == (None, None, None, None, 1024)
+    shape = backbone.compute_output_shape((None, None, None, None, 2))
+    assert shape == (None, None, None, None, 1024)
     for frames, height, width in ((1, 32, 32), (17, 40, 72), (64, 33, 224)):
         shape = (1, frames, height, width, 2)
         expected = tuple(
@@ -252,7 +253,7 @@ def test_state_dict_mistakes_are_told(port, tmp_path):
         load(state, classes=400)
     with pytest.raises(ValueError, match="dictionary of tensors"):
         load([1, 2])
-    assert load(state, include_top=False).output_shape[-1] == 1024
+    assert load(state, include_top=False).description.channels == 1024
     path.write_bytes(b"nothing of PyTorch")
     with pytest.raises(ValueError, match="not a state dictionary"):
         InceptionI3D(weights=path)

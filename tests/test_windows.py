@@ -94,7 +94,8 @@ def test_overlaps_must_fit_into_a_window():
 def test_i3d(total):
     keras.utils.set_random_seed(0)
     model = InceptionI3D(False, input_shape=(None, 32, 32, 3))
-    for layer in model.layers:  # random statistics would wash out the ends
+    # Random statistics would wash out the ends.
+    for layer in model.network.layers:
         if layer.name == "Conv3d_1a_7x7_batch_norm":
             layer.moving_variance.assign(0.01 * layer.moving_variance)
     rng = np.random.default_rng(0)

@@ -1,5 +1,6 @@
 """Networks from clips to feature maps."""
 
+from actx_tf.backbones.backbone import Backbone as Backbone
 from actx_tf.backbones.i3d_resnet34 import I3DResNet34 as I3DResNet34
 from actx_tf.backbones.inception_i3d import InceptionI3D as InceptionI3D
 from actx_tf.backbones.mobilenet_v2_clip import (

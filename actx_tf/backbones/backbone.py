@@ -27,10 +27,11 @@ class Backbone(keras.Model):
     """
 
     def __init__(self, network, description, **kwargs):
-        kwargs.setdefault("name", network.name)
-        super().__init__(**kwargs)
         if not isinstance(description, BackboneDescription):
             description = BackboneDescription.from_dict(description)
+        kwargs.setdefault("name", description.name)
+        # The network casts: 255 shades are more than bfloat16 tells apart.
+        super().__init__(autocast=False, **kwargs)
         self.network = network
         self.description = description
         self.built = network.built

@@ -6,6 +6,10 @@ import keras
 import numpy as np
 from keras import layers
 
+from actx_tf.backbones.backbone import Backbone
+from actx_tf.backbones.clip_settings import clip_settings
+from actx_tf.backbones.description import Axis
+from actx_tf.backbones.description import BackboneDescription
 from actx_tf.backbones.max_pooling_3d import MaxPooling3D
 from actx_tf.backbones.state_dict import checksum
 from actx_tf.backbones.state_dict import read_state_dict
@@ -14,6 +18,17 @@ _BLOCKS = (3, 4, 6, 3)  # of each stage
 # What images of torchvision's weights are normalized with.
 _MEAN = np.array([0.485, 0.456, 0.406])
 _DEVIATION = np.array([0.229, 0.224, 0.225])
+_BYTES_PER_PIXEL = 110.0  # as measured
+_SAME = (3, 1, 1)
+_TIME = (
+    *((7, 2, 3), (3, 2, 1), *[_SAME] * 6, (3, 2, 1)),
+    *[_SAME] * 26,
+)
+_SPACE = (
+    *((7, 2, 3), (3, 2, 1), *[_SAME] * 6),
+    *((3, 2, 1), *[_SAME] * 7, (3, 2, 1), *[_SAME] * 11),
+    *((3, 2, 1), *[_SAME] * 5),
+)
 _PARTS = {
     "kernel": "weight",
     "gamma": "weight",
@@ -32,7 +47,12 @@ def I3DResNet34(
     classifier_activation: str | None = "softmax",
     include_preprocessing: bool = True,
     name: str | None = None,
-) -> keras.Model:
+    *,
+    frame_rate: float | None = 25.0,
+    num_frames: int | None = None,
+    size: int | tuple[int, int] | None = None,
+    flow_method: str = "dis",
+) -> Backbone | keras.Model:
     """ResNet-34 with its kernels inflated over time (I3D-Res34).
 
     The paper names this backbone and leaves its strides open. Here they are
@@ -65,6 +85,15 @@ def I3DResNet34(
             Defaults to `True`.
         name: Name of the model. By default it tells the stream and the
             weights (by a checksum), and so names features made with it.
+        frame_rate: Frames per second that the backbone sees; `None` for those
+            of the file. Defaults to 25.
+        num_frames: Frames that it sees of a clip, evenly over it, in the place
+            of a rate. Defaults to those of `input_shape`, if any.
+        size: (height, width) of the frames that it sees, or the length of
+            their shorter side. Defaults to those of `input_shape`; where these
+            are free, to a shorter side of 256.
+        flow_method: `"dis"` or `"tvl1"`, the method of the flow; unused for
+            RGB. Defaults to `"dis"`.
 
     Input shape:
         `(batch, frames, height, width, 3)`: RGB values; or `(batch, frames,
@@ -77,7 +106,8 @@ def I3DResNet34(
         those that it covers.
 
     Returns:
-        A `keras.Model`.
+        A `Backbone`. With the top, or of RGB without the preprocessing, a
+        plain `keras.Model`: what that is shown is up to you.
 
     Raises:
         FileNotFoundError: If there is no file of weights.
@@ -104,6 +134,14 @@ def I3DResNet34(
             "channels for RGB or 2 for flow. "
             f"Received: input_shape={input_shape}"
         )
+    settings = clip_settings(
+        input_shape,
+        frame_rate=frame_rate,
+        num_frames=num_frames,
+        size=size,
+        default_rate=25.0,
+        default_size=256,
+    )
     stream = "rgb" if input_shape[-1] == 3 else "flow"
     state = None if weights is None else read_state_dict(weights)
     if name is None:
@@ -139,7 +177,20 @@ def I3DResNet34(
     model = keras.Model(clip, x, name=name)
     if state is not None:
         _assign(model, state, os.fspath(weights))
-    return model
+    if include_top or not include_preprocessing:
+        return model
+    description = BackboneDescription(
+        name=name,
+        channels=model.output_shape[-1],
+        time=Axis(_TIME),
+        height=Axis(_SPACE),
+        width=Axis(_SPACE),
+        stream=stream,
+        flow_method=flow_method if stream == "flow" else None,
+        bytes_per_pixel=_BYTES_PER_PIXEL,
+        **settings,
+    )
+    return Backbone(model, description)
 
 
 def _conv(x, name, filters, kernel_size, strides=1):

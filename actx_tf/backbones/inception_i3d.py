@@ -7,6 +7,10 @@ from keras import layers
 from keras import ops
 
 from actx_tf.backbones import inception_i3d_weights as weights_files
+from actx_tf.backbones.backbone import Backbone
+from actx_tf.backbones.clip_settings import clip_settings
+from actx_tf.backbones.description import Axis
+from actx_tf.backbones.description import BackboneDescription
 from actx_tf.backbones.max_pooling_3d import MaxPooling3D
 from actx_tf.backbones.state_dict import checksum
 
@@ -22,6 +26,16 @@ _BLOCKS = {
     "Mixed_5b": (256, (160, 320), (32, 128), 128),
     "Mixed_5c": (384, (192, 384), (48, 128), 128),
 }
+_BYTES_PER_PIXEL = 110.0  # as measured
+_SAME = (3, 1, 1)  # a block
+_TIME = (
+    *((7, 2, None), *[_SAME] * 3, (3, 2, None), *[_SAME] * 5),
+    *((2, 2, None), *[_SAME] * 2),
+)
+_SPACE = (
+    *((7, 2, None), (3, 2, None), _SAME, (3, 2, None), *[_SAME] * 2),
+    *((3, 2, None), *[_SAME] * 5, (2, 2, None), *[_SAME] * 2),
+)
 
 
 def InceptionI3D(
@@ -33,7 +47,12 @@ def InceptionI3D(
     dropout: float = 0.0,
     include_preprocessing: bool = True,
     name: str | None = None,
-) -> keras.Model:
+    *,
+    frame_rate: float | None = 25.0,
+    num_frames: int | None = None,
+    size: int | tuple[int, int] | None = None,
+    flow_method: str = "dis",
+) -> Backbone | keras.Model:
     """Inception-v1 inflated to three dimensions (I3D).
 
     Layers are named as in the released checkpoints: the convolution of
@@ -66,6 +85,15 @@ def InceptionI3D(
             in [-1, 1]. Defaults to `True`.
         name: Name of the model. By default it tells the stream and the
             weights (by a checksum), and so names features made with it.
+        frame_rate: Frames per second that the backbone sees; `None` for those
+            of the file. Defaults to 25.
+        num_frames: Frames that it sees of a clip, evenly over it, in the place
+            of a rate. Defaults to those of `input_shape`, if any.
+        size: (height, width) of the frames that it sees, or the length of
+            their shorter side. Defaults to those of `input_shape`; where these
+            are free, to a shorter side of 256.
+        flow_method: `"dis"` or `"tvl1"`, the method of the flow; unused for
+            RGB. Defaults to `"dis"`.
 
     Input shape:
         `(batch, frames, height, width, 3)`: RGB values; or `(batch, frames,
@@ -78,7 +106,8 @@ def InceptionI3D(
         99 frames: those of its own and about 46 to each side.
 
     Returns:
-        A `keras.Model`.
+        A `Backbone`. With the top, or of RGB without the preprocessing, a
+        plain `keras.Model`: what that is shown is up to you.
 
     Raises:
         FileNotFoundError: If there is no file of weights.
@@ -103,6 +132,14 @@ def InceptionI3D(
             "channels for RGB or 2 for flow. "
             f"Received: input_shape={input_shape}"
         )
+    settings = clip_settings(
+        input_shape,
+        frame_rate=frame_rate,
+        num_frames=num_frames,
+        size=size,
+        default_rate=25.0,
+        default_size=256,
+    )
     stream = "rgb" if input_shape[-1] == 3 else "flow"
     arrays = None
     if weights is not None:
@@ -138,7 +175,20 @@ def InceptionI3D(
     model = keras.Model(clip, x, name=name)
     if arrays is not None:
         weights_files.assign(model, arrays, weights)
-    return model
+    if include_top or not include_preprocessing:
+        return model
+    description = BackboneDescription(
+        name=name,
+        channels=model.output_shape[-1],
+        time=Axis(_TIME),
+        height=Axis(_SPACE),
+        width=Axis(_SPACE),
+        stream=stream,
+        flow_method=flow_method if stream == "flow" else None,
+        bytes_per_pixel=_BYTES_PER_PIXEL,
+        **settings,
+    )
+    return Backbone(model, description)
 
 
 def _unit(x, name, filters, kernel_size, strides=1):

@@ -7,14 +7,30 @@ import keras
 import numpy as np
 from keras import ops
 
+from actx_tf.backbones.backbone import Backbone
+from actx_tf.backbones.clip_settings import clip_settings
+from actx_tf.backbones.description import Axis
+from actx_tf.backbones.description import BackboneDescription
 from actx_tf.utils.untrusted_files import read_npz
+
+_BYTES_PER_PIXEL = 240.0  # as measured
+_SAME = (3, 1, 1)
+_SPACE = (
+    *((3, 2, None), _SAME, (3, 2, None), _SAME, (3, 2, None), *[_SAME] * 2),
+    *((3, 2, None), *[_SAME] * 6, (3, 2, None), *[_SAME] * 2),
+)
 
 
 def MobileNetV2Clip(
     weights: str | os.PathLike | None = "imagenet",
     input_shape: tuple[int | None, ...] = (None, 224, 224, 3),
     frames_per_step: int = 4,
-) -> keras.Model:
+    *,
+    frame_rate: float | None = 16.0,
+    num_frames: int | None = None,
+    size: int | tuple[int, int] | None = None,
+    flow_method: str = "dis",
+) -> Backbone:
     """MobileNetV2 over the frames of a clip: what is seen, and what moves.
 
     `frames_per_step` frames make one step of the feature map. Half of its
@@ -40,6 +56,15 @@ def MobileNetV2Clip(
             first three can be `None`. Three channels for RGB, two for optical
             flow. Defaults to `(None, 224, 224, 3)`.
         frames_per_step: Number of frames in a step. Defaults to 4.
+        frame_rate: Frames per second that the backbone sees; `None` for those
+            of the file. Defaults to 16.
+        num_frames: Frames that it sees of a clip, evenly over it, in the place
+            of a rate. Defaults to those of `input_shape`, if any.
+        size: (height, width) of the frames that it sees, or the length of
+            their shorter side. Defaults to those of `input_shape`; where these
+            are free, to a shorter side of 256.
+        flow_method: `"dis"` or `"tvl1"`, the method of the flow; unused for
+            RGB. Defaults to `"dis"`.
 
     Input shape:
         `(batch, frames, height, width, 3)`: RGB values in [0, 255]; or
@@ -52,7 +77,7 @@ def MobileNetV2Clip(
         motion in the others; none is negative.
 
     Returns:
-        A `keras.Model`. Its name tells the weights (those of a file by a
+        A `Backbone`. Its name tells the weights (those of a file by a
         checksum), `frames_per_step` and, for flow, the stream, and so names
         features made with it.
 
@@ -78,6 +103,14 @@ def MobileNetV2Clip(
             "channels for RGB or 2 for flow. "
             f"Received: input_shape={input_shape}"
         )
+    settings = clip_settings(
+        input_shape,
+        frame_rate=frame_rate,
+        num_frames=num_frames,
+        size=size,
+        default_rate=16.0,
+        default_size=256,
+    )
     merge = AppearanceAndMotion(frames_per_step, name="appearance_and_motion")
     arrays = None
     name = {"imagenet": "imagenet", None: "untrained"}.get(weights)
@@ -103,7 +136,20 @@ def MobileNetV2Clip(
         frames = keras.layers.Rescaling(1 / 127.5, offset=-1, name="rescaling")(
             frames
         )
-    return keras.Model(clip, merge(network(frames), clip), name=name)
+    model = keras.Model(clip, merge(network(frames), clip), name=name)
+    is_flow = input_shape[-1] == 2
+    description = BackboneDescription(
+        name=name,
+        channels=model.output_shape[-1],
+        time=Axis(((2, 1, 0), (frames_per_step, frames_per_step, 0))),
+        height=Axis(_SPACE),
+        width=Axis(_SPACE),
+        stream="flow" if is_flow else "rgb",
+        flow_method=flow_method if is_flow else None,
+        bytes_per_pixel=_BYTES_PER_PIXEL,
+        **settings,
+    )
+    return Backbone(model, description)
 
 
 @keras.saving.register_keras_serializable(package="actx_tf")

@@ -16,6 +16,10 @@ import numpy as np
 from keras import layers
 from keras import ops
 
+from actx_tf.backbones.backbone import Backbone
+from actx_tf.backbones.description import Axis
+from actx_tf.backbones.description import BackboneDescription
+
 CLASS_NAMES = (
     "horizontal",
     "vertical",
@@ -198,9 +202,9 @@ def backbone(weights="synthetic"):
             untrained network. Defaults to `"synthetic"`.
 
     Returns:
-        A `keras.Model`, videos `(batch, frames, height, width, 3)` of values
-        in [0, 255] -> feature map `(batch, frames / 4, height / 8, width / 8,
-        64)`.
+        A `Backbone`, videos `(batch, frames, height, width, 3)` of values in
+        [0, 255] -> feature map `(batch, frames / 4, height / 8, width / 8,
+        64)`. It sees every frame, at the size of the clips.
 
     Raises:
         ValueError: for other `weights`.
@@ -233,7 +237,16 @@ def backbone(weights="synthetic"):
         with np.load(_WEIGHTS) as arrays:
             model.set_weights([arrays[str(i)] for i in range(len(arrays))])
         model.trainable = False
-    return model
+    space = Axis((*[(3, 2, None)] * 3,))
+    description = BackboneDescription(
+        name=model.name,
+        channels=64,
+        time=Axis(((2, 1, 0), (3, 2, None), (3, 2, None), (3, 1, 1))),
+        height=space,
+        width=space,
+        size=(SIZE, SIZE),
+    )
+    return Backbone(model, description)
 
 
 def save_backbone_weights(model, path=None):
