@@ -7,7 +7,7 @@ On the built-in data set, after `make demo`:
 
 On a feature store and the model that train_actx.py made of it:
 
-    python examples/view_clips.py --features=features.h5 --index=index.csv \
+    python examples/view_clips.py --features=features --index=index.csv \
         --model=runs/mine/actx.keras --output=runs/mine/clips.html
 
 The page is one file without a server or a network: open it in a browser. It
@@ -154,7 +154,9 @@ def stored_clips(model):
             *run(model, features),
             read=lambda: read_frames(clip),
             locate=lambda shape: location_centers(
-                store.backbone, features.shape[:3], (frames, *seen_size(shape))
+                getattr(store.made_by, "name", store.made_by),
+                features.shape[:3],
+                (frames, *seen_size(shape)),
             ),
         )
 

@@ -16,6 +16,7 @@ from actx_tf.backbones.receptive_field import location_centers
 from actx_tf.data import FeatureStoreWriter
 from actx_tf.models import ActX
 from actx_tf.visualization import overlay_attention
+from tests.described import describe
 from tests.harness import run_example
 from tests.lossless import write_lossless
 
@@ -42,7 +43,9 @@ def folder(tmp_path_factory):
     make_model(folder / "actx.keras")
     rng = np.random.default_rng(0)
     lines = ["clip,file,label,split,conjugates"]
-    with FeatureStoreWriter(folder / "store.h5", "synthetic_backbone") as store:
+    with FeatureStoreWriter(
+        folder / "store", describe("synthetic_backbone", 8)
+    ) as store:
         for k, name in enumerate([*NAMES, "missing"]):
             label = CLASSES[k % 3]
             shape = (200, 120) if k == 1 else (200, 336)
@@ -65,7 +68,6 @@ def folder(tmp_path_factory):
                 label=label,
                 split="test",
                 frame_rate=10.0,
-                stride=4,
                 frames=20,
             )
     lines.append("unstored,0.mp4,run,test,")
@@ -78,7 +80,7 @@ def write_page(folder, name, *flags):
     result = run_example(
         "view_clips.py",
         f"--model={folder / 'actx.keras'}",
-        f"--features={folder / 'store.h5'}",
+        f"--features={folder / 'store'}",
         f"--index={folder / 'index.csv'}",
         f"--output={path}",
         *flags,
@@ -229,7 +231,7 @@ def test_the_page_holds_what_the_model_answers(page, folder):
     assert data["classNames"] == sorted(CLASSES)
     left_out = [name for name, _ in data["leftOut"]]
     assert left_out == ["unstored", "missing"]
-    with FeatureStore(folder / "store.h5") as store:
+    with FeatureStore(folder / "store") as store:
         for clip in data["clips"]:
             features = store[clip["name"]].astype("float32")
             outputs = model.predict(features[None], verbose=0)

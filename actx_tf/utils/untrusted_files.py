@@ -33,6 +33,12 @@ def check_size(claimed: int, held: int, what: str) -> None:
         )
 
 
+def check_plain_file(path: pathlib.Path) -> None:
+    """Raises `ValueError` if a path is no file, or leads to another one."""
+    if path.is_symlink() or not path.is_file():
+        raise ValueError(f"{path}: is a link, or no file.")
+
+
 def plain_dataset(file: h5py.File, name: str) -> h5py.Dataset:
     """Returns a data set of an HDF5 file: numbers that lie in the file itself.
 
