@@ -98,6 +98,10 @@ def compare_methods(
             "`similarities` must be left out: ACF compares the conjugates' "
             f"features. Received: similarities={data_settings.similarities}"
         )
+    if part not in ("test", "validation"):
+        raise ValueError(
+            f'`part` must be "test" or "validation". Received: part={part!r}'
+        )
     check_not_negative("flow_weight", flow_weight)
     # Wrong settings are refused before any work.
     check_methods(settings, METHODS)

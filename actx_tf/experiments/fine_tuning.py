@@ -76,7 +76,7 @@ class FineTuningSettings:
     def __post_init__(self) -> None:
         for name in ("crop_frames", "batch_size", "epochs"):
             check_positive(name, getattr(self, name))
-        for name in ("learning_rate", "backbone_learning_rate"):
+        for name in ("learning_rate", "backbone_learning_rate", "seed"):
             check_not_negative(name, getattr(self, name))
         for name in ("background", "frozen", "size"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
@@ -204,8 +204,8 @@ def _make_backbone(settings):
     backbone = InceptionI3D(
         include_top=False,
         weights=settings.weights,
+        input_shape=(None, *settings.size, 3),
         frame_rate=settings.frame_rate,
-        size=settings.size,
     )
     layers = [layer for layer in backbone.network.layers if layer.weights]
     for prefix in settings.frozen:

@@ -7,6 +7,7 @@ import numpy as np
 
 from actx_tf.data import synthetic
 from actx_tf.data.clip_index import read_clip_index
+from actx_tf.data.epochs import check_positive
 from actx_tf.data.feature_store import FeatureStore
 from actx_tf.data.tubes import draw_tubes
 from actx_tf.data.tubes import masks_to_voxels
@@ -18,6 +19,7 @@ from actx_tf.data.video import video_duration
 from actx_tf.experiments.attending_models import load_attending_model
 from actx_tf.experiments.localization_figures import CHANCE
 from actx_tf.experiments.localization_figures import localization_figures
+from actx_tf.experiments.settings import check_not_negative
 
 
 def localize(
@@ -79,6 +81,13 @@ def localize(
             "`boxes` or `masks` must go with `index`, one of them. "
             f"Received: boxes={boxes}, masks={masks}"
         )
+    for name, value in (("share", share), ("threshold", threshold)):
+        if not 0 <= value <= 1:
+            raise ValueError(
+                f"`{name}` must be in [0, 1]. Received: {name}={value}"
+            )
+    check_not_negative("tolerance", tolerance)
+    check_positive("test_clips", test_clips)
     attend = load_attending_model(model)
     if index is None:
         clips = _built_in_clips(attend, test_clips)
