@@ -385,7 +385,7 @@ def test_example(clips, tmp_path, weights, stream, engine):
         "extract_features.py",
         f"--engine={engine}",
         f"--index={write_index(tmp_path, ['a', 'broken', 'b'])}",
-        f"--output={tmp_path / 'f.h5'}",
+        f"--output={tmp_path / 'f'}",
         f"--weights={weights}",
         "--size=32,64",
         "--frame_rate=6",
@@ -417,7 +417,7 @@ def test_example_with_i3d(clips, tmp_path):
     result = run_example(
         "extract_features.py",
         f"--index={write_index(tmp_path, ['a', 'b'])}",
-        f"--output={tmp_path / 'f.h5'}",
+        f"--output={tmp_path / 'f'}",
         "--backbone=inception_i3d",
         f"--weights={tmp_path / 'i3d.pt'}",
         "--size=40",
@@ -440,12 +440,62 @@ def test_example_fails_if_every_clip_fails(clips, tmp_path, weights):
     result = run_example(
         "extract_features.py",
         f"--index={write_index(tmp_path, ['broken', 'missing'])}",
-        f"--output={tmp_path / 'f.h5'}",
+        f"--output={tmp_path / 'f'}",
         f"--weights={weights}",
         "--size=32,32",
     )
     assert result.returncode == 1
     assert "failed: missing: " in result.stdout
+
+
+def test_example_refuses_to_mix_settings(clips, tmp_path, weights):
+    index = write_index(tmp_path, ["a", "b"])
+    flags = [
+        f"--output={tmp_path / 'f'}",
+        f"--weights={weights}",
+        f"--index={index}",
+    ]
+    first = ["--size=32", "--frame_rate=6"]
+    result = run_example("extract_features.py", *flags, *first)
+    assert result.returncode == 0, result.stderr
+    # The store is whole: nothing is missing, and yet it is not what was asked.
+    for others, words in (
+        (["--size=32"], "frame_rate=16.0 (not 6.0)"),
+        (["--size=64", "--frame_rate=6"], "size=64 (not 32)"),
+        ([*first, "--frames_per_step=2"], "time=Axis("),
+    ):
+        result = run_example("extract_features.py", *flags, *others)
+        assert result.returncode == 1
+        assert words in result.stderr and "Traceback" not in result.stderr
+    result = run_example("extract_features.py", *flags, *first)
+    assert result.returncode == 0 and "2 of 2 clips" in result.stdout
+
+
+def test_example_with_a_saved_backbone(clips, tmp_path):
+    backbone = make_backbone(frame_rate=6.0)
+    backbone.save(tmp_path / "backbone.keras")
+    flags = [
+        f"--index={write_index(tmp_path, ['a'])}",
+        f"--output={tmp_path / 'f'}",
+        f"--backbone={tmp_path / 'backbone.keras'}",
+        "--dtype=float32",
+    ]
+    result = run_example("extract_features.py", *flags)
+    assert result.returncode == 0, result.stderr
+    frames, _ = read_clip(clips[0].file, frame_rate=6.0, size=SIZE)
+    with FeatureStore(tmp_path / "f") as store:
+        assert store.description == backbone.description
+        np.testing.assert_allclose(
+            store["a"].mean(), frames[:4].mean(), rtol=1e-3
+        )
+    for flag in ("--frame_rate=6", "--size=32", "--stream=rgb"):
+        result = run_example("extract_features.py", *flags, flag)
+        assert result.returncode == 1
+        assert f"{flag.split('=')[0]} is what" in result.stderr
+    scale_of(SIZE).save(tmp_path / "backbone.keras")
+    result = run_example("extract_features.py", *flags)
+    assert result.returncode == 1
+    assert "not a Backbone" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -466,6 +516,14 @@ def test_example_fails_if_every_clip_fails(clips, tmp_path, weights):
         (
             [f"--index={os.devnull}", "--output=f", "--size=9,9,9"],
             "size",
+        ),
+        (["--index=a.csv", "--output=f", "--backbone=i4d"], "backbone"),
+        (
+            [
+                *("--index=a.csv", "--output=f"),
+                *("--frame_rate=8", "--num_frames=8"),
+            ],
+            "exclude each other",
         ),
     ],
 )

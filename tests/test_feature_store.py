@@ -450,7 +450,9 @@ def test_a_killed_writer_of_other_features(path):
     leave_a_draft(path)
     before = files_of(path)
     other = dataclasses.replace(NET, num_frames=8, frame_rate=None)
-    with pytest.raises(ValueError, match="journal holds.*num_frames=8"):
+    with pytest.raises(
+        ValueError, match="journal was written with.*num_frames=8"
+    ):
         FeatureStoreWriter(path, other)
     assert {**before, "lock": b""} == {**files_of(path), "lock": b""}
 

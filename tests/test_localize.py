@@ -62,7 +62,7 @@ def test_voxels_of_the_built_in_set_are_the_same():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "boxes.json: no JSON"),
+        ("{", "boxes.json: not JSON"),
         ("[]", "must be an object of clips"),
         ('{"a": [{"start": 1, "end": 2}]}', "clip 'a': .*boxes_xywh"),
         (

@@ -21,7 +21,14 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-IN_WHEEL = ("actx_tf/data/synthetic_backbone.npz", "actx_tf/export.py")
+IN_WHEEL = (
+    "actx_tf/data/synthetic_backbone.npz",
+    "actx_tf/py.typed",
+    "actx_tf/visualization/page.html",
+    "actx_tf/visualization/page.css",
+    "actx_tf/visualization/page.js",
+    "actx_tf/export/saved_model.py",
+)
 IN_SOURCES = (*IN_WHEEL, "README.md", "LICENSE", "setup.py", "pyproject.toml")
 
 SMOKE = """if True:

@@ -212,8 +212,8 @@ class FeatureStoreWriter:
     def _check(self, header, path):
         if differences := header.differences(self._header):
             raise ValueError(
-                "`made_by` and `dtype` must be those of the features that "
-                f"{path} holds. Received: {', '.join(differences)}"
+                "`made_by` and `dtype` must be those that "
+                f"{path} was written with. Received: {', '.join(differences)}"
             )
         self._header = header  # its channels are known
 

@@ -6,6 +6,7 @@ import math
 import os
 import pathlib
 import zipfile
+from typing import Any
 
 import h5py
 import numpy as np
@@ -128,7 +129,7 @@ def _check_array(file, entry):
         raise ValueError(f"{entry.filename!r} claims the shape {shape}")
 
 
-def load_keras_model(path: str | os.PathLike):
+def load_keras_model(path: str | os.PathLike) -> Any:
     """Loads a `.keras` file in Keras' safe mode.
 
     Args:
