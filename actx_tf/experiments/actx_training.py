@@ -15,7 +15,6 @@ from actx_tf import export
 from actx_tf import training
 from actx_tf import visualization
 from actx_tf.backbones.description import location_centers
-from actx_tf.data.epochs import check_positive
 from actx_tf.data.video import VideoError
 from actx_tf.experiments import run_folder
 from actx_tf.experiments.evaluation import evaluate
@@ -30,6 +29,7 @@ from actx_tf.experiments.settings import TrainingSettings
 from actx_tf.experiments.tables import read_rows
 from actx_tf.experiments.tables import write_rows
 from actx_tf.utils.atomic_write import atomic_write
+from actx_tf.utils.checks import check_positive
 
 METHODS = ("average pooling", "max pooling", "ActX")
 _LOG = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def train_actx(
         data_settings: Which clips.
         settings: How models are trained.
         output: Path of the folder.
-        seeds: Runs of each method. Defaults to 3.
+        seeds: Runs of each method. Defaults to `3`.
         strategy: As of `make_strategy`. Each worker of several makes this
             call; they share the file system of `output`. Defaults to `"none"`.
 

@@ -11,7 +11,9 @@ from actx_tf.models import ActX
 from actx_tf.utils.untrusted_files import load_keras_model
 
 
-def load_attending_model(path: str | os.PathLike):
+def load_attending_model(
+    path: str | os.PathLike,
+) -> "_KerasModel | _SavedModel":
     """Loads an `ActX` (`.keras`), or a version of a SavedModel.
 
     Returns:

@@ -11,7 +11,6 @@ import keras
 import numpy as np
 from keras import layers
 
-from actx_tf.data.epochs import check_positive
 from actx_tf.experiments import run_folder
 from actx_tf.experiments.evaluation import class_scores
 from actx_tf.experiments.evaluation import evaluate
@@ -30,11 +29,12 @@ from actx_tf.experiments.run_data import batches_of_arrays
 from actx_tf.experiments.run_data import pick_inputs
 from actx_tf.experiments.settings import DataSettings
 from actx_tf.experiments.settings import TrainingSettings
-from actx_tf.experiments.settings import check_not_negative
 from actx_tf.experiments.tables import read_rows
 from actx_tf.experiments.tables import write_rows
 from actx_tf.layers import EigenEvolutionPooling
 from actx_tf.utils.atomic_write import atomic_write
+from actx_tf.utils.checks import check_not_negative
+from actx_tf.utils.checks import check_positive
 
 # Eigen evolution pooling, and the method whose steps it pools.
 EEP = {"EEP + average": "average pooling", "EEP + ActX": "ActX"}
@@ -63,13 +63,13 @@ def compare_methods(
         data_settings: Which clips; its features are those of RGB.
         settings: How models are trained.
         output: Path of the folder.
-        seeds: Runs of each method. Defaults to 3.
+        seeds: Runs of each method. Defaults to `3`.
         methods: Names of methods, among `COMPARED`. Defaults to all that the
             data have the inputs of.
         flow_features: Path of a second store, of the flow stream. Defaults to
             none.
         flow_weight: Weight of the flow's scores in the late fusion, beside 1
-            for those of RGB. Defaults to 1.
+            for those of RGB. Defaults to `1`.
         part: `"test"` or `"validation"`, the clips to evaluate on. Settings
             are chosen on those of validation. Defaults to `"test"`.
 

@@ -17,15 +17,16 @@ from actx_tf.backbones.inception_i3d import InceptionI3D
 from actx_tf.data.clip_index import Clip
 from actx_tf.data.clip_index import class_names_of
 from actx_tf.data.clip_index import read_clip_index
-from actx_tf.data.epochs import check_positive
 from actx_tf.data.pairs import make_evaluation_dataset
 from actx_tf.data.pairs import make_pair_dataset
 from actx_tf.data.video import VideoError
 from actx_tf.data.video import read_clip
 from actx_tf.experiments import run_folder
-from actx_tf.experiments.settings import check_not_negative
 from actx_tf.models import ActX
 from actx_tf.utils.atomic_write import atomic_write
+from actx_tf.utils.checks import check_not_negative
+from actx_tf.utils.checks import check_positive
+from actx_tf.utils.optional import import_optional
 
 _LOG = logging.getLogger(__name__)
 
@@ -43,19 +44,19 @@ class FineTuningSettings:
         weights: Weights of `InceptionI3D`: see there. Defaults to random ones.
         frozen: What the names of layers begin with that are not trained.
             Defaults to all before `Mixed_5`.
-        size: (height, width) of the frames. Defaults to 224 by 224.
-        frame_rate: Frames per second. Defaults to 25.
-        crop_frames: Frames of a training crop. Defaults to 64.
-        batch_size: Pairs in a batch. Defaults to 4.
-        epochs: Number of epochs. Defaults to 10.
-        learning_rate: Of the head. Defaults to 1e-3.
-        backbone_learning_rate: Of the backbone. Defaults to 1e-5.
-        seed: Seed of all that is random. Defaults to 0.
+        size: (height, width) of the frames. Defaults to `(224, 224)`.
+        frame_rate: Frames per second. Defaults to `25`.
+        crop_frames: Frames of a training crop. Defaults to `64`.
+        batch_size: Pairs in a batch. Defaults to `4`.
+        epochs: Number of epochs. Defaults to `10`.
+        learning_rate: Of the head. Defaults to `1e-3`.
+        backbone_learning_rate: Of the backbone. Defaults to `1e-5`.
+        seed: Seed of all that is random. Defaults to `0`.
         deterministic: Whether the same call gives the same weights on the same
             machine. Defaults to `True`.
 
     Raises:
-        ValueError: if a number is out of range.
+        ValueError: If a number is out of range.
     """
 
     index: str
@@ -114,6 +115,7 @@ def fine_tune(
         FloatingPointError: If a loss is not finite.
         ImportError: If tqdm is missing.
     """
+    import_optional("tqdm", "Training")
     from tqdm.keras import TqdmCallback
 
     if settings.deterministic:
@@ -183,10 +185,9 @@ def read_frames(
     Returns:
         The frames of each clip that can be read, by name.
     """
-    from tqdm import tqdm
-
+    tqdm = import_optional("tqdm", "Reading clips")
     frames = {}
-    for clip in tqdm(clips, unit="clip"):
+    for clip in tqdm.tqdm(clips, unit="clip"):
         try:
             frames[clip.clip], _ = read_clip(
                 clip.file,

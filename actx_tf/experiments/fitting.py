@@ -21,6 +21,7 @@ from actx_tf.experiments.run_data import Task
 from actx_tf.experiments.settings import TrainingSettings
 from actx_tf.metrics import MeanAveragePrecision
 from actx_tf.models import ActX
+from actx_tf.utils.optional import import_optional
 
 STRATEGIES = ("none", "mirrored", "multi_worker")
 
@@ -96,7 +97,7 @@ def compile_model(
     )
 
 
-class StepTimer(keras.callbacks.Callback):
+class _StepTimer(keras.callbacks.Callback):
     """Measures training steps."""
 
     def __init__(self):
@@ -155,11 +156,12 @@ def fit(
             workers goes on after the last epoch.
         ImportError: If tqdm is missing.
     """
-    timer = StepTimer()
+    timer = _StepTimer()
     callbacks = [timer]
     name = run_folder.file_name(run)
     strategy = model.distribute_strategy
     if training.is_chief(strategy):
+        import_optional("tqdm", "Training")
         from tqdm.keras import TqdmCallback
 
         callbacks += [

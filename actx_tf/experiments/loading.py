@@ -18,7 +18,7 @@ def load_data(
     Args:
         settings: Which clips.
         other_features: As in `stored_data`. Defaults to none.
-        gamma: As in `stored_data`. Defaults to 20.
+        gamma: As in `stored_data`. Defaults to `20`.
 
     Raises:
         FileNotFoundError: If a file is missing.

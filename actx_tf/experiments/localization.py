@@ -7,7 +7,6 @@ import numpy as np
 
 from actx_tf.data import synthetic
 from actx_tf.data.clip_index import read_clip_index
-from actx_tf.data.epochs import check_positive
 from actx_tf.data.feature_store import FeatureStore
 from actx_tf.data.tubes import draw_tubes
 from actx_tf.data.tubes import masks_to_voxels
@@ -19,7 +18,8 @@ from actx_tf.data.video import video_duration
 from actx_tf.experiments.attending_models import load_attending_model
 from actx_tf.experiments.localization_figures import CHANCE
 from actx_tf.experiments.localization_figures import localization_figures
-from actx_tf.experiments.settings import check_not_negative
+from actx_tf.utils.checks import check_not_negative
+from actx_tf.utils.checks import check_positive
 
 
 def localize(
@@ -57,10 +57,10 @@ def localize(
         conjugates_column: The index's column of conjugates. Defaults to
             `"conjugates"`.
         split: Of the clips. Defaults to all.
-        test_clips: Clips of the built-in set. Defaults to 100.
-        share: As in `masks_to_voxels`. Defaults to 0.1.
-        tolerance: Voxels by which pointing may miss. Defaults to 0.
-        threshold: As in `metrics.temporal_overlap`. Defaults to 0.5.
+        test_clips: Clips of the built-in set. Defaults to `100`.
+        share: As in `masks_to_voxels`. Defaults to `0.1`.
+        tolerance: Voxels by which pointing may miss. Defaults to `0`.
+        threshold: As in `metrics.temporal_overlap`. Defaults to `0.5`.
 
     Returns:
         Rows of a clip and map each, with the figures of
@@ -142,8 +142,10 @@ def _add_baselines(maps, features=None):
 
 def _built_in_clips(attend, test_clips):
     """Yields the name, the maps and the true voxels of each clip."""
+    backbone = synthetic.backbone()
+    _check_description(attend, backbone.description, "the built-in set")
     clips = synthetic.make_part("test", test_clips)
-    features = synthetic.backbone().predict(clips.videos, verbose=0)
+    features = backbone.predict(clips.videos, verbose=0)
     voxels = synthetic.to_voxels(clips.actor_masks)
     for i, clip in enumerate(features):
         yield str(i), _add_baselines(attend.of_features(clip), clip), voxels[i]
@@ -191,14 +193,19 @@ def _description_of(attend, store):
                 "takes videos. Received: features=None"
             )
         return attend.description
-    made_by = store.description
-    if None not in (made_by, attend.description):
-        if differences := attend.description.differences(made_by):
-            raise ValueError(
-                "`features` must be made as those that `model` was trained "
-                f"on. Received: {store.path}, with {', '.join(differences)}"
-            )
-    return made_by
+    _check_description(attend, store.description, store.path)
+    return store.description
+
+
+def _check_description(attend, made_by, source):
+    """Refuses features that are known to differ from the model's own."""
+    if made_by is None or attend.description is None:
+        return
+    if differences := attend.description.differences(made_by):
+        raise ValueError(
+            "`features` must be made as those that `model` was trained on. "
+            f"Received: {source}, with {', '.join(differences)}"
+        )
 
 
 def _attend(attend, clip, store, description):

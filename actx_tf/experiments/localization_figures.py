@@ -33,8 +33,8 @@ def localization_figures(
     Args:
         voxels: Booleans `(time, height, width)`, where the action is.
         scores: The map, of the same shape.
-        tolerance: Voxels by which pointing may miss. Defaults to 0.
-        threshold: See above. Defaults to 0.5.
+        tolerance: Voxels by which pointing may miss. Defaults to `0`.
+        threshold: See above. Defaults to `0.5`.
     """
     voxels, scores = voxels[np.newaxis], scores[np.newaxis]
     row = {

@@ -58,14 +58,13 @@ def train_method(
     def make_training(**which):
         return pick_inputs(data.make_training(seed, pairs, **which), inputs)
 
-    def make_validation(**which):
-        dataset = data.validation.make_dataset(**which)
-        return pick_inputs(dataset, method.inputs)
+    make_validation, most_clips = None, data.num_training
+    if validate and (part := data.validation):
+        most_clips = max(most_clips, len(part.labels))
 
-    validate = validate and data.validation is not None
-    most_clips = data.num_training
-    if validate:
-        most_clips = max(most_clips, len(data.validation.labels))
+        def make_validation(**which):
+            return pick_inputs(part.make_dataset(**which), method.inputs)
+
     with reproducible(settings, seed):
         with strategy.scope():
             model = method.build(data.task, settings)
@@ -78,7 +77,7 @@ def train_method(
             settings.epochs,
             output,
             run,
-            make_validation=make_validation if validate else None,
+            make_validation=make_validation,
             shown=data.validation,
             resumable=resumable,
         )

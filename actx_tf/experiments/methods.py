@@ -59,7 +59,16 @@ def check_methods(settings: TrainingSettings, names: Collection[str]) -> None:
         METHODS[name].build(Task(("a", "b"), channels=4), settings)
 
 
-def build_actx(task, settings, use_attention_map=True):
+def build_actx(
+    task: Task, settings: TrainingSettings, use_attention_map: bool = True
+) -> ActX:
+    """Returns an ActX that carries what its users need to know.
+
+    Args:
+        task: What it learns.
+        settings: Its hyperparameters.
+        use_attention_map: As in `ActX`. Defaults to `True`.
+    """
     return ActX(
         len(task.class_names),
         rho=settings.rho,
@@ -74,11 +83,11 @@ def build_actx(task, settings, use_attention_map=True):
     )
 
 
-def build_actx_without_attention(task, settings):
+def _build_actx_without_attention(task, settings):
     return build_actx(task, settings, use_attention_map=False)
 
 
-def build_acf(task, settings):
+def _build_acf(task, settings):
     return ACF(
         len(task.class_names),
         similarity_weight=settings.acf_similarity_weight,
@@ -96,7 +105,7 @@ def _to_carry(task):
     }
 
 
-def build_attentional(task, settings):
+def _build_attentional(task, settings):
     inputs = _clip_inputs(task.channels)
     pooling = AttentionalPooling(
         len(task.class_names), settings.rank, name="pooling"
@@ -105,7 +114,7 @@ def build_attentional(task, settings):
     return keras.Model(inputs, logits)
 
 
-def pool_and_classify(pool, **further_inputs):
+def _pool_and_classify(pool, **further_inputs):
     """Makes `build` of a function of the inputs that returns features.
 
     `further_inputs` are the shapes of inputs beside the clip's.
@@ -129,43 +138,43 @@ def _clip_inputs(channels):
     }
 
 
-def average_pooling(inputs):
+def _average_pooling(inputs):
     everywhere = ops.ones_like(inputs["mask"], dtype="float32")
     return MaskPooling()(inputs["features"], everywhere, mask=inputs["mask"])
 
 
-def average_of_steps(inputs):
+def _average_of_steps(inputs):
     real = ops.cast(inputs["mask"], "float32")[..., None]
     total = ops.sum(inputs["features"] * real, axis=(2, 3))
     return total / ops.maximum(ops.sum(real, axis=(2, 3)), 1.0)
 
 
-def max_pooling(inputs):
+def _max_pooling(inputs):
     real = inputs["mask"][..., None]
     return ops.max(ops.where(real, inputs["features"], -1e9), axis=(1, 2, 3))
 
 
-def mask_pooling(inputs):
+def _mask_pooling(inputs):
     return MaskPooling()(
         inputs["features"], inputs["pose_mask"], mask=inputs["mask"]
     )
 
 
-def region_pooling(inputs):
+def _region_pooling(inputs):
     return RegionPooling()(
         inputs["features"], inputs["boxes"], mask=inputs["mask"]
     )
 
 
-def where_the_mask_is(model, inputs):
+def _where_the_mask_is(model, inputs):
     return inputs["pose_mask"].astype("float32")
 
 
-def where_the_context_is_not(model, inputs):
+def _where_the_context_is_not(model, inputs):
     return 1.0 - model.predict(inputs, verbose=0)["context_map"]
 
 
-def where_the_answer_is(model, inputs):
+def _where_the_answer_is(model, inputs):
     """Of the class that is answered."""
     logits, maps, _ = model.get_layer("pooling")(
         inputs["features"], mask=inputs["mask"], return_attention_maps=True
@@ -191,26 +200,26 @@ def steps_model(model: keras.Model, channels: int) -> keras.Model:
             inputs["features"], mask=inputs["mask"], keep_time=True
         )
     else:
-        steps = average_of_steps(inputs)
+        steps = _average_of_steps(inputs)
     return keras.Model(inputs, steps)
 
 
 METHODS = {
-    "average pooling": Method(pool_and_classify(average_pooling)),
-    "max pooling": Method(pool_and_classify(max_pooling)),
+    "average pooling": Method(_pool_and_classify(_average_pooling)),
+    "max pooling": Method(_pool_and_classify(_max_pooling)),
     "PoseMask": Method(
-        pool_and_classify(mask_pooling, pose_mask=(None, None, None)),
+        _pool_and_classify(_mask_pooling, pose_mask=(None, None, None)),
         (*CLIP, "pose_mask"),
-        where_the_mask_is,
+        _where_the_mask_is,
     ),
     "k-Region": Method(
-        pool_and_classify(region_pooling, boxes=(None, None, 4)),
+        _pool_and_classify(_region_pooling, boxes=(None, None, 4)),
         (*CLIP, "boxes"),
     ),
-    "Attentional": Method(build_attentional, localize=where_the_answer_is),
-    "ACF": Method(build_acf, PAIR),
+    "Attentional": Method(_build_attentional, localize=_where_the_answer_is),
+    "ACF": Method(_build_acf, PAIR),
     "ActX w/o S_att": Method(
-        build_actx_without_attention, PAIR, where_the_context_is_not
+        _build_actx_without_attention, PAIR, _where_the_context_is_not
     ),
-    "ActX": Method(build_actx, PAIR, where_the_context_is_not),
+    "ActX": Method(build_actx, PAIR, _where_the_context_is_not),
 }

@@ -4,6 +4,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from actx_tf.utils.optional import import_optional
+
 
 def train_on_ray(
     train: Callable[[], object],
@@ -29,23 +31,19 @@ def train_on_ray(
         train: Function without arguments that can be pickled, such as
             `functools.partial(train_actx, ..., strategy="multi_worker")`.
         storage: Path of a folder for what Ray keeps.
-        workers: Number of workers. Defaults to 2.
-        cpus_per_worker: Cores of each. Defaults to 1.
-        gpus_per_worker: GPUs of each. Defaults to 0.
-        retries: How often to begin again. Defaults to 3.
+        workers: Number of workers. Defaults to `2`.
+        cpus_per_worker: Cores of each. Defaults to `1`.
+        gpus_per_worker: GPUs of each. Defaults to `0`.
+        retries: How often to begin again. Defaults to `3`.
 
     Raises:
         ImportError: If Ray is missing.
         RuntimeError: If it fails once more after that.
     """
-    try:
-        import ray
-        from ray import train as ray_train
-        from ray.train.tensorflow import TensorflowTrainer
-    except ImportError as error:
-        raise ImportError(
-            f"Training on Ray needs Ray: pip install actx_tf[ray] ({error})"
-        ) from error
+    ray = import_optional("ray", "Training on Ray")
+    from ray import train as ray_train
+    from ray.train.tensorflow import TensorflowTrainer
+
     resources = {"CPU": cpus_per_worker}
     if gpus_per_worker:
         resources["GPU"] = gpus_per_worker

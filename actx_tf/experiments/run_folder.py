@@ -34,11 +34,13 @@ class HistoryFile(keras.callbacks.Callback):
         path: Path of the file.
     """
 
-    def __init__(self, path: str | os.PathLike):
+    def __init__(self, path: str | os.PathLike) -> None:
         super().__init__()
         self.path = Path(path)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(
+        self, epoch: int, logs: Mapping[str, Any] | None = None
+    ) -> None:
         rows = read_rows(self.path)[:epoch]
         write_rows([*rows, {"epoch": epoch, **(logs or {})}], self.path)
 

@@ -1,9 +1,9 @@
 """What a training is asked to do; the defaults are those of the examples."""
 
 import dataclasses
-import math
 
-from actx_tf.data.epochs import check_positive
+from actx_tf.utils.checks import check_not_negative
+from actx_tf.utils.checks import check_positive
 
 DTYPE_POLICIES = ("float32", "mixed_bfloat16")
 
@@ -22,20 +22,20 @@ class DataSettings:
             mean average precision leaves them out. Defaults to none.
         multi_label: Whether a clip can be of several classes. Defaults to
             `False`.
-        crop_steps: Steps of a training crop. Defaults to 10.
+        crop_steps: Steps of a training crop. Defaults to `10`.
         similarities: Path of what `store_similarities` wrote: a training step
             then reads no conjugates. Defaults to none.
         pose_masks: Path of a store of masks of people. Defaults to none.
         boxes: Path of a store of boxes of people. Defaults to none.
         backbone: Path of what made the features (`.keras`): the SavedModel
             then takes videos too. Defaults to none.
-        batch_size: Pairs in a batch. Defaults to 36.
-        train_clips: Training pairs of the built-in set. Defaults to 2400.
+        batch_size: Pairs in a batch. Defaults to `36`.
+        train_clips: Training pairs of the built-in set. Defaults to `2400`.
         test_clips: Validation clips of the built-in set, and as many test
-            clips. Defaults to 400.
+            clips. Defaults to `400`.
 
     Raises:
-        ValueError: if they do not go together, or a number is out of range.
+        ValueError: If they do not go together, or a number is out of range.
     """
 
     features: str | None = None
@@ -83,26 +83,26 @@ class TrainingSettings:
     """How models are trained, and the hyperparameters of each method.
 
     Attributes:
-        epochs: Epochs of each run. Defaults to 40.
-        learning_rate: Of Adam. Defaults to 3e-3.
+        epochs: Epochs of each run. Defaults to `40`.
+        learning_rate: Of Adam. Defaults to `3e-3`.
         dtype_policy: `"float32"`, or `"mixed_bfloat16"`, which is fast on a
             CPU or GPU that has it. Defaults to `"float32"`.
         deterministic: Whether the same call gives the same figures to the last
             digit, on the same machine. Defaults to `True`.
-        rho: ActX: percentage of a clip that is action. Defaults to 30.
-        alpha: ActX: sharpness of the action map. Defaults to 1.
-        beta: ActX: sharpness of the attention. Defaults to 1.
-        gamma: ActX: sharpness of the matching. Defaults to 20.
-        xi: ActX: similarity that costs nothing. Defaults to 0.
-        similarity_weight: ActX: weight of L_s. Defaults to 0.1.
-        difference_weight: ActX: weight of L_d. Defaults to 30.
-        acf_similarity_weight: ACF: weight of its L_s. Defaults to 1.
-        acf_difference_weight: ACF: weight of its L_d. Defaults to 1.
-        rank: Attentional pooling: its rank. Defaults to 1.
-        components: Eigen evolution pooling: basis functions. Defaults to 3.
+        rho: ActX: percentage of a clip that is action. Defaults to `30`.
+        alpha: ActX: sharpness of the action map. Defaults to `1`.
+        beta: ActX: sharpness of the attention. Defaults to `1`.
+        gamma: ActX: sharpness of the matching. Defaults to `20`.
+        xi: ActX: similarity that costs nothing. Defaults to `0`.
+        similarity_weight: ActX: weight of L_s. Defaults to `0.1`.
+        difference_weight: ActX: weight of L_d. Defaults to `30`.
+        acf_similarity_weight: ACF: weight of its L_s. Defaults to `1`.
+        acf_difference_weight: ACF: weight of its L_d. Defaults to `1`.
+        rank: Attentional pooling: its rank. Defaults to `1`.
+        components: Eigen evolution pooling: basis functions. Defaults to `3`.
 
     Raises:
-        ValueError: if one of the first three is out of range. The others are
+        ValueError: If one of the first three is out of range. The others are
             checked by the models: see `check_methods`.
     """
 
@@ -130,11 +130,3 @@ class TrainingSettings:
                 f"`dtype_policy` must be one of {DTYPE_POLICIES}. "
                 f"Received: dtype_policy={self.dtype_policy!r}"
             )
-
-
-def check_not_negative(name: str, value: float) -> None:
-    """Raises a `ValueError` unless the value is a finite number >= 0."""
-    if not (value >= 0 and math.isfinite(value)):
-        raise ValueError(
-            f"`{name}` must be a finite number >= 0. Received: {name}={value}"
-        )

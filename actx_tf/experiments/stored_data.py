@@ -3,14 +3,12 @@
 import functools
 import logging
 from collections.abc import Collection
-from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from actx_tf.backbones.backbone import Backbone
 from actx_tf.data.clip_index import SPLITS
-from actx_tf.data.clip_index import Clip
 from actx_tf.data.clip_index import class_names_of
 from actx_tf.data.clip_index import read_clip_index
 from actx_tf.data.feature_store import FeatureStore
@@ -45,13 +43,20 @@ def stored_data(
         other_features: Paths of further feature stores that must have a clip
             too, those of another stream say. Defaults to none.
         gamma: What `similarities` must have been computed with. Defaults to
-            20.
+            `20`.
 
     Raises:
         FileNotFoundError: If a file is missing.
         ValueError: If a file is wrong, or they do not fit together.
     """
+    if settings.features is None or settings.index is None:
+        raise ValueError(
+            "`settings` must be of a feature store. "
+            f"Received: features={settings.features}, index={settings.index}"
+        )
     store = FeatureStore(settings.features)
+    if store.channels is None:
+        raise ValueError(f"{store.path}: the store is empty")
     backbone = _load_backbone(settings.backbone, store)
     similarities = _open_similarities(settings.similarities, store, gamma)
     paths = {"pose_mask": settings.pose_masks, "boxes": settings.boxes}
@@ -181,7 +186,7 @@ def _check_features(clips, store, aligned_inputs, similarities):
     store.check(sorted(names))
 
 
-def _labels(clips: Sequence[Clip], names: list[str], multi_label: bool):
+def _labels(clips, names, multi_label):
     if multi_label:
         labels = [[name in clip.labels for name in names] for clip in clips]
     else:

@@ -14,7 +14,6 @@ import tensorflow as tf
 from actx_tf import losses
 from actx_tf import metrics
 from actx_tf.data import synthetic
-from actx_tf.data.epochs import check_positive
 from actx_tf.experiments import run_folder
 from actx_tf.experiments.fitting import compile_model
 from actx_tf.experiments.fitting import reproducible
@@ -27,6 +26,8 @@ from actx_tf.experiments.settings import TrainingSettings
 from actx_tf.experiments.tables import read_rows
 from actx_tf.experiments.tables import write_rows
 from actx_tf.utils.atomic_write import atomic_write
+from actx_tf.utils.checks import check_positive
+from actx_tf.utils.optional import import_optional
 
 VALUES = {
     "rho": (5, 10, 20, 30, 50, 70, 90),
@@ -58,7 +59,7 @@ def sweep_hyperparameters(
         settings: The hyperparameters that are not changed, and how models are
             trained.
         output: Path of the folder.
-        seeds: Runs of each value. Defaults to 3.
+        seeds: Runs of each value. Defaults to `3`.
         values: Values of hyperparameters, by name. Defaults to `VALUES`.
 
     Returns:
@@ -69,8 +70,7 @@ def sweep_hyperparameters(
         ValueError: If a setting is wrong, or `output` was begun with others.
         ImportError: If tqdm or matplotlib is missing.
     """
-    from tqdm import tqdm
-
+    tqdm = import_optional("tqdm", "A sweep")
     check_positive("seeds", seeds)
     if data_settings.features:
         raise ValueError(
@@ -96,9 +96,9 @@ def sweep_hyperparameters(
         for changed in _each_changed(settings, values)
         if not any(row["seed"] == seed and _is_of(row, changed) for row in rows)
     }
-    train, validation = _load(data_settings) if runs else (None, None)
+    train, validation = _load(data_settings) if runs else ({}, {})
     gamma = None
-    for key in tqdm(sorted(runs), desc="runs"):
+    for key in tqdm.tqdm(sorted(runs), desc="runs"):
         if key[0] != gamma:  # on which the similarities depend
             gamma = key[0]
             train["conjugate_similarity"] = _similarity(
@@ -180,6 +180,7 @@ def _run(train, validation, settings, seed, batch_size):
 
 
 def _draw(rows, settings, values, path):
+    import_optional("matplotlib", "A sweep")
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 5.2), dpi=100, layout="constrained")

@@ -67,15 +67,15 @@ def summarize(
     Args:
         rows: A row a run, with the name of its `method`.
         columns: The figures. Defaults to all but the seed.
-        digits: Digits after the point. Defaults to 3.
+        digits: Digits after the point. Defaults to `3`.
 
     Returns:
         Lines of cells: the header, then one line a method.
     """
     rows = list(rows)
     if columns is None:
-        columns = dict.fromkeys(key for row in rows for key in row)
-        columns = [key for key in columns if key not in ("method", "seed")]
+        known = dict.fromkeys(key for row in rows for key in row)
+        columns = [key for key in known if key not in ("method", "seed")]
     table = [["", *columns]]
     for method in dict.fromkeys(row["method"] for row in rows):
         line = [method]
@@ -101,7 +101,7 @@ def format_table(table: Sequence[Sequence[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = []
     for line in table:
-        cells = zip(line, widths, strict=True)
-        cells = [cell.ljust(width) for cell, width in cells]
+        pairs = zip(line, widths, strict=True)
+        cells = [cell.ljust(width) for cell, width in pairs]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
