@@ -56,7 +56,7 @@ def main():
                 "train_actx",
                 *store,
                 *(flag.format(folder=folder) for flag in flags),
-                "--num_steps=3",
+                "--crop_steps=3",
                 f"--seeds={arguments.seeds}",
                 f"--epochs={arguments.epochs}",
                 f"--output={folder}/{name}",

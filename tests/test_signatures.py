@@ -25,7 +25,6 @@ NOT_YET = (
     "actx_tf/data/resizing.py",
     "actx_tf/data/shown_frames.py",
     "actx_tf/data/video.py",
-    "actx_tf/experiments/",
     "actx_tf/export/",
     "actx_tf/models/actx.py",
     "actx_tf/models/paired_model.py",
