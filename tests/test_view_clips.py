@@ -61,7 +61,7 @@ def folder(tmp_path_factory):
     make_model(folder / "actx.keras")
     rng = np.random.default_rng(0)
     lines = ["clip,file,label,split,conjugates"]
-    with FeatureStoreWriter(folder / "store.h5", "synthetic_backbone") as store:
+    with FeatureStoreWriter(folder / "store", DESCRIPTION) as store:
         for k, name in enumerate([*NAMES, "missing"]):
             label = CLASSES[k % 3]
             shape = (200, 120) if k == 1 else (200, 336)
@@ -84,7 +84,6 @@ def folder(tmp_path_factory):
                 label=label,
                 split="test",
                 frame_rate=10.0,
-                stride=4,
                 frames=20,
             )
     lines.append("unstored,0.mp4,run,test,")
@@ -246,7 +245,7 @@ def test_the_page_holds_what_the_model_answers(page, folder):
     assert data["classNames"] == sorted(CLASSES)
     left_out = [name for name, _ in data["leftOut"]]
     assert left_out == ["unstored", "missing"]
-    with FeatureStore(folder / "store.h5") as store:
+    with FeatureStore(folder / "store") as store:
         for clip in data["clips"]:
             features = store[clip["name"]].astype("float32")
             outputs = model.predict(features[None], verbose=0)
@@ -315,7 +314,7 @@ def test_the_built_in_set_needs_a_model_alone(tmp_path):
 def stored(folder):
     """The store and the clips of the index that it holds and that decode."""
     clips = read_clip_index(folder / "index.csv")
-    with FeatureStore(folder / "store.h5") as store:
+    with FeatureStore(folder / "store") as store:
         yield store, clips[: len(NAMES)]
 
 
