@@ -28,6 +28,7 @@ EXTRAS = {
     "onnx": ["tf2onnx"],
     "dev": [
         "mlserver",
+        "mypy",
         "onnxruntime",
         "openvino",
         "pytest",
@@ -55,6 +56,7 @@ setup(
     ],
     packages=find_packages(include=["actx_tf", "actx_tf.*"]),
     package_data={
+        "actx_tf": ["py.typed"],
         "actx_tf.data": ["*.npz"],
         "actx_tf.visualization": ["*.html", "*.css", "*.js"],
     },

@@ -11,14 +11,15 @@ import tensorflow as tf
 from keras import ops
 
 from actx_tf.backbones.backbone import Backbone
-from actx_tf.data.video import ClipFrames
-from actx_tf.data.video import read_clip
+from actx_tf.data.extraction import FeatureExtractor
+from actx_tf.data.seen_frames import seen_frames
+from actx_tf.data.shown_frames import read_shown_frames
 from actx_tf.export.metadata import read_metadata
 from actx_tf.export.served_model import check_backbone
 from actx_tf.ops.activations import scores as scores_of
 from actx_tf.utils.untrusted_files import load_keras_model
 
-_MOST_PIXELS = 480  # of the shorter side of what is shown
+_SHOWN_PIXELS = 640  # of the longer side of what is shown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,22 +28,23 @@ class VideoPrediction:
 
     Attributes:
         frames: uint8 `(frames, height, width, 3)`, RGB, those that the model
-            saw, in the shape of the file's frames; the shorter side is at most
-            480 pixels.
+            saw, in the shape of the file's frames; the longer side is at most
+            640 pixels.
         frame_rate: Frames per second of `frames`.
-        action_map: float32 `(time, height, width)`, S.
+        action_map: float32 `(time, height, width)`, S; `None` if the model has
+            no maps.
         context_map: The same for C.
-        centers: Where in the clip the maps' locations look: see
-            `BackboneDescription.centers`.
+        centers: Where in the clip the maps' locations look, see
+            `BackboneDescription.centers`; `None` if there are no maps.
         scores: float32 `(classes,)`.
         class_names: Names of the classes.
     """
 
     frames: np.ndarray
     frame_rate: float
-    action_map: np.ndarray
-    context_map: np.ndarray
-    centers: tuple[np.ndarray, np.ndarray, np.ndarray]
+    action_map: np.ndarray | None
+    context_map: np.ndarray | None
+    centers: tuple[np.ndarray, np.ndarray, np.ndarray] | None
     scores: np.ndarray
     class_names: Sequence[str]
 
@@ -59,23 +61,26 @@ def predict_video(
     *,
     start: float = 0.0,
     end: float | None = None,
+    memory: float = 4.0,
 ) -> VideoPrediction:
     """Runs a model on a video file.
 
     The video is read as the model's backbone is described: at its frame rate
-    and size. The clip is run as a whole: of a long file take a part, by
-    `start` and `end`.
+    and size. A Keras model's backbone is run in windows, as in
+    `extract_features`; a SavedModel is given the clip as a whole: of a long
+    file take a part, by `start` and `end`.
 
     Args:
         video: Path of the video file.
         model: What `export_saved_model` wrote with a backbone: path of the
             version, or of the folder of the versions, of which the highest is
-            taken. Or a `PairedModel` with maps, or the path of its `.keras`
-            file.
+            taken. Or a `PairedModel`, or the path of its `.keras` file.
         backbone: What made the features that a Keras model was trained on,
             or the path of its `.keras` file. Defaults to the model's own.
-        start: Where in the file the clip begins, in seconds. Defaults to 0.
-        end: Where it ends, in seconds. Defaults to the end of the file.
+        start: Where in the file the clip begins, in seconds. Defaults to `0.0`.
+        end: Where it ends, in seconds. Defaults to `None`: the end of the
+            file.
+        memory: GiB that a window of frames may take. Defaults to `4.0`.
 
     Returns:
         A `VideoPrediction`.
@@ -85,34 +90,36 @@ def predict_video(
         FileNotFoundError: If there is no model at the path.
         TypeError: If the backbone does not say what it sees.
         ValueError: If an argument is wrong, the model takes features and no
-            backbone is given, the backbone is not that of its features, or it
-            has no maps.
+            backbone is given, or the backbone is not that of its features.
     """
     model = _load(model)
     if isinstance(model, Path):
         run = _SavedModel(model)
     else:
-        run = _KerasModel(model, _load(backbone))
+        run = _KerasModel(model, _load(backbone), memory)
     description = run.description
-    part = {"start": start, "end": end}
-    seen, rate = read_clip(video, **description.sampling, **part)
-    answers = run(seen)
-    if "action_map" not in answers:
-        raise ValueError("`model` must have maps. Received: one without")
-    action_map = answers["action_map"]
+    seen = seen_frames(description, video, start, end)
+    answers, count, size = run(seen)
+    sampling = {**description.sampling, "start": start, "end": end}
+    del sampling["size"]
+    frames, frame_rate, _ = read_shown_frames(video, _SHOWN_PIXELS, **sampling)
+    action_map = answers.get("action_map")
+    centers = None
+    if action_map is not None:
+        centers = description.centers(action_map.shape, (count, *size))
     return VideoPrediction(
-        frames=_shown(video, seen, {**description.sampling, **part}),
-        frame_rate=rate,
+        frames=frames,
+        frame_rate=frame_rate,
         action_map=action_map,
-        context_map=answers["context_map"],
-        centers=description.centers(action_map.shape, seen.shape[:3]),
+        context_map=answers.get("context_map"),
+        centers=centers,
         scores=answers["scores"],
         class_names=run.class_names,
     )
 
 
 class _SavedModel:
-    """What `export_saved_model` wrote: uint8 frames -> answers."""
+    """What `export_saved_model` wrote: frames -> answers, count, size."""
 
     def __init__(self, version):
         metadata = read_metadata(version)
@@ -129,46 +136,43 @@ class _SavedModel:
         self.class_names = metadata["class_names"]
 
     def __call__(self, frames):
+        clip = np.stack(list(frames))
         answers = self._model.signatures["video"](
-            frames=tf.constant(frames[None]),
-            lengths=tf.constant([len(frames)]),
+            frames=tf.constant(clip[None]), lengths=tf.constant([len(clip)])
         )
-        return {name: value[0].numpy() for name, value in answers.items()}
+        answers = {name: value[0].numpy() for name, value in answers.items()}
+        return answers, len(clip), clip.shape[1:3]
 
 
 class _KerasModel:
-    """A model and what made its features: uint8 frames -> answers."""
+    """A model and what made its features: frames -> answers, count, size."""
 
-    def __init__(self, model, backbone):
+    def __init__(self, model, backbone, memory):
         self._model = model
-        self._backbone = check_backbone(backbone or model.backbone, model)
-        if self._backbone is None:
+        backbone = check_backbone(backbone or model.backbone, model)
+        if backbone is None:
             raise ValueError(
                 "`backbone` must be given, for `model` takes feature maps and "
                 "not frames: pass the network that made those it was trained "
                 "on (extract_features.py's --save_backbone writes it). "
                 f"Received: backbone={backbone}"
             )
-        self.description = self._backbone.description
-        if self.description.colors != 3:
-            raise ValueError(
-                "`backbone` must take RGB frames. "
-                f"Received: {self._backbone.name}, which takes optical flow"
-            )
+        self._extract = FeatureExtractor(backbone, memory=memory)
+        self.description = backbone.description
         self.class_names = model.class_names
 
     def __call__(self, frames):
-        frames = ops.convert_to_tensor(frames[None], "float32")
-        features = self._backbone(frames, training=False)
-        outputs = self._model.classify(features)
+        size = next(iter(frames)).shape[:2]
+        features, count = self._extract(frames, frames.count)
+        outputs = self._model.classify(ops.convert_to_tensor(features[None]))
         scores = scores_of(outputs["logits"], self._model.activation)
         if self.class_names is None:
             self.class_names = list(map(str, range(scores.shape[-1])))
-        answers = {**outputs, "scores": scores}
-        return {
+        answers = {
             name: ops.convert_to_numpy(value)[0]
-            for name, value in answers.items()
+            for name, value in {**outputs, "scores": scores}.items()
         }
+        return answers, count, size
 
 
 def _load(model):
@@ -187,14 +191,3 @@ def _load(model):
             f"no .keras file and no SavedModel (of actx_tf.export) at {path}"
         )
     return load_keras_model(path)
-
-
-def _shown(video, seen, sampling):
-    """The frames in the file's own shape: the backbone may see squares."""
-    first = next(iter(ClipFrames(video, **{**sampling, "size": None})))
-    height, width = first.shape[:2]
-    scale = min(1.0, _MOST_PIXELS / min(height, width))
-    size = (round(scale * height), round(scale * width))
-    if seen.shape[1:3] == size:
-        return seen
-    return read_clip(video, **{**sampling, "size": size})[0]

@@ -7,8 +7,8 @@ On the built-in data set:
 On a feature store made by examples/extract_features.py, with the masks and
 boxes of examples/extract_pose_masks.py and a second store of the flow stream:
 
-    python examples/compare_methods.py --features=rgb.h5 --index=index.csv \
-        --pose_masks=masks.h5 --boxes=boxes.h5 --flow_features=flow.h5
+    python examples/compare_methods.py --features=rgb --index=index.csv \
+        --pose_masks=masks --boxes=boxes --flow_features=flow
 
 Prints a table for each stream, and for their late fusion: mean and standard
 deviation over the seeds. Beside it stand the paper's mean average precisions

@@ -178,10 +178,10 @@ def stored_data(features, companions=None, others=(), similarities=None):
     if similarities is not None:
         similarities = FeatureStore(similarities)
         expected = store_name(store, FLAGS.gamma)
-        if similarities.backbone != expected:
+        if similarities.made_by != expected:
             raise ValueError(
                 f"{FLAGS.similarities}: must be {expected}. "
-                f"Received: {similarities.backbone}"
+                f"Received: {similarities.made_by}"
             )
     others = [FeatureStore(path) for path in others]
     companions = {
@@ -289,7 +289,8 @@ def _read_videos(clips, chosen):
 
 def with_backbone(data, backbone):
     """The data of a store, known to be made by this backbone."""
-    made_by = FeatureStore(FLAGS.features).backbone
+    made_by = FeatureStore(FLAGS.features).made_by
+    made_by = getattr(made_by, "name", made_by)
     if backbone.name != made_by:
         raise ValueError(
             f"--backbone must be {made_by}, which made the features. "

@@ -7,7 +7,7 @@ On the built-in data set, with the model of saved_models/demo:
 On videos with boxes, by the features of examples/extract_features.py and the
 model of examples/train_actx.py:
 
-    python examples/localize.py --features=features.h5 --index=index.csv \
+    python examples/localize.py --features=features --index=index.csv \
         --model=runs/mine/actx.keras --boxes=boxes.json --output=boxes.csv
 
 Without --features, the videos are shown to a SavedModel that takes videos.
@@ -161,10 +161,10 @@ def indexed_clips(model):
                 features = store[clip.clip]
                 maps = add_baselines(model.of_features(features), features)
                 attributes = store.attributes(clip.clip)
-                rate, count, stride = (
-                    attributes[key]
-                    for key in ("frame_rate", "frames", "stride")
+                rate, count = (
+                    attributes[key] for key in ("frame_rate", "frames")
                 )
+                stride = store.description.frames_per_step
             else:
                 frames, rate = read_clip(
                     clip.file,

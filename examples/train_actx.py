@@ -6,7 +6,7 @@ On the built-in data set, as `make demo` does:
 
 On a feature store made by examples/extract_features.py:
 
-    python examples/train_actx.py --features=features.h5 --index=index.csv \
+    python examples/train_actx.py --features=features --index=index.csv \
         --output=runs/mine
 
 Prints one table: mean and standard deviation over the seeds. Writes to

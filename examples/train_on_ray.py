@@ -1,6 +1,6 @@
 r"""Trains on several machines: train_actx.py on the workers of a Ray cluster.
 
-    python examples/train_on_ray.py --workers=2 --features=features.h5 \
+    python examples/train_on_ray.py --workers=2 --features=features \
         --index=index.csv --output=runs/mine
 
 Takes the flags of train_actx.py too; each worker computes an equal part of

@@ -7,7 +7,7 @@ On the built-in data set, after `make demo`:
 
 On a feature store and the model that train_actx.py made of it:
 
-    python examples/view_clips.py --features=features.h5 --index=index.csv \
+    python examples/view_clips.py --features=features --index=index.csv \
         --model=runs/mine/actx.keras --output=runs/mine/clips.html
 
 The page is one file without a server or a network: open it in a browser, and

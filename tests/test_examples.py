@@ -12,6 +12,7 @@ import tensorflow as tf
 from actx_tf.data import FeatureStoreWriter
 from actx_tf.data import synthetic
 from actx_tf.export import read_metadata
+from tests.described import describe
 from tests.harness import run_example
 
 ROOT = Path(__file__).parents[1]
@@ -75,7 +76,10 @@ def make_store(folder, labels="ab"):
         ("masks", (2, 2, 1)),
         ("boxes", (1, 3, 4)),
     ):
-        with FeatureStoreWriter(folder / f"{name}.h5", "random") as writer:
+        made_by = name
+        if name in ("store", "flow"):
+            made_by = describe("random", step_shape[-1])
+        with FeatureStoreWriter(folder / name, made_by) as writer:
             for i in range(11 if name == "flow" else 12):
                 height, width, channels = step_shape
                 if name != "boxes":
@@ -87,7 +91,6 @@ def make_store(folder, labels="ab"):
                     label=labels[i % 2],
                     split="train" if i < 8 else "test",
                     frame_rate=16.0,
-                    stride=4,
                     frames=12,
                 )
 
@@ -110,7 +113,7 @@ def test_train_on_a_store_keeps_the_model_when_videos_are_gone(tmp_path):
     backbone = save_backbone(tmp_path / "backbone.keras", "random")
     result = run_example(
         "train_actx.py",
-        f"--features={tmp_path / 'store.h5'}",
+        f"--features={tmp_path / 'store'}",
         f"--index={tmp_path / 'index.csv'}",
         "--background=b",
         f"--backbone={backbone}",
@@ -133,7 +136,7 @@ def test_another_backbone_than_the_store_s_is_refused(tmp_path):
     make_store(tmp_path)
     result = run_example(
         "train_actx.py",
-        f"--features={tmp_path / 'store.h5'}",
+        f"--features={tmp_path / 'store'}",
         f"--index={tmp_path / 'index.csv'}",
         f"--backbone={save_backbone(tmp_path / 'other.keras', 'other')}",
         f"--output={tmp_path / 'out'}",
@@ -198,11 +201,11 @@ def test_compare_two_streams_of_a_store(tmp_path):
     make_store(tmp_path)
     methods = {"PoseMask", "k-Region", "ActX", "EEP + ActX"}
     flags = [
-        f"--features={tmp_path / 'store.h5'}",
+        f"--features={tmp_path / 'store'}",
         f"--index={tmp_path / 'index.csv'}",
-        f"--pose_masks={tmp_path / 'masks.h5'}",
-        f"--boxes={tmp_path / 'boxes.h5'}",
-        f"--flow_features={tmp_path / 'flow.h5'}",
+        f"--pose_masks={tmp_path / 'masks'}",
+        f"--boxes={tmp_path / 'boxes'}",
+        f"--flow_features={tmp_path / 'flow'}",
         "--background=b",
         f"--output={tmp_path / 'out'}",
         "--num_steps=2",
@@ -236,7 +239,7 @@ def test_compare_clips_of_several_classes(tmp_path):
     make_store(tmp_path, labels=("a|b", "b"))
     result = run_example(
         "compare_methods.py",
-        f"--features={tmp_path / 'store.h5'}",
+        f"--features={tmp_path / 'store'}",
         f"--index={tmp_path / 'index.csv'}",
         "--multi_label",
         f"--output={tmp_path / 'out'}",

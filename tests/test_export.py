@@ -63,7 +63,7 @@ def small_model(**kwargs):
     return model
 
 
-def make_videos(*lengths, size=(40, 56)):
+def make_videos(*lengths, size=(48, 48)):
     rng = np.random.default_rng(1)
     return [rng.integers(0, 256, (n, *size, 3), dtype="uint8") for n in lengths]
 
@@ -104,6 +104,13 @@ def claim(side):
     jpeg = encode(np.zeros((8, 8, 3), "uint8"))
     size = struct.pack(">HH", side, side)
     return jpeg.replace(struct.pack(">HH", 8, 8), size, 1)
+
+
+def claim_png(side):
+    """A small PNG that claims to be a square of this side."""
+    png = tf.io.encode_png(np.zeros((8, 8, 3), "uint8")).numpy()
+    size = struct.pack(">II", side, side)
+    return png.replace(struct.pack(">II", 8, 8), size, 1)
 
 
 def bad_requests():
@@ -198,6 +205,22 @@ def bad_requests():
             },
             "`frames` must have at most 33554432 pixels each",
         ),
+        "PNG of 4 gigapixels": (
+            "jpeg",
+            {
+                "frames": np.array([[claim_png(65_500)]], object),
+                "lengths": np.array([1], "int32"),
+            },
+            "`frames` must have at most 33554432 pixels each",
+        ),
+        "the beginning of a PNG": (
+            "jpeg",
+            {
+                "frames": np.array([[claim_png(8)[:12]]], object),
+                "lengths": np.array([1], "int32"),
+            },
+            "Invalid PNG",
+        ),
         "JPEG of 67 megapixels, the first of two": (
             "jpeg",
             {
@@ -219,6 +242,16 @@ def test_answers_as_the_model(served, signatures, number):
     )
     assert answers.keys() == SIGNATURES[name]
     served.check({k: v.numpy() for k, v in answers.items()}, clips)
+
+
+def test_pngs_are_answered_as_the_frames_themselves(served, signatures):
+    videos = make_videos(11, 6)
+    frames, lengths = pad(videos)
+    pngs = [[tf.io.encode_png(f).numpy() for f in clip] for clip in frames]
+    answers = signatures["jpeg"](
+        frames=tf.constant(pngs), lengths=tf.constant(lengths)
+    )
+    served.check({k: v.numpy() for k, v in answers.items()}, videos)
 
 
 def test_what_is_padded_changes_nothing(signatures):

@@ -40,10 +40,10 @@ def features(request, tmp_path):
     if request.param == "dictionary":
         yield arrays
         return
-    path = tmp_path / "features.h5"
+    path = tmp_path / "features"
     with FeatureStoreWriter(path, "net") as writer:
         for name, array in arrays.items():
-            writer.add(name, array, "run", "train", 25.0, 4, 4 * len(array))
+            writer.add(name, array, "run", "train", 25.0, 4 * len(array))
     with FeatureStore(path) as store:
         yield store
 

@@ -85,15 +85,19 @@ def test_a_portrait_of_another_rate_keeps_its_shape(tmp_path):
     np.testing.assert_array_equal(prediction.frames, video[middles.astype(int)])
 
 
+def test_a_model_without_maps_has_scores(video, served):
+    model = ACF(2, class_names=["a", "b"])
+    model.build((None, None, None, None, CHANNELS))
+    prediction = predict_video(video, model, served.backbone)
+    assert prediction.scores.sum() == pytest.approx(1)
+    assert prediction.action_map is None and prediction.centers is None
+
+
 def test_what_lacks_is_told(video, served, tmp_path):
     with pytest.raises(ValueError, match="`backbone` must be given"):
         predict_video(video, served.model)
     with pytest.raises(FileNotFoundError, match="none"):
         predict_video(video, tmp_path / "none")
-    with pytest.raises(ValueError, match="maps"):
-        without_maps = ACF(2)
-        without_maps.build((None, None, None, None, CHANNELS))
-        predict_video(video, without_maps, served.backbone)
 
 
 def test_the_example_writes_figures_and_films(video, served, tmp_path):

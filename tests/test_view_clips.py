@@ -96,7 +96,7 @@ def run_view_clips(folder, name, *flags):
     result = run_example(
         "view_clips.py",
         f"--model={folder / 'actx.keras'}",
-        f"--features={folder / 'store.h5'}",
+        f"--features={folder / 'store'}",
         f"--index={folder / 'index.csv'}",
         f"--output={path}",
         *flags,

@@ -23,6 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 IN_WHEEL = (
     "actx_tf/data/synthetic_backbone.npz",
+    "actx_tf/py.typed",
     "actx_tf/visualization/page.html",
     "actx_tf/visualization/page.css",
     "actx_tf/visualization/page.js",
@@ -44,9 +45,9 @@ SMOKE = """if True:
     clips = synthetic.make_part("train", 8)
     backbone = synthetic.backbone()
     maps, conjugates = map(backbone.predict, (clips.videos, clips.conjugates))
-    with FeatureStoreWriter(folder / "features.h5", backbone.name) as writer:
-        writer.add("a", maps[0], "run", "train", 25.0, 2, 16)
-    with FeatureStore(folder / "features.h5") as store:
+    with FeatureStoreWriter(folder / "features", backbone.name) as writer:
+        writer.add("a", maps[0], "run", "train", 25.0, 16)
+    with FeatureStore(folder / "features") as store:
         store.check()
 
     model = actx_tf.models.ActX(len(synthetic.CLASS_NAMES))

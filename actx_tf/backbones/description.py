@@ -27,12 +27,15 @@ class Axis:
         stages: The layers between the clip and the feature map that stride or
             see more than one place, the first one first, each as (kernel,
             stride, padding). The padding is what stands before the first
-            place; `None` is TensorFlow's "SAME", which depends on the size.
+            place; after the last one then stands `kernel - 1 - padding`, so
+            that there are `ceil(size / stride)` outputs. Where something else
+            stands there, it is a pair (before, after); less than 0 is cut off.
+            `None` is TensorFlow's "SAME", which depends on the size.
         sees_all: Whether each location sees the whole axis, as with attention
             over all tokens. The stages then tell which part it stands for.
     """
 
-    stages: tuple[tuple[int, int, int | None], ...] = ()
+    stages: tuple[tuple[int, int, int | tuple[int, int] | None], ...] = ()
     sees_all: bool = False
 
     def __post_init__(self) -> None:
@@ -41,15 +44,33 @@ class Axis:
             len(stage) == 3
             and _is_integer(stage[0], 1)
             and _is_integer(stage[1], 1)
-            and (stage[2] is None or _is_integer(stage[2], 0))
+            and (stage[2] is None or _is_padding(stage[2]))
             for stage in stages
         ):
             raise ValueError(
                 "`stages` must be tuples (kernel, stride, padding) of whole "
-                "numbers, the padding may be None. "
+                "numbers; the padding may be a pair or None. "
                 f"Received: stages={self.stages}"
             )
-        object.__setattr__(self, "stages", stages)
+        object.__setattr__(self, "stages", tuple(map(_simplest, stages)))
+
+    @classmethod
+    def of_one_stage(
+        cls, ends: tuple[int, int], stride: int, count: int, size: int
+    ) -> "Axis":
+        """An axis whose padding depends on no size.
+
+        Args:
+            ends: First and last place that the first location sees; the first
+                is less than 0 where it is padded.
+            stride: Frames or pixels from one location to the next.
+            count: Number of locations of a clip of `size`.
+            size: Frames or pixels, the least that give so many locations.
+        """
+        kernel = ends[1] - ends[0] + 1
+        # The last location just fits.
+        after = stride * (count - 1) + kernel + ends[0] - size
+        return cls(((kernel, stride, (-ends[0], after)),))
 
     @property
     def stride(self) -> int:
@@ -68,37 +89,80 @@ class Axis:
         before = after = 0
         step = 1
         for kernel, stride, padding in self.stages:
-            # "SAME" splits `kernel - stride` to `kernel - 1` evenly.
-            least = max(kernel - stride, 0) // 2 if padding is None else padding
-            most = (kernel - 1) // 2 if padding is None else padding
+            least, most = _paddings_before(kernel, stride, padding)
             before += step * most
             after += step * (kernel - 1 - least)
             step *= stride
         return max(before, after - (step - 1), 0)
+
+    def then(
+        self,
+        kernel: int,
+        stride: int = 1,
+        padding: int | tuple[int, int] | None = 0,
+    ) -> "Axis":
+        """With one more stage: a layer after those that are there.
+
+        Stages whose padding depends on no size are merged, which is exact.
+        """
+        stages, stage = self.stages, _simplest((kernel, stride, padding))
+        if stages and stages[-1][2] is not None and stage[2] is not None:
+            stages, stage = stages[:-1], _merged(stages[-1], stage)
+        if stage != (1, 1, 0):
+            stages = (*stages, stage)
+        return dataclasses.replace(self, stages=stages)
+
+    def ends(self, size: int) -> tuple[int, int]:
+        """First and last place that the first location sees.
+
+        They lie before and after the clip where it is padded.
+
+        Args:
+            size: Frames or pixels of the clip.
+        """
+        first, last, step = 0, 0, 1
+        for stage in self.stages:
+            kernel, stride, padding = stage
+            outputs = _outputs(stage, size)
+            if padding is None:
+                total = (outputs - 1) * stride + kernel - size
+                before = max(total, 0) // 2
+            else:
+                before, _ = _paddings(kernel, padding)
+            first -= step * before
+            last += step * (kernel - 1 - before)
+            step *= stride
+            size = outputs
+        return first, last
+
+    def count(self, size: int | None) -> int | None:
+        """How many locations there are of so many frames or pixels."""
+        if size is None:
+            return None
+        for stage in self.stages:
+            size = _outputs(stage, size)
+        return size
 
     def centers(self, count: int, size: int | None = None) -> np.ndarray:
         """Where the locations look, as shares of the axis.
 
         Args:
             count: Number of locations.
-            size: Frames or pixels of the clip; `None`, unknown: as much as
-                the strides cover, which is less than a stride too much.
+            size: Frames or pixels of the clip; `None`, unknown: the most that
+                give so many locations, which is less than a stride too much.
 
         Returns:
             An array `(count,)`: 0 is the first edge of the clip and 1 its
             last, so that the center of pixel p of n is at (p + 0.5) / n.
         """
         if size is None:
-            size = count * self.stride
-        start, step, length = 0.0, 1, size
-        for kernel, stride, padding in self.stages:
-            outputs = -(-length // stride)
-            if padding is None:
-                padding = max((outputs - 1) * stride + kernel - length, 0) // 2
-            start += step * ((kernel - 1) / 2 - padding)
-            step *= stride
-            length = outputs
-        return (start + step * np.arange(count) + 0.5) / size
+            size = count
+            for kernel, stride, padding in reversed(self.stages):
+                size *= stride
+                if isinstance(padding, tuple):
+                    size += kernel - 1 - sum(padding)
+        start = sum(self.ends(size)) / 2
+        return (start + self.stride * np.arange(count) + 0.5) / size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -374,7 +438,56 @@ def resized(
     )
 
 
-def _is_integer(value, least):
+def _paddings_before(kernel, stride, padding):
+    """The least and the most that stands before the first place."""
+    if padding is None:  # half of `kernel - stride` to `kernel - 1`
+        return max(kernel - stride, 0) // 2, (kernel - 1) // 2
+    before, _ = _paddings(kernel, padding)
+    return before, before
+
+
+def _paddings(kernel, padding):
+    """What stands before the first place and after the last one."""
+    if isinstance(padding, tuple):
+        return padding
+    return padding, kernel - 1 - padding
+
+
+def _outputs(stage, size):
+    kernel, stride, padding = stage
+    if isinstance(padding, tuple):
+        return max((size + sum(padding) - kernel) // stride + 1, 0)
+    return -(-size // stride)
+
+
+def _simplest(stage):
+    """One way to write what can be written in several."""
+    kernel, stride, padding = int(stage[0]), int(stage[1]), stage[2]
+    if padding is None:
+        least, most = _paddings_before(*stage)
+        padding = most if least == most else None
+    elif not _is_integer(padding):
+        before, after = map(int, padding)
+        padding = before if after == kernel - 1 - before else (before, after)
+    return kernel, stride, padding
+
+
+def _merged(first, second):
+    """The one stage that does what two do, at any size."""
+    kernel, stride, padding = first
+    size = kernel + stride * (second[0] - 1)
+    pairs = (_paddings(kernel, padding), _paddings(second[0], second[2]))
+    paddings = (a + stride * b for a, b in zip(*pairs, strict=True))
+    return _simplest((size, stride * second[1], tuple(paddings)))
+
+
+def _is_padding(value):
+    if isinstance(value, (tuple, list)):
+        return len(value) == 2 and all(map(_is_integer, value))
+    return _is_integer(value)
+
+
+def _is_integer(value, least=-math.inf):
     return (
         isinstance(value, (int, np.integer))
         and not isinstance(value, bool)

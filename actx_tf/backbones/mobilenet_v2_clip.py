@@ -166,6 +166,9 @@ class FramesToBatch(keras.layers.Layer):
     def call(self, clip):
         return ops.reshape(clip, (-1, *ops.shape(clip)[2:]))
 
+    def receptive_stages(self):
+        return {}
+
     def compute_output_shape(self, input_shape):
         batch, frames = input_shape[:2]
         known = batch is not None and frames is not None
@@ -231,6 +234,11 @@ class AppearanceAndMotion(keras.layers.Layer):
             (-1, steps, self.frames_per_step, height, width, 2 * channels),
         )
         return ops.mean(both, axis=2)
+
+    def receptive_stages(self):
+        """See `tracing.trace`: a frame and the next one, by steps."""
+        steps = (self.frames_per_step, self.frames_per_step, 0)
+        return {"time": [(2, 1, 0), steps]}
 
     def compute_output_shape(self, features_shape, clip_shape):
         batch, frames = clip_shape[:2]

@@ -118,19 +118,19 @@ def write_clip_index(path: str | os.PathLike, clips: Iterable[Clip]) -> None:
     )
     writer.writeheader()
     writer.writerows(rows)
-    text = text.getvalue()
-    for clip, read in zip(clips, _parse(path, text, "conjugates"), strict=True):
+    parsed = _parse(path, text.getvalue(), "conjugates")
+    for clip, read in zip(clips, parsed, strict=True):
         extra = {name: clip.extra.get(name, "") for name in read.extra}
         file = os.path.abspath(clip.file)
         if dataclasses.replace(clip, file=file, extra=extra) != (
             dataclasses.replace(read, file=os.path.abspath(read.file))
         ):
             raise ValueError(
-                f"clip {clip.clip!r} cannot be told in an index: it would read "
-                f"as {read}. Received: {clip}"
+                f"clip {clip.clip!r} cannot be written in an index: it would "
+                f"be read as {read}. Received: {clip}"
             )
     with atomic_write(path) as draft:
-        draft.write_text(text, encoding="utf-8", newline="")
+        draft.write_text(text.getvalue(), encoding="utf-8", newline="")
 
 
 def _parse(path, text, conjugates_column):

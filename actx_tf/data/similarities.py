@@ -11,7 +11,7 @@ from actx_tf import losses
 from actx_tf.data.clip_index import Clip
 from actx_tf.data.extraction import progress_bar
 from actx_tf.data.feature_store import FeatureStore
-from actx_tf.data.feature_store import FeatureStoreWriter
+from actx_tf.data.feature_store_writer import FeatureStoreWriter
 
 
 def pair_name(clip: str, conjugate: str) -> str:
@@ -20,8 +20,11 @@ def pair_name(clip: str, conjugate: str) -> str:
 
 
 def store_name(features: FeatureStore, gamma: float) -> str:
-    """Returns what a store of similarities has in the place of a backbone."""
-    return f"conjugate_similarity(gamma={gamma:g}) of {features.backbone}"
+    """Returns what a store of similarities says of what made them."""
+    source = features.made_by
+    if features.description is not None:
+        source = f"{source.name} ({source.digest})"
+    return f"conjugate_similarity(gamma={gamma:g}) of {source}"
 
 
 def store_similarities(

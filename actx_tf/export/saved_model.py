@@ -42,8 +42,8 @@ def export_saved_model(
     - `attention`, `unpadded_attention`: the same, of a model with maps.
     - `video`: `frames`, uint8 `(batch, frames, height, width, 3)`, RGB, and
       `lengths`, int32 `(batch,)`, the number of frames of each clip.
-    - `jpeg`: `frames`, string `(batch, frames)`, each the bytes of a JPEG, the
-      frames of a clip of one size; and `lengths`.
+    - `jpeg`: `frames`, string `(batch, frames)`, each the bytes of a JPEG or,
+      without loss, of a PNG, the frames of a clip of one size; and `lengths`.
     - `describe`: `about`, string `(batch,)`, whatever it says. It returns
       `description`, string `(batch,)`: JSON of what `read_metadata` returns,
       from which a client learns how to read a video for the model.
@@ -65,7 +65,7 @@ def export_saved_model(
 
     A request that cannot be answered fails and says what is wrong: lengths
     that do not fit, more than `max_steps` steps, values that are not finite,
-    JPEGs of more than 33 million pixels.
+    images of more than 33 million pixels.
 
     What clients need to know is in the SavedModel: see `read_metadata`.
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from actx_tf.backbones.backbone import Backbone
@@ -11,7 +12,9 @@ from actx_tf.export.metadata import metadata_text
 from actx_tf.models.paired_model import PairedModel
 from actx_tf.ops.activations import scores as scores_of
 
-_MOST_PIXELS = 2**25  # of a JPEG: 8K video has as many
+_MOST_PIXELS = 2**25  # of an image: 8K video has as many
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_PLACES = np.array([2**24, 2**16, 2**8, 1], np.int64)
 
 
 class ServedModel:
@@ -117,7 +120,7 @@ class ServedModel:
         return self._attend_clips(frames, lengths, lambda clip: clip)
 
     def attend_jpeg(self, frames, lengths):
-        return self._attend_clips(frames, lengths, _decode_jpegs)
+        return self._attend_clips(frames, lengths, _decode_images)
 
     def _attend_clips(self, clips, lengths, decode):
         clips = _check_shape(clips, "frames")
@@ -217,23 +220,45 @@ def clips_to_answers(served: ServedModel) -> Callable:
     return answer
 
 
-def _decode_jpegs(frames):
+def _decode_images(frames):
     def decode(frame):
-        # A few kilobytes can claim gigabytes; what is no JPEG fails here, too.
-        height, width, _ = tf.unstack(tf.io.extract_jpeg_shape(frame, tf.int64))
+        # A few kilobytes can claim gigabytes; what is no image fails here, too.
+        height, width = tf.cond(
+            tf.equal(tf.strings.substr(frame, 0, len(_PNG)), _PNG),
+            lambda: _png_size(frame),
+            lambda: _jpeg_size(frame),
+        )
         check = tf.debugging.assert_less_equal(
             height * width,
             tf.constant(_MOST_PIXELS, tf.int64),
             f"`frames` must have at most {_MOST_PIXELS} pixels each",
         )
         with tf.control_dependencies([check]):
-            return tf.io.decode_jpeg(frame, channels=3)
+            # It reads PNGs, too. Of JPEGs the other methods are less exact.
+            return tf.io.decode_jpeg(
+                frame, channels=3, dct_method="INTEGER_ACCURATE"
+            )
 
     return tf.map_fn(
         decode,
         frames,
         fn_output_signature=tf.TensorSpec((None, None, 3), tf.uint8),
     )
+
+
+def _jpeg_size(frame):
+    height, width, _ = tf.unstack(tf.io.extract_jpeg_shape(frame, tf.int64))
+    return height, width
+
+
+def _png_size(frame):
+    # Two numbers of four bytes, after the mark and the name of the header.
+    # What is shorter has no pixels, and does not decode.
+    padded = tf.strings.join([tf.strings.substr(frame, 0, 24), b"\0" * 24])
+    header = tf.io.decode_raw(tf.strings.substr(padded, 16, 8), tf.uint8)
+    digits = tf.cast(tf.reshape(header, (2, 4)), tf.int64)
+    width, height = tf.unstack(tf.linalg.matvec(digits, _PNG_PLACES))
+    return height, width
 
 
 def _check_shape(tensor, name):
