@@ -29,7 +29,6 @@ NOT_YET = (
     "actx_tf/models/actx.py",
     "actx_tf/models/paired_model.py",
     "actx_tf/prediction.py",
-    "actx_tf/visualization/",
 )
 SECTION = re.compile(r"(\w[\w ]*):$")
 ENTRY = re.compile(r"    (\*{0,2}\w+): (.*)$")
