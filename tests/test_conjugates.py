@@ -493,7 +493,7 @@ def test_mined_clips_are_trained_on_in_pairs(files_of_ten_seconds):
     }
     training = [c for c in clips if c.split == "train"]
     dataset = make_pair_dataset(
-        features, training, ["run"], num_steps=3, shuffle=False
+        features, training, ["run"], crop_steps=3, shuffle=False
     )
     ((inputs, labels),) = dataset
     assert inputs["has_conjugate"].numpy().tolist() == [True, False]

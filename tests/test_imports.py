@@ -27,6 +27,7 @@ WITH_TENSORFLOW = (
     "actx_tf/callbacks.py",
     "actx_tf/client/",
     "actx_tf/data/",
+    "actx_tf/experiments/",
     "actx_tf/prediction.py",
     "actx_tf/export/",
     "actx_tf/training.py",

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import actx_tf
+from actx_tf.backbones import Backbone
 from actx_tf.data import FeatureStoreWriter
 from actx_tf.data import synthetic
 from actx_tf.data.tubes import Tube
@@ -187,7 +188,7 @@ def test_boxes_in_videos_and_masks(folder):
         assert norm[name] == (1.0, pytest.approx(chance, abs=6e-4)), name
     assert volume < norm["energy"][0] < 1
     assert table["clips"]["AUC"] == (2,)
-    assert "1 clips without features or action are left out" in result.stdout
+    assert "left out: 1 clips: no boxes" in result.stdout
 
     masked = table_of(run(folder, f"--masks={folder / 'masks'}"))
     assert masked["clips"]["AUC"] == (1,)
@@ -196,13 +197,14 @@ def test_boxes_in_videos_and_masks(folder):
 
 
 def test_a_saved_model_is_shown_the_videos(folder):
-    backbone = keras.Sequential(
+    network = keras.Sequential(
         [
             keras.Input((None, 32, 48, 3)),
             keras.layers.AveragePooling3D((4, 8, 8)),
             keras.layers.Dense(8, use_bias=False),
         ]
     )
+    backbone = Backbone(network, describe("random", 8, size=(32, 48)))
     model = keras.models.load_model(folder / "actx.keras")
     path = actx_tf.export.export_saved_model(
         model, folder / "saved", backbone=backbone
@@ -223,9 +225,12 @@ def test_a_saved_model_is_shown_the_videos(folder):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--index=none.csv"], "--index, --model, and --boxes"),
+        (["--index=none.csv"], "--model"),
+        (["--index=none.csv", "--model=none.keras"], "`boxes` or `masks`"),
+        (["--boxes=none.json"], "`index`"),
         (["--model=none.keras"], "none.keras"),
-        (["--threshold=2"], "threshold"),
+        (["--threshold=2"], "`threshold`"),
+        (["--share=nan"], "`share`"),
     ],
 )
 def test_wrong_flags_are_one_clear_line(flags, message):

@@ -195,7 +195,9 @@ def test_a_batch_without_any_pair_learns_its_classes_alone():
 def test_pairs_of_clips_without_conjugates():
     arrays = {name: np.ones((1, 2, 2, 3), "float16") for name in "ab"}
     clips = [Clip(name, "", "run", "train") for name in arrays]
-    ((inputs, labels),) = make_pair_dataset(arrays, clips, ["run"], num_steps=4)
+    ((inputs, labels),) = make_pair_dataset(
+        arrays, clips, ["run"], crop_steps=4
+    )
     assert not inputs["has_conjugate"].numpy().any()
     assert not inputs["conjugate"].numpy().any()
     assert inputs["mask"].numpy().tolist() == [[True] + [False] * 3] * 2

@@ -42,7 +42,7 @@ def make_data(features=None, **settings):
     pairs = functools.partial(
         make_pair_dataset,
         *arguments,
-        **{"num_steps": 4, "batch_size": 4, "seed": 5, **settings},
+        **{"crop_steps": 4, "batch_size": 4, "seed": 5, **settings},
     )
     whole = functools.partial(make_evaluation_dataset, *arguments, batch_size=4)
     return pairs, whole

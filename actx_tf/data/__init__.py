@@ -3,6 +3,7 @@
 from actx_tf.data import annotations as annotations
 from actx_tf.data import synthetic as synthetic
 from actx_tf.data.clip_index import Clip as Clip
+from actx_tf.data.clip_index import class_names_of as class_names_of
 from actx_tf.data.clip_index import read_clip_index as read_clip_index
 from actx_tf.data.clip_index import write_clip_index as write_clip_index
 from actx_tf.data.conjugates import (
