@@ -247,7 +247,7 @@ def test_the_file_s_own_frames_are_resized_by_the_server(case, saved_model):
     answers = tf.saved_model.load(str(saved_model)).signatures["video"](
         frames=tf.constant(frames[None]), lengths=tf.constant([len(frames)])
     )
-    case.check(answers["scores"], answers["action_map"], map_tolerance=2e-2)
+    case.check(answers["scores"], answers["action_map"], map_tolerance=5e-2)
 
 
 @pytest.mark.parametrize("kind", ["LiteRT", "ONNX Runtime"])
