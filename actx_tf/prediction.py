@@ -11,8 +11,8 @@ import tensorflow as tf
 from keras import ops
 
 from actx_tf.backbones.backbone import Backbone
+from actx_tf.data.backbone_input import seen_frames
 from actx_tf.data.extraction import FeatureExtractor
-from actx_tf.data.seen_frames import seen_frames
 from actx_tf.data.shown_frames import read_shown_frames
 from actx_tf.export.metadata import read_metadata
 from actx_tf.export.served_model import check_backbone

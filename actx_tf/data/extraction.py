@@ -15,9 +15,9 @@ import tensorflow as tf
 
 from actx_tf.backbones.backbone import Backbone
 from actx_tf.backbones.description import BackboneDescription
+from actx_tf.data.backbone_input import seen_frames
 from actx_tf.data.clip_index import Clip
 from actx_tf.data.feature_store_writer import FeatureStoreWriter
-from actx_tf.data.seen_frames import seen_frames
 from actx_tf.data.video import VideoError
 from actx_tf.data.windows import check_window
 from actx_tf.data.windows import run_in_windows
