@@ -261,8 +261,12 @@ def _weighted_mean(values, weights, mask):
         weights = ops.where(keep, weights, 0.0)
         values = ops.where(keep, values, 0.0)
     axis = tuple(range(1, len(weights.shape)))
-    total = ops.sum(weights, axis=axis)
-    return ops.sum(weights * values, axis=axis) / ops.maximum(total, _TINY)
+    # A sharp S sums to next to nothing: what counts is its shape.
+    largest = ops.max(weights, axis=axis, keepdims=True)
+    largest = ops.where(largest > 0, largest, 1.0)
+    weights = weights / ops.stop_gradient(largest)
+    total = ops.maximum(ops.sum(weights, axis=axis), 1.0)  # 1 is the largest
+    return ops.sum(weights * values, axis=axis) / total
 
 
 def _cosine(x, z):

@@ -81,7 +81,9 @@ def write_store(folder, train_clips, test_clips):
     """Writes `features`, and `i.csv`, its index."""
     backbone = synthetic.backbone()
     index = []
-    with FeatureStoreWriter(f"{folder}/features", backbone.name) as writer:
+    with FeatureStoreWriter(
+        f"{folder}/features", backbone.description
+    ) as writer:
 
         def add(clip, features):
             index.append(clip)

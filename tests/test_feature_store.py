@@ -524,6 +524,16 @@ def test_links_to_other_files_are_not_followed(path, suffix):
             FeatureStore(path)
 
 
+def test_a_lock_that_is_a_link_empties_no_file(path):
+    path.mkdir()
+    other = path.with_name("other")
+    other.write_text("precious")
+    (path / "lock").symlink_to(other)
+    with pytest.raises(ValueError, match="lock: is a link"):
+        FeatureStoreWriter(path, NET)
+    assert other.read_text() == "precious"
+
+
 def _fill_the_disk(path, sender):
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))

@@ -45,7 +45,8 @@ SMOKE = """if True:
     clips = synthetic.make_part("train", 8)
     backbone = synthetic.backbone()
     maps, conjugates = map(backbone.predict, (clips.videos, clips.conjugates))
-    with FeatureStoreWriter(folder / "features", backbone.name) as writer:
+    made_by = backbone.description
+    with FeatureStoreWriter(folder / "features", made_by) as writer:
         writer.add("a", maps[0], "run", "train", 25.0, 16)
     with FeatureStore(folder / "features") as store:
         store.check()

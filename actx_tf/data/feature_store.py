@@ -65,8 +65,8 @@ class FeatureStore(collections.abc.Mapping):
         self._clips = {}  # name -> file
         with contextlib.ExitStack() as undo:
             files = []
-            for path in _files(self.path):
-                files.append(FeatureFile(path))
+            for file in _files(self.path):
+                files.append(FeatureFile(file))
                 undo.callback(files[-1].close)
                 self._join(files[0], files[-1])
             if not files:

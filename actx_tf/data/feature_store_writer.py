@@ -192,13 +192,11 @@ class FeatureStoreWriter:
         for journal in sorted(self.path.rglob("*.journal")):
             if (header := next(_read_journal(journal), None)) is not None:
                 self._check(header, journal)
-        for folder in {
-            journal.parent for journal in self.path.rglob("*/*.journal")
-        }:
-            # It was killed, too: its own writer saves what it has finished.
-            with FeatureStoreWriter(
-                folder, self._header.made_by, self._header.dtype
-            ):
+        journals = self.path.rglob("*/*.journal")
+        for folder in sorted({journal.parent for journal in journals}):
+            # Of a killed worker: a writer of that folder saves its clips.
+            made_by, dtype = self._header.made_by, self._header.dtype
+            with FeatureStoreWriter(folder, made_by, dtype):
                 pass
         try:
             store = FeatureStore(self.path)
@@ -282,7 +280,7 @@ class _Draft:
         self.num_bytes = 0
         self._journal = None
         if journaled:
-            self._journal = open(_journal(self.path), "xb", buffering=0)
+            self._journal = open(_journal(self.path), "xb")
             self._note(header.to_attributes())
         self._file = h5py.File(_writing(self.path), "x")
         set_attributes(self._file, header.to_attributes())
@@ -308,6 +306,7 @@ class _Draft:
 
     def _note(self, entry):
         self._journal.write(json.dumps(entry).encode() + b"\n")
+        self._journal.flush()
         os.fsync(self._journal.fileno())
 
     def finish(self):
@@ -322,10 +321,9 @@ class _Draft:
 
     def abandon(self):
         """Leaves the file and its journal to `_recover`."""
-        with contextlib.suppress(Exception):
-            self._file.close()
-        if self._journal is not None:
-            self._journal.close()
+        for file in (self._file, self._journal):
+            with contextlib.suppress(Exception):  # it may be None, too
+                file.close()
 
 
 def _writing(path):
@@ -393,9 +391,12 @@ def _finished_clips(journal):
 
 
 def _acquire_lock(folder):
+    path = folder / "lock"
+    if path.is_symlink():  # the file that it leads to would be emptied
+        check_plain_file(path)
     # HDF5 locks the files that it writes; the lock ends with the process.
     try:
-        return h5py.File(folder / "lock", "w", locking="best-effort")
+        return h5py.File(path, "w", locking="best-effort")
     except OSError as error:
         raise RuntimeError(
             f"{folder}: cannot be locked; has another writer the store open? "

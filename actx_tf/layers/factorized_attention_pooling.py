@@ -139,16 +139,18 @@ class FactorizedAttentionPooling(keras.layers.Layer):
             # and psi, and theta of a scaled clip is theta, scaled.
             scale = _scale(features)
             features = features / scale
-        action_map, context_map = self._attention_maps(features, mask)
-        pooled = self._pool(
-            features, action_map, context_map, mask, keep_time, scale
-        )
+        action_map, context_map, logits = self._attention_maps(features, mask)
+        pooled = self._pool(features, logits, mask, keep_time, scale)
         if return_attention_maps:
             return pooled, action_map, context_map
         return pooled
 
     def _attention_maps(self, features, mask):
-        """S and C of Eqs. 5 and 6."""
+        """S and C of Eqs. 5 and 6, and logits of S / sum S and C / sum C.
+
+        S is a product of two maps that can be largest at different places, and
+        then sums to almost nothing: its logits keep what its values lose.
+        """
         kernels = [self.phi.kernel]
         if self.use_attention_map:
             kernels.append(self.psi.kernel)
@@ -157,32 +159,33 @@ class FactorizedAttentionPooling(keras.layers.Layer):
             features, ops.concatenate(kernels, axis=-1), product=scores
         )
         confidence = self.att_norm(phi_and_psi[..., 0], mask=mask)
-        confidence = self.percentile_shift(confidence, mask=mask)
-        action_map = ops.sigmoid(self.alpha * confidence)
+        confidence = self.alpha * self.percentile_shift(confidence, mask=mask)
+        action_map = ops.sigmoid(confidence)
         context_map = 1.0 - action_map
+        action_logits = ops.log_sigmoid(confidence)
+        context_logits = ops.log_sigmoid(-confidence)
         if mask is not None:
             action_map = ops.where(mask, action_map, 0.0)
             context_map = ops.where(mask, context_map, 0.0)
         if self.use_attention_map:
-            attention = self.att_norm(phi_and_psi[..., 1], mask=mask)
-            # Not `*=`: PyTorch needs the sigmoid's own output for the gradient.
-            action_map = action_map * _softmax_over_locations(
-                self.beta * attention, mask
+            attention = self.beta * self.att_norm(
+                phi_and_psi[..., 1], mask=mask
             )
-        return action_map, context_map
+            # Not `*=`: PyTorch needs the sigmoid's own output for the gradient.
+            action_map = action_map * _softmax_over_locations(attention, mask)
+            action_logits = action_logits + attention
+        return action_map, context_map, (action_logits, context_logits)
 
-    def _pool(self, features, action_map, context_map, mask, keep_time, scale):
+    def _pool(self, features, logits, mask, keep_time, scale):
         """F_s and F_c of Sec. 3.3, or each step's part in them."""
         batch, time, height, width, channels = ops.shape(features)
         # Not -1: in an empty batch, a worker's last share, it could be any.
         locations = time * height * width
         transformed = self._transform(features, scale)
-        maps = ops.reshape(
-            ops.stack([action_map, context_map], axis=1),
-            (batch, 2, locations),
+        weights = ops.stack(
+            [_softmax_over_locations(x, mask) for x in logits], axis=1
         )
-        total = ops.sum(maps, axis=-1, keepdims=True)
-        weights = maps / ops.maximum(total, 1e-12)
+        weights = ops.reshape(weights, (batch, 2, locations))
         weights = ops.cast(weights, transformed.dtype)
         if not keep_time:
             transformed = ops.reshape(transformed, (batch, locations, channels))
