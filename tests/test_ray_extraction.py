@@ -2,9 +2,12 @@
 
 import contextlib
 import functools
+import os
+import signal
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from actx_tf.data import Clip
 from actx_tf.data import FeatureStore
@@ -40,7 +43,7 @@ def assert_same_store(path, expected_path):
             assert store.attributes(clip) == expected.attributes(clip)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster():
     ray.init(log_to_driver=False)
     yield
@@ -82,6 +85,41 @@ def make_broken_backbone(folder):
             (folder / name).touch(exist_ok=False)  # by one process alone
             return make_backbone()
     raise OSError("the network is out of order")
+
+
+def test_a_worker_that_is_killed_is_begun_again(clips, cluster, tmp_path):
+    expected = extract_features(
+        clips, make_backbone(), tmp_path / "one", **SETTINGS
+    )
+    failed = extract_features_on_ray(
+        clips,
+        functools.partial(make_deadly_backbone, tmp_path / "died"),
+        tmp_path / "f",
+        num_workers=2,
+        **SETTINGS,
+    )
+    assert (tmp_path / "died").exists()
+    assert failed == expected
+    assert_same_store(tmp_path / "f", tmp_path / "one")
+
+
+def make_deadly_backbone(died):
+    """Its process is killed, once, by the third clip of a worker."""
+    backbone = make_backbone()
+    call = backbone.call
+
+    def kill(num_frames):
+        with contextlib.suppress(FileExistsError):
+            if num_frames == 8:
+                died.touch(exist_ok=False)
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    def deadly(clip, training=None):
+        tf.py_function(kill, [tf.shape(clip)[1]], [])
+        return call(clip, training)
+
+    backbone.call = deadly
+    return backbone
 
 
 def test_wrong_number_of_workers(clips, tmp_path):

@@ -421,11 +421,15 @@ def test_clips_that_cannot_be_shown_lose_no_others(tmp_path):
         raise error
 
     nan = dataclasses.replace(good, scores=good.scores * np.nan)
+    no_maps = dataclasses.replace(
+        good, action_map=None, context_map=None, centers=None
+    )
     three = dataclasses.replace(good, scores=np.ones(3) / 3)
     clips = [
         PageClip("broken", ["a"], lambda: fails(VideoError("does not decode"))),
         PageClip("gone", ["a"], lambda: fails(FileNotFoundError("is gone"))),
         PageClip("nan", ["a"], lambda: nan),
+        PageClip("no maps", ["a"], lambda: no_maps),
         PageClip("three", ["a"], lambda: three),
         PageClip("other", ["c"], lambda: good),
         PageClip("two", ["a", "b"], lambda: good),
@@ -441,6 +445,7 @@ def test_clips_that_cannot_be_shown_lose_no_others(tmp_path):
         ("broken", "does not decode"),
         ("gone", "is gone"),
         ("nan", "not finite"),
+        ("no maps", "no maps"),
         ("three", "3 scores"),
         ("other", "'c'"),
         ("two", "one class"),

@@ -3,6 +3,7 @@
 from actx_tf.backbones.backbone import Backbone as Backbone
 from actx_tf.backbones.i3d_resnet34 import I3DResNet34 as I3DResNet34
 from actx_tf.backbones.inception_i3d import InceptionI3D as InceptionI3D
+from actx_tf.backbones.make_backbone import make_backbone as make_backbone
 from actx_tf.backbones.mobilenet_v2_clip import (
     MobileNetV2Clip as MobileNetV2Clip,
 )

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import ops
 
-# Where the frames, rows, columns and colors of a clip are in what it takes.
+# Which axes of a clip (batch, frames, height, width, colors) it takes, in turn.
 _LAYOUTS = {
     "channels_last": (0, 1, 2, 3, 4),
     "channels_first": (0, 4, 1, 2, 3),
@@ -17,20 +18,21 @@ LAYOUTS = tuple(_LAYOUTS)
 
 @keras.saving.register_keras_serializable(package="actx_tf")
 class AdaptedNetwork(keras.layers.Layer):
-    """A network with what lies between it and a backbone's input and output.
+    """A network, and what lies between it and a backbone's input and output.
 
-    See `make_backbone`, which makes it, for the arguments.
+    `make_backbone` makes it, which see for the arguments.
 
     Args:
         network: A Keras layer or model, or a function of a tensor.
-        value_range: What it takes for black and white; `None` for the values
-            as they are.
+        value_range: What it takes for black and white, each a number or a list
+            of one for each color. `None`: [0, 255], or flow.
         layout: Order of the axes of what it takes and returns.
         frame_by_frame: Whether it takes images.
         tokens: (time, height, width) of the tokens that it returns.
         prefix_tokens: Number of tokens before these.
-        input: Key of the clip, if it takes a dictionary.
-        output: Key of the feature map, if it returns several tensors.
+        input_key: Key of the clip, if it takes a dictionary.
+        output_key: Key or number of the feature map, if it returns several
+            tensors.
 
     Input shape:
         `(batch, frames, height, width, colors)`.
@@ -42,13 +44,13 @@ class AdaptedNetwork(keras.layers.Layer):
     def __init__(
         self,
         network: keras.layers.Layer | Callable,
-        value_range: Sequence | None = None,
+        value_range: Sequence[float | list[float]] | None = None,
         layout: str = "channels_last",
         frame_by_frame: bool = False,
         tokens: Sequence[int | None] | None = None,
         prefix_tokens: int = 0,
-        input: str | None = None,
-        output: str | int | None = None,
+        input_key: str | None = None,
+        output_key: str | int | None = None,
         **kwargs,
     ):
         # The network casts: 255 shades are more than bfloat16 tells apart.
@@ -59,8 +61,8 @@ class AdaptedNetwork(keras.layers.Layer):
         self.frame_by_frame = frame_by_frame
         self.tokens = tokens
         self.prefix_tokens = prefix_tokens
-        self.input_key = input
-        self.output_key = output
+        self.input_key = input_key
+        self.output_key = output_key
         self.built = getattr(network, "built", True)
 
     def call(self, clip):
@@ -71,96 +73,143 @@ class AdaptedNetwork(keras.layers.Layer):
                 for value in self.value_range
             )
             x = x * ((white - black) / 255) + black
-        order = _LAYOUTS[self.layout]
         if self.frame_by_frame:
             x = ops.reshape(x, (-1, *ops.shape(x)[2:]))
-            # As of a clip, without the frames.
-            order = [axis - (axis > 1) for axis in order if axis != 1]
-        x = ops.transpose(x, order)
+        x = ops.transpose(x, self._order)
         y = self.network(x if self.input_key is None else {self.input_key: x})
         y = self._pick(y)
         if self.tokens is not None:
             y = self._to_map(y)
         else:
-            self._check(y, len(order))
+            self._check_rank(y)
+            order = self._order
             y = ops.transpose(y, [order.index(i) for i in range(len(order))])
         if self.frame_by_frame:
-            if len(y.shape) == 5:
-                y = y[:, 0]
-            y = ops.reshape(y, (-1, ops.shape(clip)[1], *ops.shape(y)[1:]))
+            frames = ops.shape(clip)[1]
+            y = ops.reshape(y, (-1, frames, *ops.shape(y)[-3:]))
         return y
 
-    def _pick(self, outputs):
-        if isinstance(outputs, dict):
-            choice = sorted(outputs)
-        elif isinstance(outputs, (list, tuple)):
-            choice = list(range(len(outputs)))
-        else:
-            if self.output_key is not None:
-                raise ValueError(
-                    "`output` must be None for a network that returns one "
-                    f"tensor. Received: output={self.output_key!r}"
-                )
-            return outputs
-        if self.output_key not in choice:
-            raise ValueError(
-                "`output` must say which of the network's outputs is the "
-                f"feature map: one of {choice}. "
-                f"Received: output={self.output_key!r}"
-            )
-        return outputs[self.output_key]
+    @property
+    def adapts(self) -> bool:
+        """Whether it does anything that the network alone does not do."""
+        plain = AdaptedNetwork(self.network)
+        is_layer = isinstance(self.network, keras.layers.Layer)
+        return not is_layer or self.options != plain.options
 
-    def _check(self, features, rank):
-        if len(features.shape) == rank:
-            return
-        expected = {
-            5: "a feature map (batch, time, height, width, channels)",
-            4: "a feature map (batch, height, width, channels) of each frame",
-        }[rank]
-        raise ValueError(
-            f"`network` must make {expected}, or tokens (batch, tokens, "
-            "channels): then `tokens` must say how many of them lie in time, "
-            "height and width, and `prefix_tokens` how many come before. "
-            f"Received: an output of the shape {tuple(features.shape)}"
-        )
-
-    def _to_map(self, tokens):
-        shape = tuple(tokens.shape)
-        expected = None
-        if None not in self.tokens:
-            expected = self.prefix_tokens
-            expected += self.tokens[0] * self.tokens[1] * self.tokens[2]
-        if len(shape) != 3 or (
-            None not in (shape[1], expected) and shape[1] != expected
-        ):
-            raise ValueError(
-                "`tokens` must be (time, height, width) of the network's "
-                "output (batch, tokens, channels) after its `prefix_tokens`. "
-                f"Received: tokens={tuple(self.tokens)}, "
-                f"prefix_tokens={self.prefix_tokens}, and an output of the "
-                f"shape {shape}"
-            )
-        sizes = [-1 if size is None else size for size in self.tokens]
-        tokens = tokens[:, self.prefix_tokens :]
-        batch, _, channels = ops.shape(tokens)
-        return ops.reshape(tokens, (batch, *sizes, channels))
-
-    def get_config(self):
-        if not isinstance(self.network, keras.layers.Layer):
-            raise ValueError(
-                "a backbone of a function cannot be saved: make it of a Keras "
-                f"layer or model. Received: network={self.network}"
-            )
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments but the network."""
         return {
-            **super().get_config(),
-            "network": keras.saving.serialize_keras_object(self.network),
             "value_range": self.value_range,
             "layout": self.layout,
             "frame_by_frame": self.frame_by_frame,
             "tokens": self.tokens,
             "prefix_tokens": self.prefix_tokens,
-            "input": self.input_key,
-            "output": self.output_key,
+            "input_key": self.input_key,
+            "output_key": self.output_key,
+        }
+
+    @property
+    def clip_shape(self) -> tuple[int | None, ...]:
+        """(frames, height, width, colors) that the network's input says.
+
+        `None` where it says nothing.
+
+        Raises:
+            ValueError: If it takes no clips, or no images frame by frame.
+        """
+        shape = getattr(self.network, "input_shape", None)
+        if isinstance(shape, dict):
+            shape = shape.get(self.input_key)
+        if not isinstance(shape, tuple) or isinstance(shape[0], (tuple, list)):
+            return (None,) * 4
+        order = self._order
+        if len(shape) != len(order):
+            expected = "images" if self.frame_by_frame else "clips"
+            raise ValueError(
+                f"`network` must take {expected}, of {len(order)} axes with "
+                "the batch; one of images needs `frame_by_frame`. "
+                f"Received: an input of the shape {shape}"
+            )
+        _, *sizes = (shape[order.index(i)] for i in range(len(order)))
+        return (None, *sizes) if self.frame_by_frame else tuple(sizes)
+
+    def map_shape(self, clip_shape: Sequence[int | None]) -> tuple:
+        """(time, height, width, channels) that it makes of a clip's shape."""
+        shape = (1, *clip_shape)
+        if self.built and not self.adapts:  # layer by layer, which is fast
+            return tuple(self.network.compute_output_shape(shape)[1:])
+        clip = keras.KerasTensor(shape, "float32")
+        return tuple(self.compute_output_spec(clip).shape[1:])
+
+    @property
+    def _order(self):
+        order = _LAYOUTS[self.layout]
+        if not self.frame_by_frame:
+            return list(order)
+        return [axis - (axis > 1) for axis in order if axis != 1]
+
+    def _pick(self, outputs):
+        key = self.output_key
+        if isinstance(outputs, dict):
+            keys = sorted(outputs)
+        elif isinstance(outputs, (list, tuple)):
+            keys = list(range(len(outputs)))
+        elif key is None:
+            return outputs
+        else:
+            keys = [None]
+        if key not in keys:
+            raise ValueError(
+                f"`output` must be one of {keys}, which of the network's "
+                f"outputs is the feature map. Received: output={key!r}"
+            )
+        return outputs[key]
+
+    def _check_rank(self, features):
+        if len(features.shape) == len(self._order):
+            return
+        of_each = " of each frame" if self.frame_by_frame else ""
+        raise ValueError(
+            f"`network` must make a feature map of {len(self._order)} axes"
+            f"{of_each}, or tokens (batch, tokens, channels); then `tokens` "
+            "must say how many of them lie along time, height and width, and "
+            "`prefix_tokens` how many come before. "
+            f"Received: an output of the shape {tuple(features.shape)}"
+        )
+
+    def _to_map(self, tokens):
+        shape = tuple(tokens.shape)
+        count = None
+        if None not in self.tokens:
+            time, height, width = self.tokens
+            count = self.prefix_tokens + time * height * width
+        if len(shape) != 3 or (
+            None not in (count, shape[1]) and count != shape[1]
+        ):
+            raise ValueError(
+                "`tokens` must be (time, height, width) of the network's "
+                "output (batch, tokens, channels) after `prefix_tokens`. "
+                f"Received: tokens={tuple(self.tokens)}, "
+                f"prefix_tokens={self.prefix_tokens}, and an output of the "
+                f"shape {shape}"
+            )
+        tokens = tokens[:, self.prefix_tokens :]
+        sizes = [-1 if size is None else size for size in self.tokens]
+        return ops.reshape(
+            tokens, (ops.shape(tokens)[0], *sizes, ops.shape(tokens)[2])
+        )
+
+    def get_config(self):
+        if not isinstance(self.network, keras.layers.Layer):
+            raise ValueError(
+                "A backbone of a function cannot be saved: `network` must be "
+                f"a Keras layer or model. Received: network={self.network}"
+            )
+        return {
+            **super().get_config(),
+            "network": keras.saving.serialize_keras_object(self.network),
+            **self.options,
         }
 
     @classmethod

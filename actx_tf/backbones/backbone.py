@@ -47,7 +47,14 @@ class Backbone(keras.Model):
         return self.network(clip, training=training)
 
     def compute_output_shape(self, input_shape):
-        return self.network.compute_output_shape(input_shape)
+        batch, *sizes, _ = input_shape
+        axes = (
+            self.description.time,
+            self.description.height,
+            self.description.width,
+        )
+        counts = (a.count(n) for a, n in zip(axes, sizes, strict=True))
+        return (batch, *counts, self.description.channels)
 
     def get_config(self):
         return {

@@ -79,10 +79,11 @@ class Axis:
 
     @property
     def receptive_radius(self) -> int | None:
-        """Frames or pixels that a location sees beyond those it covers.
+        """Frames or pixels that a location needs beyond those it covers.
 
-        The larger of the two sides, at the size where it is largest; `None`
-        if each location sees the whole axis.
+        It sees them, or would not be there without them. The larger of the two
+        sides, at the size where it is largest; `None` if each location sees
+        the whole axis.
         """
         if self.sees_all:
             return None
@@ -93,7 +94,8 @@ class Axis:
             before += step * most
             after += step * (kernel - 1 - least)
             step *= stride
-        return max(before, after - (step - 1), 0)
+        after = max(after + 1, self.least_size(1))
+        return max(before, after - step, 0)
 
     def then(
         self,
@@ -143,6 +145,13 @@ class Axis:
             size = _outputs(stage, size)
         return size
 
+    def least_size(self, count: int) -> int:
+        """The least frames or pixels that give so many locations."""
+        for kernel, stride, padding in reversed(self.stages):
+            rest = kernel - sum(padding) if isinstance(padding, tuple) else 1
+            count = (count - 1) * stride + rest
+        return count
+
     def centers(self, count: int, size: int | None = None) -> np.ndarray:
         """Where the locations look, as shares of the axis.
 
@@ -156,11 +165,7 @@ class Axis:
             last, so that the center of pixel p of n is at (p + 0.5) / n.
         """
         if size is None:
-            size = count
-            for kernel, stride, padding in reversed(self.stages):
-                size *= stride
-                if isinstance(padding, tuple):
-                    size += kernel - 1 - sum(padding)
+            size = self.least_size(count + 1) - 1
         start = sum(self.ends(size)) / 2
         return (start + self.stride * np.arange(count) + 0.5) / size
 

@@ -8,8 +8,7 @@ from keras import layers
 
 from actx_tf.backbones.backbone import Backbone
 from actx_tf.backbones.clip_settings import clip_settings
-from actx_tf.backbones.description import Axis
-from actx_tf.backbones.description import BackboneDescription
+from actx_tf.backbones.make_backbone import make_backbone
 from actx_tf.backbones.max_pooling_3d import MaxPooling3D
 from actx_tf.backbones.state_dict import checksum
 from actx_tf.backbones.state_dict import read_state_dict
@@ -19,16 +18,6 @@ _BLOCKS = (3, 4, 6, 3)  # of each stage
 _MEAN = np.array([0.485, 0.456, 0.406])
 _DEVIATION = np.array([0.229, 0.224, 0.225])
 _BYTES_PER_PIXEL = 110.0  # as measured
-_SAME = (3, 1, 1)
-_TIME = (
-    *((7, 2, 3), (3, 2, 1), *[_SAME] * 6, (3, 2, 1)),
-    *[_SAME] * 26,
-)
-_SPACE = (
-    *((7, 2, 3), (3, 2, 1), *[_SAME] * 6),
-    *((3, 2, 1), *[_SAME] * 7, (3, 2, 1), *[_SAME] * 11),
-    *((3, 2, 1), *[_SAME] * 5),
-)
 _PARTS = {
     "kernel": "weight",
     "gamma": "weight",
@@ -179,18 +168,14 @@ def I3DResNet34(
         _assign(model, state, os.fspath(weights))
     if include_top or not include_preprocessing:
         return model
-    description = BackboneDescription(
-        name=name,
-        channels=model.output_shape[-1],
-        time=Axis(_TIME),
-        height=Axis(_SPACE),
-        width=Axis(_SPACE),
+    return make_backbone(
+        model,
         stream=stream,
         flow_method=flow_method if stream == "flow" else None,
+        name=name,
         bytes_per_pixel=_BYTES_PER_PIXEL,
         **settings,
     )
-    return Backbone(model, description)
 
 
 def _conv(x, name, filters, kernel_size, strides=1):

@@ -9,8 +9,7 @@ from keras import ops
 from actx_tf.backbones import inception_i3d_weights as weights_files
 from actx_tf.backbones.backbone import Backbone
 from actx_tf.backbones.clip_settings import clip_settings
-from actx_tf.backbones.description import Axis
-from actx_tf.backbones.description import BackboneDescription
+from actx_tf.backbones.make_backbone import make_backbone
 from actx_tf.backbones.max_pooling_3d import MaxPooling3D
 from actx_tf.backbones.state_dict import checksum
 
@@ -27,15 +26,6 @@ _BLOCKS = {
     "Mixed_5c": (384, (192, 384), (48, 128), 128),
 }
 _BYTES_PER_PIXEL = 110.0  # as measured
-_SAME = (3, 1, 1)  # a block
-_TIME = (
-    *((7, 2, None), *[_SAME] * 3, (3, 2, None), *[_SAME] * 5),
-    *((2, 2, None), *[_SAME] * 2),
-)
-_SPACE = (
-    *((7, 2, None), (3, 2, None), _SAME, (3, 2, None), *[_SAME] * 2),
-    *((3, 2, None), *[_SAME] * 5, (2, 2, None), *[_SAME] * 2),
-)
 
 
 def InceptionI3D(
@@ -177,18 +167,14 @@ def InceptionI3D(
         weights_files.assign(model, arrays, weights)
     if include_top or not include_preprocessing:
         return model
-    description = BackboneDescription(
-        name=name,
-        channels=model.output_shape[-1],
-        time=Axis(_TIME),
-        height=Axis(_SPACE),
-        width=Axis(_SPACE),
+    return make_backbone(
+        model,
         stream=stream,
         flow_method=flow_method if stream == "flow" else None,
+        name=name,
         bytes_per_pixel=_BYTES_PER_PIXEL,
         **settings,
     )
-    return Backbone(model, description)
 
 
 def _unit(x, name, filters, kernel_size, strides=1):

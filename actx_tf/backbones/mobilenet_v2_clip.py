@@ -9,16 +9,10 @@ from keras import ops
 
 from actx_tf.backbones.backbone import Backbone
 from actx_tf.backbones.clip_settings import clip_settings
-from actx_tf.backbones.description import Axis
-from actx_tf.backbones.description import BackboneDescription
+from actx_tf.backbones.make_backbone import make_backbone
 from actx_tf.utils.untrusted_files import read_npz
 
 _BYTES_PER_PIXEL = 240.0  # as measured
-_SAME = (3, 1, 1)
-_SPACE = (
-    *((3, 2, None), _SAME, (3, 2, None), _SAME, (3, 2, None), *[_SAME] * 2),
-    *((3, 2, None), *[_SAME] * 6, (3, 2, None), *[_SAME] * 2),
-)
 
 
 def MobileNetV2Clip(
@@ -138,18 +132,14 @@ def MobileNetV2Clip(
         )
     model = keras.Model(clip, merge(network(frames), clip), name=name)
     is_flow = input_shape[-1] == 2
-    description = BackboneDescription(
-        name=name,
-        channels=model.output_shape[-1],
-        time=Axis(((2, 1, 0), (frames_per_step, frames_per_step, 0))),
-        height=Axis(_SPACE),
-        width=Axis(_SPACE),
+    return make_backbone(
+        model,
         stream="flow" if is_flow else "rgb",
         flow_method=flow_method if is_flow else None,
+        name=name,
         bytes_per_pixel=_BYTES_PER_PIXEL,
         **settings,
     )
-    return Backbone(model, description)
 
 
 @keras.saving.register_keras_serializable(package="actx_tf")

@@ -9,10 +9,11 @@ import numpy as np
 from actx_tf.client.requests import ServingError
 from actx_tf.client.requests import predict_by_grpc
 from actx_tf.client.requests import predict_by_rest
+from actx_tf.data.seen_frames import seen_frames
 from actx_tf.data.shown_frames import read_shown_frames
-from actx_tf.data.video import read_clip
 from actx_tf.export.metadata import parse_metadata
 from actx_tf.prediction import VideoPrediction
+from actx_tf.utils.optional import import_optional
 
 _SHOWN_PIXELS = 640  # of the longer side of the frames that come back
 
@@ -40,14 +41,15 @@ def ask(
         server: Address of the server. One that begins with `http://` or
             `https://` is asked by REST, any other by gRPC.
         model: Name of the model.
-        version: Its version. Defaults to the latest.
-        label: Or a label of a version, such as `"stable"`.
-        start: Where in the file the clip begins, in seconds. Defaults to 0.
-        end: Where it ends, in seconds. Defaults to the end of the file.
+        version: Its version. Defaults to `None`: the latest.
+        label: Or a label of a version, such as `"stable"`. Defaults to `None`.
+        start: Where in the file the clip begins, in seconds. Defaults to `0.0`.
+        end: Where it ends, in seconds. Defaults to `None`: the end of the
+            file.
         quality: Quality of JPEGs, in [1, 100]. A frame of quality 95 takes a
             third of the bytes of a PNG, and scores can move by 0.1. Defaults
             to `None`: PNGs, which lose nothing.
-        timeout: Seconds to wait for an answer. Defaults to 60.
+        timeout: Seconds to wait for an answer. Defaults to `60.0`.
 
     Returns:
         A `VideoPrediction`, as `predict_video` returns it. The maps and their
@@ -74,8 +76,7 @@ def ask(
             f"{server}, model {model}: it takes feature maps and no frames: "
             "export it with the backbone of RGB that made its features"
         )
-    part = {"start": start, "end": end}
-    sent, frame_rate = read_clip(video, **description.sampling, **part)
+    sent = np.stack(list(seen_frames(description, video, start, end)))
     answers = _predict_by(server)(
         server,
         model,
@@ -95,9 +96,9 @@ def ask(
     centers = None
     if action_map is not None:
         centers = description.centers(action_map.shape, sent.shape[:3])
-    sampling = {**description.sampling, **part}
+    sampling = {**description.sampling, "start": start, "end": end}
     del sampling["size"]
-    frames, _, _ = read_shown_frames(video, _SHOWN_PIXELS, **sampling)
+    frames, frame_rate, _ = read_shown_frames(video, _SHOWN_PIXELS, **sampling)
     return VideoPrediction(
         frames=frames,
         frame_rate=frame_rate,
@@ -122,9 +123,9 @@ def describe(
     Args:
         server: Address of the server: see `ask`.
         model: Name of the model.
-        version: Its version. Defaults to the latest.
-        label: Or a label of a version, such as `"stable"`.
-        timeout: Seconds to wait for the answer. Defaults to 60.
+        version: Its version. Defaults to `None`: the latest.
+        label: Or a label of a version, such as `"stable"`. Defaults to `None`.
+        timeout: Seconds to wait for the answer. Defaults to `60.0`.
 
     Returns:
         The names of the classes, the description of the backbone and more: see
@@ -159,7 +160,7 @@ def encode_frames(frames: np.ndarray, quality: int | None = None) -> np.ndarray:
     """Returns the bytes of each frame as an image, an array of objects.
 
     Args:
-        frames: uint8 `(frames, height, width, 3)`, RGB.
+        frames: RGB frames, uint8 `(frames, height, width, 3)`.
         quality: Quality of JPEGs, in [1, 100]. Defaults to `None`: PNGs, which
             lose nothing.
 
@@ -167,12 +168,7 @@ def encode_frames(frames: np.ndarray, quality: int | None = None) -> np.ndarray:
         ValueError: If `quality` is wrong.
         ImportError: If OpenCV is not installed.
     """
-    try:
-        import cv2
-    except ImportError as error:
-        raise ImportError(
-            "Sending frames needs OpenCV: pip install actx_tf[video]"
-        ) from error
+    cv2 = import_optional("cv2", "Sending frames")
     if quality is None:
         # Level 1 is the fastest, and makes files of 0.45 of the raw size.
         suffix, settings = ".png", [cv2.IMWRITE_PNG_COMPRESSION, 1]

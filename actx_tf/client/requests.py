@@ -35,9 +35,9 @@ def predict_by_rest(
         model: Name of the model.
         signature: Name of the signature.
         inputs: Arrays by name; those of objects hold bytes.
-        version: Version of the model. Defaults to the latest.
-        label: Or a label of a version.
-        timeout: Seconds to wait for the answer. Defaults to 60.
+        version: Version of the model. Defaults to `None`: the latest.
+        label: Or a label of a version. Defaults to `None`.
+        timeout: Seconds to wait for the answer. Defaults to `60.0`.
 
     Returns:
         What the signature answers, arrays by name. TF Serving does not name an
@@ -103,9 +103,9 @@ def predict_by_grpc(
         model: Name of the model.
         signature: Name of the signature.
         inputs: Arrays by name; those of objects hold bytes.
-        version: Version of the model. Defaults to the latest.
-        label: Or a label of a version.
-        timeout: Seconds to wait for the answer. Defaults to 60.
+        version: Version of the model. Defaults to `None`: the latest.
+        label: Or a label of a version. Defaults to `None`.
+        timeout: Seconds to wait for the answer. Defaults to `60.0`.
 
     Returns:
         What the signature answers, arrays by name.

@@ -4,8 +4,9 @@ import contextlib
 import os
 import pathlib
 from collections.abc import Callable
-from collections.abc import Iterator
+from collections.abc import Generator
 from collections.abc import Sequence
+from typing import Any
 
 from actx_tf.backbones.backbone import Backbone
 from actx_tf.data.clip_index import Clip
@@ -13,6 +14,8 @@ from actx_tf.data.extraction import FeatureExtractor
 from actx_tf.data.extraction import progress_bar
 from actx_tf.data.extraction import store_clips
 from actx_tf.data.feature_store_writer import FeatureStoreWriter
+from actx_tf.utils.checks import check_positive
+from actx_tf.utils.optional import import_optional
 
 
 def extract_features_on_ray(
@@ -33,7 +36,7 @@ def extract_features_on_ray(
     The clips are shared out among the workers. Each makes the backbone and
     writes files of its own, in a folder of the store at `store_path`, which
     holds what a single process would have made. As there, an interrupted run
-    can be taken up again, with any number of workers.
+    can be resumed, with any number of workers.
 
     Ray is started on this machine, unless it has been initialized already or
     `RAY_ADDRESS` names a cluster. There, `store_path` and the videos must lie
@@ -44,14 +47,15 @@ def extract_features_on_ray(
         make_backbone: Makes the backbone; it is sent to the workers, and called
             once here for the backbone's description.
         store_path: Path of the store, a folder.
-        num_workers: Number of workers. Defaults to 2.
-        cpus_per_worker: Processor cores that each may use. Defaults to 1.
+        num_workers: Number of workers. Defaults to `2`.
+        cpus_per_worker: Processor cores that each may use. Defaults to
+            `1`.
         gpus_per_worker: GPUs that each may use, also a part of one. Defaults
-            to 0.
-        memory: As of `extract_features`, of each worker. Defaults to 4.
-        window: As of `extract_features`.
-        dtype: As of `extract_features`. Defaults to `"float16"`.
-        progress: As of `extract_features`. Defaults to `True`.
+            to `0.0`.
+        memory: As in `extract_features`, for each worker. Defaults to `4.0`.
+        window: As in `extract_features`. Defaults to `None`.
+        dtype: As in `extract_features`. Defaults to `"float16"`.
+        progress: As in `extract_features`. Defaults to `True`.
 
     Returns:
         A list of `(clip, message)`, one for each clip that failed.
@@ -62,16 +66,12 @@ def extract_features_on_ray(
         RuntimeError: If a worker fails for another reason than a clip; what
             was finished is kept.
     """
-    if not isinstance(num_workers, int) or num_workers < 1:
-        raise ValueError(
-            "`num_workers` must be a positive integer. "
-            f"Received: num_workers={num_workers}"
-        )
-    ray = _import_ray()
+    check_positive("num_workers", num_workers)
+    ray = import_optional("ray", "Extraction on many machines")
     store_path = pathlib.Path(store_path).absolute()
-    settings = {"memory": memory, "window": window}
+    settings: dict[str, Any] = {"memory": memory, "window": window}
     # What does not fit fails here, and not in the workers.
-    description = FeatureExtractor(make_backbone(), **settings).description
+    description: Any = FeatureExtractor(make_backbone(), **settings).description
 
     def run(share, number):
         _limit_threads(cpus_per_worker)
@@ -101,7 +101,7 @@ def extract_features_on_ray(
     ]
 
 
-def _run(ray, task, shares) -> Iterator:
+def _run(ray, task, shares) -> Generator[Any, None, None]:
     """Yields what a task yields for each share, as it comes."""
     ours = not ray.is_initialized()
     if ours:
@@ -143,14 +143,3 @@ def _limit_threads(count):
     # A process that has run a share before has its threads already.
     with contextlib.suppress(RuntimeError):
         tf.config.threading.set_intra_op_parallelism_threads(count)
-
-
-def _import_ray():
-    # Imported late: the rest of the package works without it.
-    try:
-        import ray
-    except ImportError as error:
-        raise ImportError(
-            "Extraction on many machines takes Ray: pip install actx_tf[ray]"
-        ) from error
-    return ray

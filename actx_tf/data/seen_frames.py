@@ -23,9 +23,9 @@ def seen_frames(
     Args:
         description: What the backbone sees.
         file: Path of the video file.
-        start: As in `ClipFrames`. Defaults to 0.
-        end: As in `ClipFrames`. Defaults to the end of the file.
-        box: As in `ClipFrames`. Defaults to whole frames.
+        start: As in `ClipFrames`. Defaults to `0.0`.
+        end: As in `ClipFrames`. Defaults to `None`: the end of the file.
+        box: As in `ClipFrames`. Defaults to `None`: whole frames.
 
     Returns:
         `ClipFrames`; or, if the backbone sees flow, `FlowFrames` of them. Both
@@ -44,7 +44,7 @@ def seen_frames(
     frames = ClipFrames(
         file, **description.sampling, start=start, end=end, box=box
     )
-    if description.stream == "flow":
+    if description.flow_method is not None:
         return FlowFrames(frames, description.flow_method)
     return frames
 
@@ -60,17 +60,17 @@ class FlowFrames:
         method: As in `optical_flow`.
     """
 
-    def __init__(self, frames: ClipFrames, method: str):
+    def __init__(self, frames: ClipFrames, method: str) -> None:
         self._frames = frames
         self._method = method
 
     @property
     def frame_rate(self) -> float | None:
-        """Frames per second; as of `ClipFrames`."""
+        """Frames per second; as in `ClipFrames`."""
         return self._frames.frame_rate
 
     def count(self) -> int:
-        """Returns the number of frames; as of `ClipFrames`."""
+        """Returns the number of frames; as in `ClipFrames`."""
         return self._frames.count()
 
     def __iter__(self) -> Iterator[np.ndarray]:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Collection
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -20,10 +21,10 @@ def pair_name(clip: str, conjugate: str) -> str:
 
 
 def store_name(features: FeatureStore, gamma: float) -> str:
-    """Returns what a store of similarities says of what made them."""
-    source = features.made_by
-    if features.description is not None:
-        source = f"{source.name} ({source.digest})"
+    """Returns the text of a store of similarities that names their source."""
+    source, description = features.made_by, features.description
+    if description is not None:
+        source = f"{description.name} ({description.digest})"
     return f"conjugate_similarity(gamma={gamma:g}) of {source}"
 
 
@@ -44,7 +45,7 @@ def store_similarities(
     a location is matched with all of both clips.
 
     Pairs that the store holds already are left as they are, so an interrupted
-    run can be taken up again. eta(F_k, F) is computed once for all conjugates
+    run can be resumed. eta(F_k, F) is computed once for all conjugates
     of a clip, in memory that is linear in its length.
 
     Args:
@@ -80,6 +81,7 @@ def store_similarities(
         with bar:
             for clip, conjugates in missing.items():
                 of_clip = features[clip][np.newaxis]
+                attributes: dict[str, Any] = features.attributes(clip)
                 matched = losses.match_features(of_clip, of_clip, gamma)
                 for conjugate in conjugates:
                     similarity = losses.conjugate_similarity(
@@ -91,7 +93,7 @@ def store_similarities(
                     writer.add(
                         pair_name(clip, conjugate),
                         ops.convert_to_numpy(similarity)[0, ..., np.newaxis],
-                        **features.attributes(clip),
+                        **attributes,
                     )
                 bar.update()
         return len(writer)

@@ -16,9 +16,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from actx_tf.backbones.backbone import Backbone
-from actx_tf.backbones.description import Axis
-from actx_tf.backbones.description import BackboneDescription
+from actx_tf.backbones.make_backbone import make_backbone
 
 CLASS_NAMES = (
     "horizontal",
@@ -240,16 +238,7 @@ def backbone(weights: str | None = "synthetic") -> keras.Model:
         with np.load(_WEIGHTS) as arrays:
             model.set_weights([arrays[str(i)] for i in range(len(arrays))])
         model.trainable = False
-    space = Axis((*[(3, 2, None)] * 3,))
-    description = BackboneDescription(
-        name=model.name,
-        channels=64,
-        time=Axis(((2, 1, 0), (3, 2, None), (3, 2, None), (3, 1, 1))),
-        height=space,
-        width=space,
-        size=(SIZE, SIZE),
-    )
-    return Backbone(model, description)
+    return make_backbone(model, size=(SIZE, SIZE), name=model.name)
 
 
 def save_backbone_weights(

@@ -46,7 +46,7 @@ def run_in_windows(
     """
     check_window(window, frames_per_step, receptive_radius)
     held = list(itertools.islice(frames, window and window + 1))
-    if window is None or len(held) <= window:
+    if window is None or receptive_radius is None or len(held) <= window:
         return run(np.stack(held)), len(held)
 
     total = count()

@@ -26,7 +26,7 @@ def loss_of_logits(loss: Any, activation: str) -> Any:
         activation: The model's, `"softmax"` or `"sigmoid"`.
 
     Raises:
-        ValueError: if a loss takes probabilities, or is not that of the
+        ValueError: If a loss takes probabilities, or is not that of the
             activation.
     """
     for kinds, expected in _EXPECTED.items():

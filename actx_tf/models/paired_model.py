@@ -180,6 +180,7 @@ class PairedModel(keras.Model):
         """Eq. 1. See `keras.Model.compute_loss`."""
         logits = y_pred["logits"]
         loss = super().compute_loss(x, y, logits, sample_weight, training)
+        loss = ops.cast(loss, "float32")  # whatever floatx is
         # Keras scales a loss by 1 / replicas, since gradients are summed.
         replicas = num_replicas()
         count = ops.shape(logits)[0]

@@ -9,7 +9,12 @@ _PACKAGES = {
     "av": ("PyAV", "actx_tf[video]"),
     "cv2": ("OpenCV", "actx_tf[video]"),
     "faiss": ("FAISS", "actx_tf[mining]"),
+    "PIL.Image": ("Pillow", "actx_tf[video]"),
+    "PIL.ImageDraw": ("Pillow", "actx_tf[video]"),
+    "PIL.ImageFont": ("Pillow", "actx_tf[video]"),
     "matplotlib": ("matplotlib", "actx_tf[video]"),
+    "matplotlib.cm": ("matplotlib", "actx_tf[video]"),
+    "matplotlib.figure": ("matplotlib", "actx_tf[video]"),
     "ray": ("Ray", "actx_tf[ray]"),
     "scipy.io": ("SciPy", "scipy"),
     "tensorflow_serving.apis.prediction_log_pb2": (

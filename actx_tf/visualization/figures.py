@@ -1,10 +1,12 @@
 """Figures of clips with their maps, and of when the action happens."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from actx_tf.backbones.description import location_centers
+from actx_tf.utils.optional import import_optional
 from actx_tf.visualization.overlays import COLORS
 from actx_tf.visualization.overlays import OPACITY
 from actx_tf.visualization.overlays import Centers
@@ -12,6 +14,9 @@ from actx_tf.visualization.overlays import blend
 from actx_tf.visualization.overlays import check_map
 from actx_tf.visualization.overlays import check_video
 from actx_tf.visualization.overlays import interpolation
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def attention_figure(
@@ -21,22 +26,21 @@ def attention_figure(
     titles: Sequence[str] | None = None,
     centers: Sequence[Centers] | None = None,
     max_steps: int = 8,
-):
+) -> "Figure":
     """Draws clips with their action and context maps, as in Fig. 3.
 
     Three rows a clip: the frame in the middle of what a feature step sees, the
     action map over it, and the context map over it.
 
     Args:
-        videos: Sequence of uint8 arrays `(frames, height, width, 3)`.
-        action_maps: Sequence of arrays `(time, height, width)`, S of each
-            clip.
+        videos: Clips, each uint8 `(frames, height, width, 3)`.
+        action_maps: Maps `(time, height, width)`, S of each clip.
         context_maps: The same for C.
-        titles: Optional sequence of strings, one a clip.
-        centers: Optional sequence of the centers of each clip's locations, as
-            `location_centers` gives them. Defaults to equal cells.
+        titles: A title for each clip. Defaults to `None`: none.
+        centers: Centers of each clip's locations, as `location_centers` gives
+            them. Defaults to `None`: equal cells.
         max_steps: Most steps to draw of a clip; of longer clips so many are
-            chosen evenly. Defaults to 8.
+            chosen evenly. Defaults to `8`.
 
     Returns:
         A `matplotlib.figure.Figure`; `figure.savefig(path)` writes it.
@@ -45,9 +49,8 @@ def attention_figure(
         ValueError: If the sequences are empty or differ in length, or a clip
             is not a uint8 video.
     """
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.figure import Figure
-
+    cm = import_optional("matplotlib.cm", "Drawing maps")
+    matplotlib = import_optional("matplotlib.figure", "Drawing maps")
     counts = (len(videos), len(action_maps), len(context_maps))
     if len(set(counts)) > 1 or not counts[0]:
         raise ValueError(
@@ -70,7 +73,7 @@ def attention_figure(
     cell = 1.25 * np.sqrt(np.array((height, width)) / np.sqrt(height * width))
     cell_height, cell_width = cell
     panel = (steps * cell_width + 0.3, 3 * cell_height + 0.45)
-    figure = Figure(
+    figure = matplotlib.Figure(
         figsize=(panel[0] * columns + 0.9, panel[1] * rows),
         dpi=100,
         layout="constrained",
@@ -94,7 +97,7 @@ def attention_figure(
             # Names of users may hold what is mathematics to matplotlib.
             panels[clip].suptitle(titles[clip], fontsize=9, parse_math=False)
     right.colorbar(
-        ScalarMappable(cmap=COLORS),
+        cm.ScalarMappable(cmap=COLORS),
         cax=right.add_axes((0.1, 0.15, 0.18, 0.7)),
         label="share of the clip's largest value",
     )
@@ -107,21 +110,21 @@ def action_share_figure(
     centers: Centers | None = None,
     video: np.ndarray | None = None,
     title: str = "",
-):
+) -> "Figure":
     """Plots when a clip's action happens.
 
     The share of each step in the sum of the action map, over the time around
-    which the step sees; they sum to 100 percent. A broken line tells what each
+    which the step sees; they sum to 100 percent. A broken line shows what each
     would have if nothing stood out.
 
     Args:
         action_map: `(time, height, width)`, S of a clip.
         seconds: Length of the clip.
         centers: Of the map's locations, as `location_centers` gives them.
-            Defaults to those of equal cells.
-        video: Optional uint8 `(frames, height, width, 3)`; some of the frames
-            are drawn below.
-        title: Defaults to none.
+            Defaults to `None`: those of equal cells.
+        video: Frames, uint8 `(frames, height, width, 3)`; some of them are
+            drawn below. Defaults to `None`: none.
+        title: Title of the plot. Defaults to `""`.
 
     Returns:
         A `matplotlib.figure.Figure`; `figure.savefig(path)` writes it.
@@ -129,14 +132,13 @@ def action_share_figure(
     Raises:
         ValueError: If `action_map` is not a map.
     """
-    from matplotlib.figure import Figure
-
+    matplotlib = import_optional("matplotlib.figure", "Drawing shares")
     action_map = check_map(action_map)
     if centers is None:
         centers = location_centers(None, action_map.shape)
     shares = action_map.sum(axis=(1, 2))
     shares = 100 * shares / max(float(shares.sum()), 1e-12)
-    figure = Figure(figsize=(8, 3), dpi=100, layout="constrained")
+    figure = matplotlib.Figure(figsize=(8, 3), dpi=100, layout="constrained")
     if video is None:
         axis = figure.subplots()
     else:

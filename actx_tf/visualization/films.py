@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from actx_tf.utils.atomic_write import atomic_write
+from actx_tf.utils.optional import import_optional
 from actx_tf.visualization.overlays import Centers
 from actx_tf.visualization.overlays import check_video
 from actx_tf.visualization.overlays import map_colors
@@ -35,15 +36,15 @@ def save_attention_video(
     Args:
         path: Path of the file, `.gif` or `.mp4`. It is written whole or not
             at all.
-        video: uint8 `(frames, height, width, 3)`.
+        video: Frames, uint8 `(frames, height, width, 3)`.
         action_map: `(time, height, width)`, S of the clip.
         context_map: The same for C.
         frame_rate: Frames per second of `video`.
         centers: Of the maps' locations, as `location_centers` gives them.
-            Defaults to those of equal cells.
-        title: Defaults to none.
+            Defaults to `None`: those of equal cells.
+        title: Title above the frames. Defaults to `""`.
         side: Longer side of each of the three pictures, in pixels. Defaults
-            to 240 in a GIF and 480 in an MP4.
+            to `None`: 240 in a GIF and 480 in an MP4.
 
     Raises:
         ValueError: If an argument is wrong.
@@ -78,10 +79,9 @@ def save_attention_video(
 
 def _side_by_side(video, maps, centers, title, longest) -> Iterator:
     """Yields images: frame, action and context in a row, a legend below."""
-    from PIL import Image
-    from PIL import ImageDraw
-    from PIL import ImageFont
-
+    Image = import_optional("PIL.Image", "Writing films")
+    ImageDraw = import_optional("PIL.ImageDraw", "Writing films")
+    ImageFont = import_optional("PIL.ImageFont", "Writing films")
     scale = longest / max(video.shape[1:3])
     height, width = (max(1, round(scale * n)) for n in video.shape[1:3])
     gap, line = 8, 22
@@ -137,8 +137,7 @@ def _write_gif(path, images, frame_rate):
 
 
 def _common_palette(images):
-    from PIL import Image
-
+    Image = import_optional("PIL.Image", "Writing films")
     chosen = images[:: max(1, len(images) // 8)]
     width, height = images[0].size
     sheet = Image.new("RGB", (width, height * len(chosen)))
@@ -149,12 +148,7 @@ def _common_palette(images):
 
 
 def _write_mp4(path, images, frame_rate):
-    try:
-        import av
-    except ImportError as error:
-        raise ImportError(
-            "Writing MP4 takes PyAV: pip install actx_tf[video]"
-        ) from error
+    av = import_optional("av", "Writing MP4")
     rate = Fraction(frame_rate).limit_denominator(1000)
     with av.open(
         str(path), "w", format="mp4", options={"movflags": "+faststart"}

@@ -9,11 +9,13 @@ space is: a step sees far more frames than those that it covers, so maps that
 jumped from step to step would show borders that are none.
 """
 
+from collections.abc import Iterator
 from collections.abc import Sequence
 
 import numpy as np
 
 from actx_tf.backbones.description import location_centers
+from actx_tf.utils.optional import import_optional
 
 COLORS = "inferno"
 OPACITY = 0.8
@@ -32,7 +34,7 @@ def resize_map(
         attention_map: `(time, height, width)`.
         size: (frames, height, width) of the clip, at any frame rate.
         centers: Of the map's locations, as `location_centers` gives them.
-            Defaults to those of equal cells.
+            Defaults to `None`: those of equal cells.
 
     Returns:
         Float32 array `(frames, height, width)`.
@@ -42,7 +44,7 @@ def resize_map(
     """
     time, *space = interpolation(attention_map, size, centers)
     values = np.asarray(attention_map, np.float32)
-    return np.stack([at_frame(values, row, space) for row in time])
+    return np.stack([_at_frame(values, row, space) for row in time])
 
 
 def overlay_attention(
@@ -54,13 +56,14 @@ def overlay_attention(
     """Draws a map over the frames of a clip.
 
     Args:
-        video: uint8 `(frames, height, width, 3)`, at any size and frame rate.
+        video: Frames, uint8 `(frames, height, width, 3)`, at any size and
+            frame rate.
         attention_map: `(time, height, width)`: S, C, or any other map that is
             not negative.
         centers: Of the map's locations, as `location_centers` gives them.
-            Defaults to those of equal cells.
+            Defaults to `None`: those of equal cells.
         opacity: In [0, 1]: how much of a frame the map's largest value
-            hides. Defaults to 0.8.
+            hides. Defaults to `0.8`.
 
     Returns:
         uint8 array like `video`.
@@ -79,17 +82,13 @@ def overlay_attention(
 
 def map_colors() -> np.ndarray:
     """Returns the scale that maps are drawn with: uint8 `(256, 3)`, RGB."""
-    # Imported late: all but drawing works without it.
-    try:
-        from matplotlib import colormaps
-    except ImportError as error:
-        raise ImportError(
-            "Drawing maps takes matplotlib: pip install actx_tf[video]"
-        ) from error
-    return colormaps[COLORS](np.arange(256), bytes=True)[:, :3]
+    matplotlib = import_optional("matplotlib", "Drawing maps")
+    return matplotlib.colormaps[COLORS](np.arange(256), bytes=True)[:, :3]
 
 
-def interpolation(attention_map, size, centers):
+def interpolation(
+    attention_map: np.ndarray, size: Sequence[int], centers: Centers | None
+) -> list[np.ndarray]:
     """Interpolation along each axis, matrices `(new size, old size)`."""
     shape = check_map(attention_map).shape
     if len(size) != 3 or min(size) < 1:
@@ -112,21 +111,27 @@ def interpolation(attention_map, size, centers):
     return matrices
 
 
-def at_frame(values, row, space):
+def _at_frame(values, row, space):
     height, width = space
     return height @ np.tensordot(row, values, axes=1) @ width.T
 
 
-def overlaid_frames(video, attention_map, centers, opacity=OPACITY):
+def overlaid_frames(
+    video: np.ndarray,
+    attention_map: np.ndarray,
+    centers: Centers | None,
+    opacity: float = OPACITY,
+) -> Iterator[np.ndarray]:
     """Yields the frames with the map over them."""
     time, *space = interpolation(attention_map, video.shape[:3], centers)
     values = np.asarray(attention_map, np.float32)
     values = values / max(float(values.max()), 1e-12)
     for frame, row in zip(video, time, strict=True):
-        yield blend(frame, at_frame(values, row, space), opacity)
+        yield blend(frame, _at_frame(values, row, space), opacity)
 
 
-def blend(frame, share, opacity):
+def blend(frame: np.ndarray, share: np.ndarray, opacity: float) -> np.ndarray:
+    """Returns a frame with a map, in [0, 1], over it."""
     colors = map_colors()[np.rint(255 * np.clip(share, 0, 1)).astype(int)]
     alpha = opacity * share[..., None]
     return np.rint(frame + alpha * (colors - frame.astype(np.float32))).astype(
@@ -134,7 +139,8 @@ def blend(frame, share, opacity):
     )
 
 
-def check_map(attention_map):
+def check_map(attention_map: np.ndarray) -> np.ndarray:
+    """Returns the map of a clip; raises `ValueError` if it is none."""
     values = np.asarray(attention_map)
     if values.ndim != 3 or not values.size:
         raise ValueError(
@@ -144,7 +150,8 @@ def check_map(attention_map):
     return values
 
 
-def check_video(video):
+def check_video(video: np.ndarray) -> None:
+    """Raises `ValueError` unless these are frames."""
     shape, dtype = np.shape(video), getattr(video, "dtype", None)
     if len(shape) != 4 or shape[-1] != 3 or not all(shape) or dtype != np.uint8:
         raise ValueError(

@@ -24,6 +24,7 @@ import numpy as np
 from actx_tf.data.shown_frames import shrunk
 from actx_tf.ops.activations import check_activation
 from actx_tf.utils.atomic_write import atomic_write
+from actx_tf.utils.optional import import_optional
 from actx_tf.visualization.overlays import map_colors
 
 if TYPE_CHECKING:
@@ -100,9 +101,10 @@ def write_page(
         activation: What made the scores: `"softmax"`, or `"sigmoid"` where a
             clip can be of several classes. Defaults to `"softmax"`.
         title: Title of the page. Defaults to `"ActX"`.
-        max_megabytes: Largest size of the page, in 10^6 bytes. Defaults to 30.
+        max_megabytes: Largest size of the page, in 10^6 bytes. Defaults to
+            `30.0`.
         left_out: Name and reason of clips that are known to be missing; the
-            page lists them. Defaults to none.
+            page lists them. Defaults to `()`.
         progress: Whether to show a progress bar. Defaults to `True`.
 
     Returns:
@@ -172,6 +174,8 @@ def _describe(clip, prediction, class_names, activation):
         raise ValueError(
             f"{len(scores)} scores do not fit {len(class_names)} classes"
         )
+    if prediction.action_map is None:
+        raise ValueError("the model has no maps")
     maps = (prediction.action_map, prediction.context_map)
     if not all(np.isfinite(values).all() for values in (scores, *maps)):
         raise ValueError("what the model makes of it is not finite")
@@ -220,8 +224,7 @@ def _pick(frames, count):
 
 
 def _jpegs(frames, longest, quality):
-    from PIL import Image
-
+    Image = import_optional("PIL.Image", "The page of clips")
     encoded = []
     for frame in frames:
         height, width = shrunk(frame.shape[:2], longest)
@@ -268,6 +271,5 @@ def _fill(data):
 
 
 def _with_bar(clips, visible):
-    from tqdm import tqdm
-
-    return tqdm(clips, unit="clip", disable=not visible)
+    tqdm = import_optional("tqdm", "The page of clips")
+    return tqdm.tqdm(clips, unit="clip", disable=not visible)

@@ -50,7 +50,8 @@ def view_clips(
         clips: The clips, in the order of the page.
         path: Path of the page: see `write_page`.
         title: Title of the page. Defaults to `"ActX"`.
-        max_megabytes: Largest size of the page, in 10^6 bytes. Defaults to 30.
+        max_megabytes: Largest size of the page, in 10^6 bytes. Defaults to
+            `30.0`.
         progress: Whether to show a progress bar. Defaults to `True`.
 
     Returns:
@@ -102,7 +103,7 @@ def built_in_clips(
     Args:
         model: A `PairedModel` with maps that was trained on the built-in set.
         split: Name of the split. Defaults to `"test"`.
-        num_clips: Number of clips. Defaults to 50.
+        num_clips: Number of clips. Defaults to `50`.
 
     Raises:
         ValueError: If there is no such split, or the model was trained on
@@ -110,7 +111,8 @@ def built_in_clips(
         TypeError: If the model is no `PairedModel`.
     """
     _check_model(model)
-    backbone = check_backbone(synthetic.backbone(), model)
+    backbone = synthetic.backbone()
+    check_backbone(backbone, model)
     part = synthetic.make_part(split, num_clips)
     features = backbone.predict(part.videos, verbose=0)
     centers = backbone.description.centers(

@@ -10,10 +10,12 @@ from actx_tf.visualization.figures import attention_figure
 from actx_tf.visualization.films import save_attention_video
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from actx_tf.prediction import VideoPrediction
 
 
-def prediction_figure(prediction: "VideoPrediction"):
+def prediction_figure(prediction: "VideoPrediction") -> "Figure":
     """Draws a video with its action and context maps: see `attention_figure`.
 
     Args:
@@ -25,16 +27,13 @@ def prediction_figure(prediction: "VideoPrediction"):
     Raises:
         ValueError: If the model has no maps.
     """
-    if prediction.action_map is None:
-        raise ValueError(
-            "`prediction` must have maps. Received: that of a model without"
-        )
+    action_map, context_map, centers = _maps(prediction)
     return attention_figure(
         [prediction.frames],
-        [prediction.action_map],
-        [prediction.context_map],
+        [action_map],
+        [context_map],
         [_title(prediction)],
-        [prediction.centers],
+        [centers],
     )
 
 
@@ -61,12 +60,13 @@ def save_prediction(
     """
     folder = Path(folder)
     title = _title(prediction)
+    action_map, context_map, centers = _maps(prediction)
     figures = {
         "maps.png": prediction_figure(prediction),
         "action_share.png": action_share_figure(
-            prediction.action_map,
+            action_map,
             len(prediction.frames) / prediction.frame_rate,
-            prediction.centers,
+            centers,
             prediction.frames,
             title,
         ),
@@ -80,13 +80,21 @@ def save_prediction(
         save_attention_video(
             folder / name,
             prediction.frames,
-            prediction.action_map,
-            prediction.context_map,
+            action_map,
+            context_map,
             prediction.frame_rate,
-            prediction.centers,
+            centers,
             title,
         )
     return [folder / name for name in (*figures, *films)]
+
+
+def _maps(prediction):
+    if prediction.action_map is None:
+        raise ValueError(
+            "`prediction` must have maps. Received: that of a model without"
+        )
+    return prediction.action_map, prediction.context_map, prediction.centers
 
 
 def _title(prediction):
