@@ -7,6 +7,7 @@ Importing the package registers every layer and model, so that
 from actx_tf import backbones as backbones
 from actx_tf import callbacks as callbacks
 from actx_tf import data as data
+from actx_tf import experiments as experiments
 from actx_tf import export as export
 from actx_tf import layers as layers
 from actx_tf import losses as losses
