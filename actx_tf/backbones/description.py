@@ -52,7 +52,10 @@ class Axis:
                 "numbers; the padding may be a pair or None. "
                 f"Received: stages={self.stages}"
             )
-        object.__setattr__(self, "stages", tuple(map(_simplest, stages)))
+        stages = tuple(map(_simplest, stages))
+        # The others change nothing.
+        stages = tuple(stage for stage in stages if stage != (1, 1, 0))
+        object.__setattr__(self, "stages", stages)
 
     @classmethod
     def of_one_stage(
@@ -110,9 +113,7 @@ class Axis:
         stages, stage = self.stages, _simplest((kernel, stride, padding))
         if stages and stages[-1][2] is not None and stage[2] is not None:
             stages, stage = stages[:-1], _merged(stages[-1], stage)
-        if stage != (1, 1, 0):
-            stages = (*stages, stage)
-        return dataclasses.replace(self, stages=stages)
+        return dataclasses.replace(self, stages=(*stages, stage))
 
     def ends(self, size: int) -> tuple[int, int]:
         """First and last place that the first location sees.

@@ -1,0 +1,169 @@
+"""What a network's answers tell, against what its layers are."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from keras import ops
+
+from actx_tf.backbones.description import Axis
+from actx_tf.backbones.probing import probe
+from actx_tf.backbones.tracing import trace
+
+ANY = (None, None, None, 3)
+
+
+def network(*of, shape=ANY):
+    keras.utils.set_random_seed(0)
+    return keras.Sequential([keras.Input(shape), *of])
+
+
+def conv(kernel, stride=1, padding="same", **kwargs):
+    return layers.Conv3D(4, kernel, stride, padding, **kwargs)
+
+
+@pytest.mark.parametrize(
+    "of",
+    [
+        (conv((9, 4, 4), (9, 4, 4), "valid"),),
+        (conv((16, 8, 8), (16, 8, 8)),),
+        (conv((11, 3, 2), (9, 2, 1)),),
+        (conv(3), conv(1)),
+        (layers.ZeroPadding3D(2), conv(5, 2, "valid"), conv(3, padding="same")),
+        (layers.Cropping3D(((1, 0), (0, 2), (0, 0))), conv(3, 2, "valid")),
+    ],
+)
+def test_equals_the_trace(of):
+    """Of one padding; also the counts of sizes that were not tried."""
+    whole = network(*of)
+    probed, traced = probe(whole), trace(whole)
+    for axis in ("time", "height", "width"):
+        actual, expected = getattr(probed, axis), getattr(traced, axis)
+        assert actual.stride == expected.stride
+        assert actual.receptive_radius == expected.receptive_radius
+        for size in range(40, 120):
+            assert actual.count(size) == expected.count(size)
+            assert actual.ends(size) == expected.ends(size)
+    assert probed.channels == 4
+
+
+def test_covers_paddings_that_depend_on_the_size():
+    whole = network(conv(7, 2), conv(3), layers.MaxPooling3D(3, 2, "same"))
+    probed, traced = probe(whole).time, trace(whole).time
+    assert probed.stride == 4
+    assert probed.receptive_radius == traced.receptive_radius
+    for size in range(60, 80):
+        assert probed.count(size) == traced.count(size)
+        first, last = traced.ends(size)
+        assert probed.ends(size)[0] <= first
+        assert probed.ends(size)[1] >= last
+        center = sum(probed.ends(size)) / 2
+        assert abs(center - (first + last) / 2) < 4
+
+
+class Attention(layers.Layer):
+    """Each step of the axis sees all of them."""
+
+    def __init__(self, axis):
+        super().__init__()
+        self.axis = axis
+
+    def call(self, x):
+        return x + ops.mean(x, axis=self.axis, keepdims=True)
+
+
+@pytest.mark.parametrize("axis", [1, 2, 3])
+def test_what_sees_all_is_told(axis):
+    probed = probe(network(conv(4, 4), Attention(axis)))
+    axes = [probed.time, probed.height, probed.width]
+    assert [a.sees_all for a in axes] == [i == axis for i in (1, 2, 3)]
+    assert [a.stride for a in axes] == [4, 4, 4]
+    assert axes[axis - 1].receptive_radius is None
+
+
+def test_one_side_is_enough_to_see_all():
+    past = network(layers.Lambda(lambda x: ops.cumsum(x, axis=1)))
+    assert probe(past).time == Axis((), True)
+    assert probe(past).height == Axis()
+
+
+@pytest.mark.parametrize(("size", "stride"), [(32, 16), (30, 10), (31, 16)])
+def test_a_fixed_size_is_known_at_that_size(size, stride):
+    whole = network(
+        conv((stride, 1, 1), (stride, 1, 1)), shape=(size, 16, 16, 3)
+    )
+    probed = probe(whole, fixed=(size, 16, 16))
+    assert probed.time.stride == stride
+    assert probed.time.count(size) == -(-size // stride)
+    assert probed.height == Axis()
+
+
+def test_a_network_of_whole_steps_alone():
+    def whole_steps(clip):
+        frames = clip.shape[1]
+        if frames % 4:
+            raise RuntimeError("no whole steps")
+        steps = ops.reshape(clip, (1, frames // 4, 4, *clip.shape[2:]))
+        return ops.mean(steps, axis=2)
+
+    probed = probe(whole_steps)
+    assert probed.time.stride == 4
+    assert probed.time.receptive_radius == 0
+    assert probed.time.count(20) == 5
+
+
+def test_a_network_that_needs_large_clips():
+    whole = network(conv((10, 40, 40), 4, "valid"))
+    probed = probe(whole)
+    assert probed.time == trace(whole).time
+    assert probed.height == trace(whole).height
+
+
+def test_flow_is_probed_with_flow():
+    seen = []
+
+    def keep(clip):
+        seen.append(ops.convert_to_numpy(clip))
+        return clip
+
+    assert probe(keep, stream="flow").channels == 2
+    assert all(clip.shape[-1] == 2 for clip in seen)
+    assert min(clip.min() for clip in seen) < -0.9
+    assert max(clip.max() for clip in seen) < 1
+
+
+def test_noise_is_no_influence():
+    rng = np.random.default_rng(0)
+
+    def noisy(clip):
+        noise = rng.uniform(-1e-3, 1e-3, clip.shape).astype("float32")
+        return ops.convert_to_numpy(clip) / 255 + noise
+
+    assert probe(noisy).time == Axis()
+
+
+def test_mistakes_are_told():
+    def of_seven_steps(clip):
+        return layers.AdaptiveAveragePooling3D((7, 8, 8))(clip)
+
+    with pytest.raises(ValueError, match="as many steps of any.*`num_frames`"):
+        probe(of_seven_steps)
+    with pytest.raises(ValueError, match="each stand for as many frames"):
+        probe(of_seven_steps, seen=(10, 16, 16))
+    with pytest.raises(ValueError, match=r"one of its steps of each.*Received"):
+        probe(layers.UpSampling3D((2, 1, 1)))
+    with pytest.raises(ValueError, match=r"must take a clip.*too small"):
+        probe(lambda clip: (_ for _ in ()).throw(RuntimeError("too small")))
+    with pytest.raises(ValueError, match=r"feature map.*shape \(1, 8\)"):
+        probe(lambda clip: clip[:, :, 0, 0, 0])
+    with pytest.raises(ValueError, match="finite"):
+        probe(lambda clip: clip * np.nan)
+
+
+def test_fixed_numbers_of_locations_are_shares_of_what_is_shown():
+    def of_four_steps(clip):
+        return layers.AdaptiveAveragePooling3D((4, 8, 8))(clip)
+
+    probed = probe(of_four_steps, seen=(16, 64, 64))
+    assert (probed.time.stride, probed.height.stride) == (4, 8)
+    assert not probed.time.sees_all
