@@ -25,9 +25,11 @@ EXTRAS = {
     "pose": ["ai-edge-litert"],
     "ray": ["ray[data,train]"],
     "serving": ["tensorflow-serving-api", "requests"],
-    "onnx": ["tf2onnx"],
+    "onnx": ["onnx", "onnxruntime", "tf2onnx"],
     "dev": [
+        "keras-hub",
         "mlserver",
+        "onnx",
         "onnxruntime",
         "openvino",
         "pytest",

@@ -24,6 +24,8 @@ PLAIN = (
 WITHIN_PLAIN = ("actx_tf.ops",)
 WITH_TENSORFLOW = (
     "actx_tf/models/paired_model.py",
+    "actx_tf/backbones/from_onnx.py",
+    "actx_tf/backbones/from_saved_model.py",
     "actx_tf/backbones/inception_i3d_weights.py",
     "actx_tf/callbacks.py",
     "actx_tf/data/",

@@ -16,6 +16,10 @@ _LAYOUTS = {
 LAYOUTS = tuple(_LAYOUTS)
 
 
+class AdaptationError(ValueError):
+    """What a network returns is not what the arguments say."""
+
+
 @keras.saving.register_keras_serializable(package="actx_tf")
 class AdaptedNetwork(keras.layers.Layer):
     """A network, and what lies between it and a backbone's input and output.
@@ -160,7 +164,7 @@ class AdaptedNetwork(keras.layers.Layer):
         else:
             keys = [None]
         if key not in keys:
-            raise ValueError(
+            raise AdaptationError(
                 f"`output` must be one of {keys}, which of the network's "
                 f"outputs is the feature map. Received: output={key!r}"
             )
@@ -170,7 +174,7 @@ class AdaptedNetwork(keras.layers.Layer):
         if len(features.shape) == len(self._order):
             return
         of_each = " of each frame" if self.frame_by_frame else ""
-        raise ValueError(
+        raise AdaptationError(
             f"`network` must make a feature map of {len(self._order)} axes"
             f"{of_each}, or tokens (batch, tokens, channels); then `tokens` "
             "must say how many of them lie along time, height and width, and "
@@ -187,7 +191,7 @@ class AdaptedNetwork(keras.layers.Layer):
         if len(shape) != 3 or (
             None not in (count, shape[1]) and count != shape[1]
         ):
-            raise ValueError(
+            raise AdaptationError(
                 "`tokens` must be (time, height, width) of the network's "
                 "output (batch, tokens, channels) after `prefix_tokens`. "
                 f"Received: tokens={tuple(self.tokens)}, "
