@@ -8,8 +8,9 @@ BACKEND_TESTS := tests/test_att_norm.py tests/test_percentile_shift.py \
 	tests/test_region_pooling.py tests/test_attentional_pooling.py \
 	tests/test_eigen_evolution_pooling.py \
 	tests/test_streaming_attention.py tests/test_thin_products.py \
-	tests/test_losses.py tests/test_metrics.py tests/test_actx.py \
-	tests/test_acf.py
+	tests/test_activations.py tests/test_losses.py \
+	tests/test_classification.py tests/test_localization.py \
+	tests/test_actx.py tests/test_acf.py
 
 PYTEST := $(BIN)/python -m pytest --numprocesses=2 --dist=worksteal
 
@@ -36,11 +37,12 @@ wheel-test:
 serve-test: $(VENV)/.dev
 	TF_SERVING=$$(command -v tensorflow_model_server >/dev/null \
 		&& echo tensorflow_model_server || echo docker) \
-		$(BIN)/python -m pytest tests/test_classify_video.py
+		$(BIN)/python -m pytest tests/test_client.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/mypy
 
 $(VENV)/.video: setup.py
 	$(PYTHON) -m venv $(VENV)

@@ -24,16 +24,18 @@ EXTRAS = {
     "mining": ["faiss-cpu"],
     "pose": ["ai-edge-litert"],
     "ray": ["ray[data,train]"],
-    "serving": ["tensorflow-serving-api", "requests"],
+    "serving": ["tensorflow-serving-api"],
     "onnx": ["onnx", "onnxruntime", "tf2onnx"],
     "dev": [
         "keras-hub",
         "mlserver",
+        "mypy",
         "onnx",
         "onnxruntime",
         "openvino",
         "pytest",
         "pytest-xdist",
+        "requests",
         "ruff",
         "scikit-learn",
         "selenium",
@@ -55,7 +57,11 @@ setup(
         for version in ("3.11", "3.12", "3.13")
     ],
     packages=find_packages(include=["actx_tf", "actx_tf.*"]),
-    package_data={"actx_tf.data": ["*.npz"]},
+    package_data={
+        "actx_tf": ["py.typed"],
+        "actx_tf.data": ["*.npz"],
+        "actx_tf.visualization": ["*.html", "*.css", "*.js"],
+    },
     python_requires=">=3.11",
     install_requires=[
         "tensorflow>=2.21.0",

@@ -3,12 +3,13 @@
 import os
 from collections.abc import Mapping
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from actx_tf.data.epochs import check_positive
+from actx_tf.utils.checks import check_positive
 from actx_tf.visualization import map_colors
 
 _OPACITY = 0.65
@@ -29,7 +30,7 @@ class AttentionMapLogger(keras.callbacks.Callback):
     - `attention/entropy`: entropy of S_att, divided by log N, N the number of
       the clip's locations: 1 where it is uniform (average pooling), 0 where it
       is a single location (max pooling). S_att = S / S_act; locations where
-      S_act is zero in float32 do not tell theirs and are left out. With
+      S_act is zero in float32 have none and are left out. With
       `use_attention_map=False` there is no S_att, and no such scalar;
     - `losses/classification_loss`, `losses/similarity_loss` and
       `losses/difference_loss`: L_c, L_s and L_d of the epoch, as `fit` logs
@@ -39,21 +40,20 @@ class AttentionMapLogger(keras.callbacks.Callback):
 
     Args:
         log_dir: Path of the folder of the logs. TensorBoard takes it for a
-            run of its own; inside that of `keras.callbacks.TensorBoard` it
-            stands beside its `train` and `validation`.
+            run of its own; inside that of `keras.callbacks.TensorBoard` it is
+            listed with its `train` and `validation`.
         clips: A few clips, as the model takes them: `(batch, time, height,
             width, channels)`, or a dictionary with `"features"` and perhaps
             `"mask"`; what else it holds is left unread. They are run at once.
-        frames: Optional sequence of uint8 arrays `(frames, height, width, 3)`,
-            the frames of each clip without padding, at any size and frame
-            rate. Defaults to `None`: maps are drawn alone.
-        names: Optional sequence of strings, the clips' names. Defaults to
-            `None`: their numbers.
-        every: Integer. Number of epochs from one log to the next, from the
-            first epoch on. Defaults to `1`.
-        height: Integer. Height of a drawn map, in pixels. Defaults to `96`.
-        max_steps: Integer. Most steps to draw of a clip; of longer clips so
-            many are chosen evenly. Defaults to `8`.
+        frames: The frames of each clip without padding, uint8 `(frames,
+            height, width, 3)`, at any size and frame rate. Defaults to `None`:
+            maps are drawn alone.
+        names: The clips' names. Defaults to `None`: their numbers.
+        every: Number of epochs from one log to the next, from the first epoch
+            on. Defaults to `1`.
+        height: Height of a drawn map, in pixels. Defaults to `96`.
+        max_steps: Largest number of steps to draw of a clip; of longer clips
+            so many are chosen evenly. Defaults to `8`.
 
     Raises:
         ValueError: If an argument is wrong; when training begins, if the model
@@ -77,18 +77,18 @@ class AttentionMapLogger(keras.callbacks.Callback):
         every: int = 1,
         height: int = 96,
         max_steps: int = 8,
-    ):
+    ) -> None:
         super().__init__()
         if not isinstance(clips, Mapping):
-            clips = tf.convert_to_tensor(clips)
-            count = clips.shape[0]
+            inputs = tf.convert_to_tensor(clips)
+            count = inputs.shape[0]
         elif "features" in clips:
-            clips = {
+            inputs = {
                 key: tf.convert_to_tensor(clips[key])
                 for key in ("features", "mask")
                 if clips.get(key) is not None
             }
-            count = clips["features"].shape[0]
+            count = inputs["features"].shape[0]
         else:
             raise ValueError(
                 "`clips` must be clips or a dictionary with the key "
@@ -100,14 +100,11 @@ class AttentionMapLogger(keras.callbacks.Callback):
                     f"`{name}` must be of as many clips as `clips`, {count}. "
                     f"Received: len({name})={len(value)}"
                 )
-        for name, value in (
-            ("every", every),
-            ("height", height),
-            ("max_steps", max_steps),
-        ):
-            check_positive(name, value)
+        check_positive("every", every)
+        check_positive("height", height)
+        check_positive("max_steps", max_steps)
         self.log_dir = os.fspath(log_dir)
-        self.clips = clips
+        self.clips = inputs
         self.names = list(map(str, names or range(count)))
         self.every = every
         self.height = height
@@ -117,21 +114,23 @@ class AttentionMapLogger(keras.callbacks.Callback):
         if frames is not None:
             self._frames = [_check_frames(video) for video in frames]
         self._pictures = {}  # of the frames, those that are drawn
-        self._writer = None
+        self._writer: Any = None
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         # A model that does not fit fails now, not after the first epoch.
         self._maps()
         self._writer = tf.summary.create_file_writer(self.log_dir)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
         if epoch % self.every:
             return
         action_maps, context_maps, masks = self._maps()
         # Another callback may have chosen steps that are not recorded.
         with self._writer.as_default(step=epoch), tf.summary.record_if(True):
             for loss in _LOSSES:
-                if loss in (logs or {}):
+                if logs and loss in logs:
                     tf.summary.scalar(f"losses/{loss}", logs[loss])
             for name, value in self._figures(
                 action_maps, context_maps, masks
@@ -142,7 +141,7 @@ class AttentionMapLogger(keras.callbacks.Callback):
                 _write_image(f"attention/{name}", image)
         self._writer.flush()
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         self._writer.close()
 
     def _maps(self):
@@ -206,7 +205,7 @@ class AttentionMapLogger(keras.callbacks.Callback):
 
 
 def _entropy(action_map, s_act):
-    """Of S_att, as a share of the largest, log N; None if nothing tells it."""
+    """Of S_att, as a share of the largest, log N; None if it has no value."""
     known = s_act > 0
     s_att = action_map[known] / s_act[known]
     s_att = s_att[s_att > 0]

@@ -14,12 +14,20 @@ from keras import ops
 from actx_tf.ops.masks import broadcast_mask
 from actx_tf.ops.masks import zero_padding
 from actx_tf.ops.streaming_attention import attend
+from actx_tf.ops.types import Tensor
+from actx_tf.utils.checks import check_feature_map
+from actx_tf.utils.checks import check_not_negative
 
 # Squared length under which a feature vector counts as zero.
 _TINY = 1e-12
 
 
-def match_features(features, reference, gamma=20.0, mask=None):
+def match_features(
+    features: Tensor,
+    reference: Tensor,
+    gamma: float = 20.0,
+    mask: Tensor | None = None,
+) -> Tensor:
     """Expresses each feature vector by the most similar ones of a clip.
 
     ```
@@ -27,25 +35,25 @@ def match_features(features, reference, gamma=20.0, mask=None):
     ```
 
     Args:
-        features: the feature map F,
+        features: The feature map F,
             `(batch, time, height, width, channels)`.
-        reference: the feature map F', of any time, height and width.
-        gamma: float >= 0. How much the most similar vectors outweigh the
-            others; the paper gives no value, the default is ours. Defaults to
-            `20.0`.
-        mask: optional boolean tensor, True where a location of `reference`
-            is real: `(batch, time)` or `(batch, time, height, width)`.
+        reference: The feature map F', of any time, height and width.
+        gamma: How much the most similar vectors outweigh the others, >= 0.
+            The paper gives no value; the default is ours. Defaults to `20.0`.
+        mask: Optional booleans, True where a location of `reference` is real:
+            `(batch, time)` or `(batch, time, height, width)`. Defaults to
+            `None`: all are.
 
     Returns:
         Tensor of the shape of `features`, float32. Zeros for a sample whose
         `reference` is fully masked.
 
     Raises:
-        ValueError: if the inputs are not feature maps of the same number of
+        ValueError: If the inputs are not feature maps of the same number of
             channels, or `gamma` is negative or not finite.
     """
     _check_feature_maps(features=features, reference=reference)
-    _check_gamma(gamma)
+    check_not_negative("gamma", gamma)
     keep = _flatten_mask(mask, reference)
     flat = _flatten(reference)
     if keep is not None:
@@ -56,13 +64,13 @@ def match_features(features, reference, gamma=20.0, mask=None):
 
 
 def conjugate_similarity(
-    features,
-    conjugate,
-    gamma=20.0,
-    mask=None,
-    conjugate_mask=None,
-    matched=None,
-):
+    features: Tensor,
+    conjugate: Tensor,
+    gamma: float = 20.0,
+    mask: Tensor | None = None,
+    conjugate_mask: Tensor | None = None,
+    matched: Tensor | None = None,
+) -> Tensor:
     """Measures how much of each location is also in the conjugate clip.
 
     ```
@@ -73,27 +81,28 @@ def conjugate_similarity(
     backbone.
 
     Args:
-        features: the feature map F of the action clip,
+        features: The feature map F of the action clip,
             `(batch, time, height, width, channels)`.
-        conjugate: the feature map F' of the conjugate clip, of any time,
+        conjugate: The feature map F' of the conjugate clip, of any time,
             height and width.
-        gamma: float >= 0. As in `match_features`. Defaults to `20.0`.
-        mask: optional boolean tensor, True where a location of `features` is
-            real: `(batch, time)` or `(batch, time, height, width)`.
-        conjugate_mask: the same for `conjugate`.
-        matched: optional, eta(F_k, F), which does not depend on the conjugate:
+        gamma: As in `match_features`. Defaults to `20.0`.
+        mask: Optional booleans, True where a location of `features` is real:
+            `(batch, time)` or `(batch, time, height, width)`. Defaults to
+            `None`: all are.
+        conjugate_mask: The same for `conjugate`.
+        matched: Optional, eta(F_k, F), which does not depend on the conjugate:
             `match_features(features, features, gamma, mask)`, computed once
-            for several.
+            for several. Defaults to `None`: it is computed here.
 
     Returns:
         Tensor of shape `(batch, time, height, width)`, float32, in [-1, 1]:
         zero where `mask` is False or the conjugate is fully masked.
 
     Raises:
-        ValueError: as `match_features`.
+        ValueError: As `match_features`.
     """
     _check_feature_maps(features=features, conjugate=conjugate)
-    _check_gamma(gamma)
+    check_not_negative("gamma", gamma)
     clips = {
         "features": _flatten(features),
         "conjugate": _flatten(conjugate),
@@ -108,7 +117,12 @@ def conjugate_similarity(
     return ops.reshape(similarity, ops.shape(features)[:-1])
 
 
-def action_similarity(action_map, similarity, xi=0.0, mask=None):
+def action_similarity(
+    action_map: Tensor,
+    similarity: Tensor,
+    xi: float = 0.0,
+    mask: Tensor | None = None,
+) -> Tensor:
     """The loss L_s: what is action must not be in the conjugate clip.
 
     ```
@@ -116,12 +130,13 @@ def action_similarity(action_map, similarity, xi=0.0, mask=None):
     ```
 
     Args:
-        action_map: the map S, `(batch, time, height, width)`.
+        action_map: The map S, `(batch, time, height, width)`.
         similarity: `conjugate_similarity` of the pair, of the same shape.
-        xi: float. Similarity up to which nothing is lost; the paper gives no
-            value, the default is ours. Defaults to `0.0`.
-        mask: optional boolean tensor, True where a location is real:
-            `(batch, time)` or `(batch, time, height, width)`.
+        xi: Similarity up to which nothing is lost. The paper gives no value;
+            the default is ours. Defaults to `0.0`.
+        mask: Optional booleans, True where a location is real:
+            `(batch, time)` or `(batch, time, height, width)`. Defaults to
+            `None`: all are.
 
     Returns:
         Tensor of shape `(batch,)`, float32. Zero where the map sums to zero.
@@ -130,7 +145,9 @@ def action_similarity(action_map, similarity, xi=0.0, mask=None):
     return _weighted_mean(ops.maximum(similarity - xi, 0.0), action_map, mask)
 
 
-def context_difference(context_map, similarity, mask=None):
+def context_difference(
+    context_map: Tensor, similarity: Tensor, mask: Tensor | None = None
+) -> Tensor:
     """The loss L_d: what is context must be in the conjugate clip.
 
     ```
@@ -138,10 +155,11 @@ def context_difference(context_map, similarity, mask=None):
     ```
 
     Args:
-        context_map: the map C, `(batch, time, height, width)`.
+        context_map: The map C, `(batch, time, height, width)`.
         similarity: `conjugate_similarity` of the pair, of the same shape.
-        mask: optional boolean tensor, True where a location is real:
-            `(batch, time)` or `(batch, time, height, width)`.
+        mask: Optional booleans, True where a location is real:
+            `(batch, time)` or `(batch, time, height, width)`. Defaults to
+            `None`: all are.
 
     Returns:
         Tensor of shape `(batch,)`, float32. Zero where the map sums to zero.
@@ -150,7 +168,9 @@ def context_difference(context_map, similarity, mask=None):
     return _weighted_mean(1.0 - similarity, context_map, mask)
 
 
-def pooled_action_similarity(action, conjugate_action, xi=0.0):
+def pooled_action_similarity(
+    action: Tensor, conjugate_action: Tensor, xi: float = 0.0
+) -> Tensor:
     """ACF's loss on action features: those of a pair must differ.
 
     ```
@@ -158,23 +178,24 @@ def pooled_action_similarity(action, conjugate_action, xi=0.0):
     ```
 
     Args:
-        action: action features of the action clip, `(batch, units)`.
-        conjugate_action: action features of the conjugate clip, of the same
+        action: Action features of the action clip, `(batch, units)`.
+        conjugate_action: Action features of the conjugate clip, of the same
             shape.
-        xi: float. Similarity up to which nothing is lost. Defaults to `0.0`.
+        xi: Similarity up to which nothing is lost. Defaults to `0.0`.
 
     Returns:
         Tensor of shape `(batch,)`, float32.
 
     Reference:
-
-    - Wang and Hoai, Pulling Actions out of Context, CVPR 2018; with the cosine
-      distance that Table 1 of the ActX paper compares with.
+        - Wang and Hoai, Pulling Actions out of Context, CVPR 2018; with the
+          cosine distance that Table 1 of the ActX paper compares with.
     """
     return ops.maximum(_cosine(action, conjugate_action) - xi, 0.0)
 
 
-def pooled_context_difference(context, conjugate_context):
+def pooled_context_difference(
+    context: Tensor, conjugate_context: Tensor
+) -> Tensor:
     """ACF's loss on context features: those of a pair must agree.
 
     ```
@@ -182,14 +203,15 @@ def pooled_context_difference(context, conjugate_context):
     ```
 
     Args:
-        context: context features of the action clip, `(batch, units)`.
-        conjugate_context: context features of the conjugate clip, of the same
+        context: Context features of the action clip, `(batch, units)`.
+        conjugate_context: Context features of the conjugate clip, of the same
             shape.
 
     Returns:
         Tensor of shape `(batch,)`, float32.
 
-    Reference: as `pooled_action_similarity`.
+    Reference:
+        As `pooled_action_similarity`.
     """
     return 1.0 - _cosine(context, conjugate_context)
 
@@ -239,8 +261,12 @@ def _weighted_mean(values, weights, mask):
         weights = ops.where(keep, weights, 0.0)
         values = ops.where(keep, values, 0.0)
     axis = tuple(range(1, len(weights.shape)))
-    total = ops.sum(weights, axis=axis)
-    return ops.sum(weights * values, axis=axis) / ops.maximum(total, _TINY)
+    # A sharp S sums to next to nothing: what counts is its shape.
+    largest = ops.max(weights, axis=axis, keepdims=True)
+    largest = ops.where(largest > 0, largest, 1.0)
+    weights = weights / ops.stop_gradient(largest)
+    total = ops.maximum(ops.sum(weights, axis=axis), 1.0)  # 1 is the largest
+    return ops.sum(weights * values, axis=axis) / total
 
 
 def _cosine(x, z):
@@ -283,23 +309,12 @@ def _flat_sizes(shape):
 
 
 def _check_feature_maps(**maps):
-    (first, a), (second, b) = maps.items()
     for name, value in maps.items():
-        if len(value.shape) != 5:
-            raise ValueError(
-                f"`{name}` must have the shape (batch, time, height, width, "
-                f"channels). Received: {name}.shape={tuple(value.shape)}"
-            )
+        check_feature_map(name, value.shape)
+    (first, a), (second, b) = maps.items()
     if a.shape[-1] != b.shape[-1]:
         raise ValueError(
             f"`{first}` and `{second}` must have the same number of channels. "
             f"Received: {first}.shape={tuple(a.shape)}, "
             f"{second}.shape={tuple(b.shape)}"
-        )
-
-
-def _check_gamma(gamma):
-    if not (gamma >= 0 and math.isfinite(gamma)):
-        raise ValueError(
-            f"`gamma` must be a finite number >= 0. Received: gamma={gamma}"
         )

@@ -1,4 +1,4 @@
-"""Training that can be taken up again, on one device, several, or machines."""
+"""Training that can be resumed, on one device, several, or machines."""
 
 import functools
 import json
@@ -22,7 +22,9 @@ def fit(
     make_dataset: Callable[..., tf.data.Dataset],
     epochs: int = 1,
     *,
-    validation_data: tf.data.Dataset | Callable[..., tf.data.Dataset] = None,
+    validation_data: (
+        tf.data.Dataset | Callable[..., tf.data.Dataset] | None
+    ) = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     checkpoint: str | os.PathLike | None = None,
     bad_batch: str | os.PathLike | None = None,
@@ -31,21 +33,22 @@ def fit(
     """Trains a compiled model, from its last checkpoint on if there is one.
 
     One function for one device and for every strategy of `tf.distribute` that
-    copies the model: Keras' own `fit` runs inside, and a loop of its own where
-    that cannot (`MultiWorkerMirroredStrategy`). Make and compile the model
-    within the strategy's scope, and call this outside. Booleans are fine.
+    copies the model: Keras' own `fit` runs inside, or a loop written here
+    where that fails (`MultiWorkerMirroredStrategy`). Make and compile the
+    model within the strategy's scope, and call this outside. Inputs may be
+    booleans.
 
     After each epoch the weights, the optimizer's variables, the states of
     random layers, the history and the number of the epoch are written to
-    `checkpoint`, at once: the file is the old or the whole new one, whenever
-    the process is killed. The same call then goes on behind that epoch, and
+    `checkpoint`: the file is the old or the whole new one, whenever the
+    process is killed. The same call then goes on after that epoch, and
     ends with the weights of an uninterrupted training if `make_dataset`
     depends on its arguments alone (and operations are deterministic). What
     callbacks remember is not kept.
 
     On several machines each worker makes this call, and `checkpoint` lies on a
     file system that all of them share; the chief (`is_chief`) writes it. Each
-    worker reads its own shards alone. Callbacks run on every worker, so those
+    worker reads only its own shards. Callbacks run on every worker, so those
     that write files are for the chief alone; at the end of a batch they get
     the loss, and at the end of an epoch all logs, of all workers together. If
     a worker is lost or hangs, the others fail within seconds with an
@@ -59,19 +62,19 @@ def fit(
             epoch, as many for each shard: `make_pair_dataset` with its other
             arguments filled in by `functools.partial`. `epoch` can be a tensor.
             Inputs of strings are not given to the model.
-        epochs: Number of epochs after which the training is over, those
-            before the checkpoint among them. Defaults to 1.
+        epochs: Number of epochs after which the training is over, including
+            those before the checkpoint. Defaults to `1`.
         validation_data: A dataset that is evaluated after each epoch; on
             several machines, a function of the keywords `shard` and
             `num_shards` that makes it: `make_evaluation_dataset`, filled in.
-            Defaults to none.
+            Defaults to `None`.
         callbacks: Keras callbacks. Defaults to none.
-        checkpoint: Path of the checkpoint. Defaults to none, and the training
-            cannot be taken up again.
+        checkpoint: Path of the checkpoint. Defaults to `None`: the training
+            cannot be resumed.
         bad_batch: Path of the `.npz` that gets the batch whose loss is not
             finite; on several machines, each worker's has the number of its
-            first shard added to its name. Defaults to none.
-        verbose: As of `keras.Model.fit`. Defaults to 0.
+            first shard added to its name. Defaults to `None`.
+        verbose: As in `keras.Model.fit`. Defaults to `0`.
 
     Returns:
         The history: each log's values, one an epoch from the first one on.
@@ -121,8 +124,8 @@ def fit(
     def prepare(dataset):
         return without_tuner(dataset.map(_for_model(strategy)).prefetch(2))
 
-    # All epochs one after another: then it is no matter how often Keras looks
-    # into the dataset, and the next epoch is read while one ends.
+    # All epochs one after another: then it does not matter how often Keras
+    # iterates over the dataset, and the next epoch is read while one ends.
     training = tf.data.Dataset.range(done, epochs).flat_map(
         # AutoGraph would warn of what the users' function calls.
         tf.autograph.experimental.do_not_convert(
@@ -155,11 +158,14 @@ def fit(
 def is_chief(strategy: tf.distribute.Strategy | None = None) -> bool:
     """Returns whether this process is the one that writes files.
 
-    Of the workers of a `MultiWorkerMirroredStrategy` one is; without one,
-    every process is.
+    One of the workers of a `MultiWorkerMirroredStrategy` is; without such a
+    strategy every process is.
 
     Args:
-        strategy: The strategy. Defaults to the current one.
+        strategy: The strategy. Defaults to `None`: the current one.
+
+    Returns:
+        True for the chief.
     """
     strategy = strategy or tf.distribute.get_strategy()
     resolver = getattr(strategy, "cluster_resolver", None)
@@ -192,7 +198,7 @@ class _Progress(keras.callbacks.Callback):
         except (KeyError, ValueError) as error:
             raise ValueError(
                 f"{self._path}: not a whole checkpoint ({error}): delete it to "
-                "begin this training anew."
+                "start this training from the beginning."
             ) from error
         shapes = [value.shape for value in values]
         expected = [tuple(variable.shape) for variable in self._variables]

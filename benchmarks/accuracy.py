@@ -24,9 +24,9 @@ EXAMPLES = pathlib.Path(__file__).parents[1] / "examples"
 RUNS = {
     "exact, float32": [],
     "exact, bfloat16": ["--dtype_policy=mixed_bfloat16"],
-    "stored, float32": ["--similarities={folder}/similarities.h5"],
+    "stored, float32": ["--similarities={folder}/similarities"],
     "stored, bfloat16": [
-        "--similarities={folder}/similarities.h5",
+        "--similarities={folder}/similarities",
         "--dtype_policy=mixed_bfloat16",
     ],
 }
@@ -44,11 +44,11 @@ def main():
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         write_store(folder, arguments.train_clips, arguments.test_clips)
-        store = [f"--features={folder}/features.h5", f"--index={folder}/i.csv"]
+        store = [f"--features={folder}/features", f"--index={folder}/i.csv"]
         run(
             "precompute_similarity",
             *store,
-            f"--output={folder}/similarities.h5",
+            f"--output={folder}/similarities",
         )
         print(f"{'':20}" + "".join(f"{column:>20}" for column in COLUMNS))
         for name, flags in RUNS.items():
@@ -56,7 +56,7 @@ def main():
                 "train_actx",
                 *store,
                 *(flag.format(folder=folder) for flag in flags),
-                "--num_steps=3",
+                "--crop_steps=3",
                 f"--seeds={arguments.seeds}",
                 f"--epochs={arguments.epochs}",
                 f"--output={folder}/{name}",
@@ -78,10 +78,12 @@ def cell(values):
 
 
 def write_store(folder, train_clips, test_clips):
-    """Writes `features.h5`, and `i.csv`, its index."""
+    """Writes `features`, and `i.csv`, its index."""
     backbone = synthetic.backbone()
     index = []
-    with FeatureStoreWriter(f"{folder}/features.h5", backbone.name) as writer:
+    with FeatureStoreWriter(
+        f"{folder}/features", backbone.description
+    ) as writer:
 
         def add(clip, features):
             index.append(clip)
@@ -91,7 +93,6 @@ def write_store(folder, train_clips, test_clips):
                 clip.label,
                 clip.split,
                 frame_rate=25,
-                stride=synthetic.STRIDE[0],
                 frames=synthetic.NUM_FRAMES,
             )
 

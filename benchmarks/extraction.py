@@ -106,11 +106,8 @@ def extract(length, size, window):
         failed = extract_features(
             [Clip("clip", str(file), "none", "train")],
             backbone,
-            pathlib.Path(folder) / "f.h5",
-            size=(size, size),
-            frames_per_step=8,
+            pathlib.Path(folder) / "features",
             window=window,
-            reach=47,
             progress=False,
         )
         seconds = time.perf_counter() - begin

@@ -51,7 +51,7 @@ def main(argv=None):
         for i in range(arguments.clips)
     ]
     with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder) / "features.h5"
+        path = pathlib.Path(folder) / "features"
         write_store(path, clips, arguments.time)
         measure(path, clips, arguments)
 
@@ -84,7 +84,8 @@ def measure(path, clips, arguments):
             fit(model, batches(store, method))
 
     def drop_and_fit(model, method):
-        drop_from_file_cache(path)
+        for file in path.iterdir():
+            drop_from_file_cache(file)
         fit_from_store(model, method)
 
     print(
@@ -138,7 +139,7 @@ def fit(model, dataset):
 def write_store(path, clips, time):
     features = train_step.make_pairs(8, time, with_conjugates=False)[0]
     features = features["features"]
-    with FeatureStoreWriter(path, backbone="random") as writer:
+    with FeatureStoreWriter(path, made_by="random") as writer:
         for number, clip in enumerate(clips):
             writer.add(
                 clip.clip,
@@ -146,7 +147,6 @@ def write_store(path, clips, time):
                 clip.label,
                 clip.split,
                 frame_rate=25,
-                stride=8,
                 frames=8 * time,
             )
 

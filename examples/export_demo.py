@@ -11,19 +11,21 @@ know whether a server answers the same.
 import json
 import sys
 
-import experiment
-import methods
 import numpy as np
 import tensorflow as tf
 from absl import app
 from absl import flags
 
+from actx_tf import experiments
 from actx_tf import export
 from actx_tf.data import synthetic
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("output", "saved_models/demo", "folder of the versions")
 flags.DEFINE_string("runs", "runs/export_demo", "folder of the training's logs")
+flags.DEFINE_integer("epochs", 40, "epochs of the training")
+flags.DEFINE_integer("train_clips", 2400, "training pairs")
+flags.DEFINE_integer("test_clips", 400, "test clips")
 
 NUM_ANSWERS = 8
 
@@ -32,15 +34,27 @@ def main(argv):
     if len(argv) > 1:
         raise app.UsageError(f"unknown arguments: {argv[1:]}")
     tf.config.experimental.enable_op_determinism()
-    data = experiment.built_in_data()
-    model, _ = methods.train("ActX", data, 0, FLAGS.runs, "ActX")
-    _, figures, _ = methods.evaluate("ActX", model, data.test)
+    data = experiments.load_data(
+        experiments.DataSettings(
+            train_clips=FLAGS.train_clips, test_clips=FLAGS.test_clips
+        )
+    )
+    model, _ = experiments.train_method(
+        "ActX",
+        data,
+        experiments.TrainingSettings(epochs=FLAGS.epochs),
+        seed=0,
+        output=FLAGS.runs,
+        run="ActX",
+    )
+    _, figures, _ = experiments.evaluate(
+        "ActX", model, data.test, data.task.activation
+    )
     videos = synthetic.make_part("test", FLAGS.test_clips).videos
     clips = videos[:NUM_ANSWERS]
     path = export.export_saved_model(
         model,
         FLAGS.output,
-        class_names=data.class_names,
         backbone=data.backbone,
         samples={
             "features": data.backbone.predict(clips[:1], verbose=0),

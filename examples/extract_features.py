@@ -1,6 +1,6 @@
 """Stores the features of the videos that a clip index lists.
 
-python examples/extract_features.py --index=index.csv --output=features.h5
+python examples/extract_features.py --index=index.csv --output=features
 
 The index is a CSV file with the columns clip, file, label, split, and one of
 conjugates. Run the same command again to go on after an interruption. With
@@ -8,8 +8,11 @@ conjugates. Run the same command again to go on after an interruption. With
 
 With the paper's backbone, whose weights you download (see the README):
 
-python examples/extract_features.py --index=index.csv --output=i3d.h5 \
+python examples/extract_features.py --index=index.csv --output=i3d_features \
     --backbone=inception_i3d --weights=rgb_imagenet/model.ckpt
+
+What the backbone sees of a video is stored with the features. A store takes
+features of one backbone that sees videos in one way.
 """
 
 import functools
@@ -21,11 +24,11 @@ from absl import flags
 
 _INDEX = flags.DEFINE_string("index", None, "Path of the clip index.")
 _OUTPUT = flags.DEFINE_string("output", None, "Path of the feature store.")
-_BACKBONE = flags.DEFINE_enum(
+_BACKBONE = flags.DEFINE_string(
     "backbone",
     "mobilenet_v2_clip",
-    ("mobilenet_v2_clip", "inception_i3d", "i3d_resnet34"),
-    "Network that makes the features.",
+    "Network that makes the features: mobilenet_v2_clip, inception_i3d, "
+    "i3d_resnet34, or the path of a .keras file of a Backbone.",
 )
 _WEIGHTS = flags.DEFINE_string(
     "weights",
@@ -102,6 +105,30 @@ _SAVE_BACKBONE = flags.DEFINE_string(
 )
 flags.mark_flags_as_required(("index", "output"))
 
+# What a .keras file tells of itself.
+_DESCRIPTION = (
+    _WEIGHTS,
+    _FRAME_RATE,
+    _NUM_FRAMES,
+    _SIZE,
+    _FRAMES_PER_STEP,
+    _STREAM,
+    _FLOW_METHOD,
+)
+
+
+@flags.validator(
+    "backbone",
+    message="must be mobilenet_v2_clip, inception_i3d, i3d_resnet34 or the "
+    "path of a .keras file",
+)
+def _is_backbone(name):
+    return name.endswith(".keras") or name in (
+        "mobilenet_v2_clip",
+        "inception_i3d",
+        "i3d_resnet34",
+    )
+
 
 @flags.validator(
     "size", message="must be height,width or one side, of at least 32 each"
@@ -120,84 +147,61 @@ flags.register_multi_flags_validator(
 )
 
 
-# What a network is shown by default, and how far a step of it sees.
-SETTINGS = {
-    "mobilenet_v2_clip": {
-        "frame_rate": 16.0,
-        "size": (224, 224),
-        "reach": 1,
-    },
-    "inception_i3d": {
-        "frame_rate": 25.0,
-        "size": 256,
-        "reach": 47,
-    },
-    "i3d_resnet34": {
-        "frame_rate": 25.0,
-        "size": 256,
-        "reach": 241,
-    },
-}
-
-
-# Memory that a pixel of a frame takes in them, as measured.
-BYTES_PER_PIXEL = {
-    "mobilenet_v2_clip": 240,
-    "inception_i3d": 110,
-    "i3d_resnet34": 110,
-}
-
-
-def frames_in_memory(name, size, reach):
-    """Returns how many frames the network can see at once."""
-    height, width = (size, size * 16 / 9) if isinstance(size, int) else size
-    frame = BYTES_PER_PIXEL[name] * height * width
-    return max(int(_MEMORY.value * 2**30 / frame), 4 * (reach + 8))
-
-
-def make_backbone(name, weights, input_shape, frames_per_step):
-    from actx_tf import backbones
-
-    if name == "inception_i3d":
-        return backbones.InceptionI3D(False, weights, input_shape)
-    if name == "i3d_resnet34":
-        return backbones.I3DResNet34(False, weights, input_shape)
-    return backbones.MobileNetV2Clip(
-        weights or "imagenet", input_shape, frames_per_step
-    )
-
-
-def read_settings():
-    """Returns the arguments of `make_backbone` and of the extraction."""
+def read_arguments():
+    """Returns the arguments of `make_backbone`."""
     name = _BACKBONE.value
-    settings = dict(SETTINGS[name])
-    frames_per_step = _FRAMES_PER_STEP.value
-    if name != "mobilenet_v2_clip":
+    if name.endswith(".keras"):
+        for flag in _DESCRIPTION:
+            if flag.present:
+                raise ValueError(f"--{flag.name} is what {name} says itself")
+        return {"name": name}
+    if name == "mobilenet_v2_clip":
+        sides = (224, 224)
+        settings = {
+            "weights": _WEIGHTS.value or "imagenet",
+            "frames_per_step": _FRAMES_PER_STEP.value,
+        }
+    else:
         if _FRAMES_PER_STEP.present:
             raise ValueError(f"--frames_per_step is 8 for {name}")
         if _WEIGHTS.value is None:
             raise ValueError(f"{name} needs --weights")
-        frames_per_step = 8
-    if _FRAME_RATE.value or _NUM_FRAMES.value:
+        sides = (None, None)
+        settings = {"include_top": False, "weights": _WEIGHTS.value}
+    if _FRAME_RATE.present and _NUM_FRAMES.present:
+        raise ValueError("--frame_rate and --num_frames exclude each other")
+    if _FRAME_RATE.present:
         settings["frame_rate"] = _FRAME_RATE.value
+    if _NUM_FRAMES.present:
+        settings["num_frames"] = _NUM_FRAMES.value
     if _SIZE.value:
         sides = tuple(map(int, _SIZE.value))
-        settings["size"] = sides if len(sides) == 2 else sides[0]
-    settings["window"] = _WINDOW.value or frames_in_memory(
-        name, settings["size"], settings["reach"]
-    )
-    sides = settings["size"]
-    if isinstance(sides, int):
-        sides = (None, None)
-    input_shape = (None, *sides, 3 if _STREAM.value == "rgb" else 2)
-    settings |= {
-        "num_frames": _NUM_FRAMES.value,
-        "frames_per_step": frames_per_step,
-        "stream": _STREAM.value,
+        if len(sides) == 1:
+            settings["size"], sides = sides[0], (None, None)
+    colors = 3 if _STREAM.value == "rgb" else 2
+    return {
+        "name": name,
+        "input_shape": (None, *sides, colors),
         "flow_method": _FLOW_METHOD.value,
-        "dtype": _DTYPE.value,
+        **settings,
     }
-    return (name, _WEIGHTS.value, input_shape, frames_per_step), settings
+
+
+def make_backbone(name, **settings):
+    from actx_tf import backbones
+    from actx_tf.utils.untrusted_files import load_keras_model
+
+    if name.endswith(".keras"):
+        backbone = load_keras_model(name)
+        if not isinstance(backbone, backbones.Backbone):
+            raise ValueError(f"{name}: not a Backbone, which says what it sees")
+        return backbone
+    make = {
+        "mobilenet_v2_clip": backbones.MobileNetV2Clip,
+        "inception_i3d": backbones.InceptionI3D,
+        "i3d_resnet34": backbones.I3DResNet34,
+    }[name]
+    return make(**settings)
 
 
 def main(_):
@@ -208,9 +212,13 @@ def main(_):
     from actx_tf.utils.atomic_write import atomic_write
 
     try:
-        arguments, settings = read_settings()
+        make = functools.partial(make_backbone, **read_arguments())
+        settings = {
+            "memory": _MEMORY.value,
+            "window": _WINDOW.value,
+            "dtype": _DTYPE.value,
+        }
         clips = read_clip_index(_INDEX.value, _CONJUGATES_COLUMN.value)
-        make = functools.partial(make_backbone, *arguments)
         if _SAVE_BACKBONE.value:
             with atomic_write(_SAVE_BACKBONE.value) as draft:
                 make().save(draft)

@@ -1,10 +1,10 @@
 """Stores masks and boxes of the people in clips whose features are stored.
 
 python examples/extract_pose_masks.py \
-    --features=sc_fight.h5 --index=sc_fight/index.csv \
+    --features=sc_fight_features --index=sc_fight/index.csv \
     --conjugates_column=same_scene_opposite \
     --model=movenet_single_pose_lightning_ptq.tflite \
-    --masks=pose_masks.h5 --boxes=person_boxes.h5
+    --masks=pose_masks --boxes=person_boxes
 
 The model is a single-pose MoveNet. The masks are for `MaskPooling`, one value
 for each voxel of the features, and the boxes for `RegionPooling`. Both are
@@ -64,8 +64,11 @@ def _are_zooms(zooms):
         return False
 
 
-def people_of_steps(clip, steps, attributes, network):
-    """Returns the people of each step, and the frames' (height, width)."""
+def people_of_steps(clip, steps, seen, description, network):
+    """Returns the people of each step, and the frames' (height, width).
+
+    In the frames that the backbone saw, `seen` in number, at their full size.
+    """
     import numpy as np
 
     from actx_tf.data import VideoError
@@ -74,12 +77,12 @@ def people_of_steps(clip, steps, attributes, network):
 
     frames, _ = read_clip(
         clip.file,
-        frame_rate=attributes["frame_rate"],
+        **{**description.sampling, "size": None},
         start=clip.start,
         end=clip.end,
         box=clip.box,
     )
-    stride, seen = attributes["stride"], attributes["frames"]
+    stride = description.frames_per_step
     if abs(len(frames) - seen) > stride:
         raise VideoError(
             f"{clip.file}: {len(frames)} frames, and the features were made "
@@ -120,7 +123,13 @@ def extract(clips, features, network, masks, boxes):
         steps, *map_size, _ = features.shape(clip.clip)
         attributes = features.attributes(clip.clip)
         try:
-            people, size = people_of_steps(clip, steps, attributes, network)
+            people, size = people_of_steps(
+                clip,
+                steps,
+                attributes["frames"],
+                features.description,
+                network,
+            )
         except VideoError as error:
             failed.append((clip, str(error)))
             continue
@@ -149,24 +158,32 @@ def main(_):
     from actx_tf.data import read_clip_index
     from actx_tf.data.pose import PoseNetwork
 
-    # What the masks depend on: others are not added to the same store.
-    name = "_".join(
-        (
-            pathlib.Path(_MODEL.value).stem,
-            f"zooms{','.join(_ZOOMS.value)}",
-            f"{_FRAMES_PER_STEP.value}f",
-            f"scores{_KEYPOINT_SCORE.value},{_PERSON_SCORE.value}",
-        )
-    )
     try:
         index = read_clip_index(_INDEX.value, _CONJUGATES_COLUMN.value)
         network = PoseNetwork(_MODEL.value)
         with FeatureStore(_FEATURES.value) as features:
+            if features.description is None:
+                raise ValueError(
+                    "--features must be of a backbone. "
+                    f"Received: {features.made_by}"
+                )
+            # What the masks depend on: others are not added to the same store.
+            made_by = (
+                f"people(model={pathlib.Path(_MODEL.value).stem}, "
+                f"zooms={','.join(_ZOOMS.value)}, "
+                f"frames_per_step={_FRAMES_PER_STEP.value}, "
+                f"keypoint_score={_KEYPOINT_SCORE.value}, "
+                f"person_score={_PERSON_SCORE.value}) "
+                f"of {features.description.name} "
+                f"({features.description.digest})"
+            )
             clips = [clip for clip in index if clip.clip in features]
             with (
-                FeatureStoreWriter(_MASKS.value, name) as masks,
                 FeatureStoreWriter(
-                    _BOXES.value, f"{name}_{_NUM_BOXES.value}boxes"
+                    _MASKS.value, f"masks of {made_by}"
+                ) as masks,
+                FeatureStoreWriter(
+                    _BOXES.value, f"{_NUM_BOXES.value} boxes of {made_by}"
                 ) as boxes,
             ):
                 failed = extract(clips, features, network, masks, boxes)

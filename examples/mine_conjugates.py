@@ -13,7 +13,7 @@ Hollywood2: what comes before and after a crop of the clip.
 HACS: the nearest negatives, by the features of examples/extract_features.py.
 
     python examples/mine_conjugates.py --way=nearest --num_neighbors=3 \
-        --features=hacs30.h5 --index=hacs30.csv --output=hacs30_pairs.csv
+        --features=hacs30_features --index=hacs30.csv --output=hacs30_pairs.csv
 
 Prints which clips have none, and why. The new index is a table to read and
 edit. The first two ways add clips to it: extract features after them.

@@ -1,9 +1,9 @@
 r"""Stores the similarity of each pair of clips, so that training is faster.
 
-    python examples/precompute_similarity.py --features=features.h5 \
-        --index=index.csv --output=similarities.h5
-    python examples/train_actx.py --features=features.h5 --index=index.csv \
-        --similarities=similarities.h5 --output=runs/mine
+    python examples/precompute_similarity.py --features=features \
+        --index=index.csv --output=similarities
+    python examples/train_actx.py --features=features --index=index.csv \
+        --similarities=similarities --output=runs/mine
 
 With frozen features the similarity of a pair (Sec. 3.2) depends on no weight.
 Here each location is matched with all of both clips, and not with the crops of

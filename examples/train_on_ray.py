@@ -1,22 +1,25 @@
 r"""Trains on several machines: train_actx.py on the workers of a Ray cluster.
 
-    python examples/train_on_ray.py --workers=2 --features=features.h5 \
+    python examples/train_on_ray.py --workers=2 --features=features \
         --index=index.csv --output=runs/mine
 
-Takes the flags of train_actx.py too; each worker computes an equal part of
-each batch. Ray is started on this machine, unless RAY_ADDRESS names a cluster:
-its machines share a file system, on which the files and `--output` lie. Where
-a worker is lost, all begin again at the last epoch, up to `--retries` times;
-the same command goes on after that, too.
+Takes the flags of train_actx.py too, but for `--strategy`; each worker computes
+an equal part of each batch. Ray is started on this machine, unless RAY_ADDRESS
+names a cluster: its machines share a file system, on which the files and
+`--output` lie. Where a worker is lost, all begin again at the last epoch, up to
+`--retries` times; the same command goes on after that, too.
 """
 
-import os
+import functools
 import sys
 from pathlib import Path
 
+import run_flags
 import train_actx  # noqa: F401, its flags
 from absl import app
 from absl import flags
+
+from actx_tf import experiments
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("workers", 2, "workers of the cluster", lower_bound=1)
@@ -25,68 +28,38 @@ flags.DEFINE_integer("gpus_per_worker", 0, "GPUs of each", lower_bound=0)
 flags.DEFINE_integer("retries", 3, "how often to begin again", lower_bound=0)
 
 
-def train(config):
-    """Runs on each worker; Ray has set TF_CONFIG there."""
-    import runpy
-    import sys
-
-    os.chdir(config["folder"])
-    script = config["script"]
-    sys.path.insert(0, os.path.dirname(script))
-    sys.argv = [script, *config["flags"], "--strategy=multi_worker"]
-    try:
-        runpy.run_path(script, run_name="__main__")
-    except SystemExit as error:
-        if error.code:
-            raise RuntimeError(error.code) from error
-
-
 def main(argv):
     if len(argv) > 1:
         raise app.UsageError(f"unknown arguments: {argv[1:]}")
-    try:
-        import ray
-        from ray import train as ray_train
-        from ray.train.tensorflow import TensorflowTrainer
-    except ImportError as error:
-        sys.exit(f"error: Ray is needed: pip install actx_tf[ray] ({error})")
-    own = FLAGS.flags_by_module_dict()[sys.argv[0]]
-    given = [
-        flag.serialize()
-        for flags_of_one in FLAGS.flags_by_module_dict().values()
-        for flag in flags_of_one
-        if flag.present and flag not in own
-    ]
-    resources = {"CPU": FLAGS.cpus_per_worker}
-    if FLAGS.gpus_per_worker:
-        resources["GPU"] = FLAGS.gpus_per_worker
+    if FLAGS["strategy"].present:
+        raise app.UsageError("--strategy is multi_worker here: leave it out")
     output = Path(FLAGS.output).absolute()
-    trainer = TensorflowTrainer(
-        train,
-        train_loop_config={
-            "folder": os.getcwd(),
-            "script": str(Path(__file__).with_name("train_actx.py").absolute()),
-            "flags": given,
-        },
-        scaling_config=ray_train.ScalingConfig(
-            num_workers=FLAGS.workers,
-            use_gpu=FLAGS.gpus_per_worker > 0,
-            resources_per_worker=resources,
-        ),
-        run_config=ray_train.RunConfig(
-            storage_path=str(output / "ray"),
-            failure_config=ray_train.FailureConfig(max_failures=FLAGS.retries),
-        ),
+    train = functools.partial(
+        experiments.train_actx,
+        run_flags.data_settings(),
+        run_flags.training_settings(),
+        output=output,
+        seeds=FLAGS.seeds,
+        strategy="multi_worker",
     )
     print(f"to watch: tensorboard --logdir={output / 'tensorboard'}")
-    if not ray.is_initialized():
-        ray.init(log_to_driver=False)
-    try:
-        trainer.fit()
-    except ray_train.TrainingFailedError as error:
-        sys.exit(f"error: {error}")
-    print((output / "results.csv").read_text(encoding="utf-8"))
+    experiments.train_on_ray(
+        train,
+        output / "ray",
+        workers=FLAGS.workers,
+        cpus_per_worker=FLAGS.cpus_per_worker,
+        gpus_per_worker=FLAGS.gpus_per_worker,
+        retries=FLAGS.retries,
+    )
+    rows = experiments.read_rows(output / "results.csv")
+    print(experiments.format_table(experiments.summarize(rows)))
+    print(f"\nwritten to {output}: what train_actx.py writes, ray/")
 
 
 if __name__ == "__main__":
-    app.run(main)
+    try:
+        app.run(main)
+    except KeyboardInterrupt:
+        sys.exit("interrupted: run the same command again to go on")
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
+        sys.exit(f"error: {error}")

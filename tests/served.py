@@ -73,12 +73,15 @@ class Served:
 def make_served(base_dir, **kwargs):
     """Exports a model whose head is not tied, as small as one gets."""
     keras.utils.set_random_seed(3)
-    model = ActX(len(CLASS_NAMES), rho=40.0)
-    model.build((None, None, None, None, CHANNELS))
     backbone = synthetic.backbone()
-    path = export_saved_model(
-        model, base_dir, class_names=CLASS_NAMES, backbone=backbone, **kwargs
+    model = ActX(
+        len(CLASS_NAMES),
+        rho=40.0,
+        class_names=CLASS_NAMES,
+        description=backbone.description,
     )
+    model.build((None, None, None, None, CHANNELS))
+    path = export_saved_model(model, base_dir, backbone=backbone, **kwargs)
     return Served(model, backbone, path)
 
 

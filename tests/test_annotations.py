@@ -586,7 +586,7 @@ def test_action_thread_of_other_files(tmp_path, data):
 
 
 def test_action_thread_without_scipy(tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "scipy", None)
+    monkeypatch.setitem(__import__("sys").modules, "scipy.io", None)
     with pytest.raises(ImportError, match="pip install scipy"):
         annotations.read_action_thread(tmp_path)
 

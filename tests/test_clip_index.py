@@ -5,6 +5,7 @@ import pathlib
 import pytest
 
 from actx_tf.data import Clip
+from actx_tf.data import class_names_of
 from actx_tf.data import read_clip_index
 from actx_tf.data import write_clip_index
 
@@ -149,8 +150,8 @@ def test_columns_of_parts_are_written_where_needed(tmp_path, only):
         ({"clip": "a/b"}, "`clip` must be a plain name"),
         ({"label": ""}, "`label` is empty"),
         ({"conjugates": ("x",)}, "unknown conjugate 'x'"),
-        ({"split": " train"}, "'c' cannot be told in an index"),
-        ({"conjugates": ("b", "b")}, "'c' cannot be told in an index"),
+        ({"split": " train"}, "'c' cannot be written in an index"),
+        ({"conjugates": ("b", "b")}, "'c' cannot be written in an index"),
         ({"start": 3.0, "end": 2.0}, "`start` and `end` must be"),
         ({"extra": {"label": "run"}}, "columns of the index' own: 'label'"),
     ],
@@ -243,3 +244,21 @@ def test_real_index():
             assert conjugate.extra["scene"] == clip.extra["scene"]
             assert conjugate.label != clip.label
             assert conjugate.split == clip.split
+
+
+def test_classes_are_those_of_the_splits_in_alphabetical_order():
+    clips = [
+        Clip("a", "a.mp4", "run|jump", "train"),
+        Clip("b", "b.mp4", "sit", "test"),
+        Clip("c", "c.mp4", "conjugate", "conjugate"),
+        Clip("d", "d.mp4", "hug", "validation"),
+        Clip("e", "e.mp4", "run|jump", "test"),
+    ]
+    assert class_names_of(clips) == ["hug", "run|jump", "sit"]
+    assert class_names_of(clips, multi_label=True) == [
+        "hug",
+        "jump",
+        "run",
+        "sit",
+    ]
+    assert class_names_of(clips[2:3]) == []

@@ -424,10 +424,10 @@ def test_mean_embeddings(tmp_path):
         "a": random.normal(size=(5, 2, 3, 8)) + 100,
         "b": random.normal(size=(2, 2, 3, 8)),
     }
-    with FeatureStoreWriter(tmp_path / "store.h5", "test") as writer:
+    with FeatureStoreWriter(tmp_path / "store", "test") as writer:
         for name, features in maps.items():
-            writer.add(name, features, "run", "train", 25.0, 8, 40)
-    with FeatureStore(tmp_path / "store.h5") as store:
+            writer.add(name, features, "run", "train", 25.0, 40)
+    with FeatureStore(tmp_path / "store") as store:
         embeddings = mean_embeddings(store)
         stored = {name: store[name].astype("float64") for name in store}
     assert set(embeddings) == {"a", "b"}
@@ -493,7 +493,7 @@ def test_mined_clips_are_trained_on_in_pairs(files_of_ten_seconds):
     }
     training = [c for c in clips if c.split == "train"]
     dataset = make_pair_dataset(
-        features, training, ["run"], num_steps=3, shuffle=False
+        features, training, ["run"], crop_steps=3, shuffle=False
     )
     ((inputs, labels),) = dataset
     assert inputs["has_conjugate"].numpy().tolist() == [True, False]

@@ -9,12 +9,14 @@ import functools
 import re
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 import pytest
 
 import actx_tf
 from actx_tf import data
+from tests.described import describe
 from tests.harness import clips
 from tests.harness import run_example
 
@@ -207,17 +209,24 @@ def provoke(kind):
         Path("jump1.mp4").write_bytes(b"no video" * 100)
         data.read_clip("jump1.mp4")
     elif kind == "locked":
-        with data.FeatureStoreWriter("features.h5", "mobilenet_v2_clip"):
-            data.FeatureStoreWriter("features.h5", "mobilenet_v2_clip")
-    elif kind in ("another backbone", "large values"):
-        with data.FeatureStoreWriter("features.h5", "inception_i3d") as writer:
+        with data.FeatureStoreWriter("features", "mobilenet_v2_clip"):
+            data.FeatureStoreWriter("features", "mobilenet_v2_clip")
+    elif kind in ("other features", "large values"):
+        seen = describe("inception_i3d", 8, 8, frame_rate=25.0)
+        with data.FeatureStoreWriter("features", seen) as writer:
             factor = 1e6 if kind == "large values" else 1
-            sizes = {"frame_rate": 25.0, "stride": 8, "frames": 24}
+            sizes = {"frame_rate": 25.0, "frames": 24}
             writer.add("jump1", factor * features[0], "jump", "train", **sizes)
-        data.FeatureStoreWriter("features.h5", "mobilenet_v2_clip")
-    elif kind == "a store cut off":
-        Path("features.h5").write_bytes(b"\x89HDF")
+        seen = describe("inception_i3d", 8, 8, num_frames=8)
+        data.FeatureStoreWriter("features", seen)
+    elif kind == "an earlier store":
+        with h5py.File("features.h5", "w") as file:
+            file.attrs.update({"format": "actx_tf features", "version": 1})
         data.FeatureStore("features.h5")
+    elif kind == "a store cut off":
+        Path("features").mkdir()
+        Path("features/000000.h5").write_bytes(b"\x89HDF")
+        data.FeatureStore("features")
     elif kind == "conjugate unknown":
         Path("index.csv").write_text(
             "clip,file,label,split,conjugates\n"
@@ -245,7 +254,8 @@ KINDS = [
     "no video",
     "broken video",
     "locked",
-    "another backbone",
+    "other features",
+    "an earlier store",
     "large values",
     "a store cut off",
     "conjugate unknown",

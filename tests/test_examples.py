@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from actx_tf.backbones import Backbone
 from actx_tf.data import FeatureStoreWriter
 from actx_tf.data import synthetic
 from actx_tf.export import read_metadata
+from tests.described import describe
 from tests.harness import run_example
 
 ROOT = Path(__file__).parents[1]
@@ -75,7 +77,10 @@ def make_store(folder, labels="ab"):
         ("masks", (2, 2, 1)),
         ("boxes", (1, 3, 4)),
     ):
-        with FeatureStoreWriter(folder / f"{name}.h5", "random") as writer:
+        made_by = name
+        if name in ("store", "flow"):
+            made_by = describe("random", step_shape[-1])
+        with FeatureStoreWriter(folder / name, made_by) as writer:
             for i in range(11 if name == "flow" else 12):
                 height, width, channels = step_shape
                 if name != "boxes":
@@ -87,30 +92,29 @@ def make_store(folder, labels="ab"):
                     label=labels[i % 2],
                     split="train" if i < 8 else "test",
                     frame_rate=16.0,
-                    stride=4,
                     frames=12,
                 )
 
 
-def save_backbone(path, name):
-    """One that fits the store."""
-    keras.Sequential(
+def save_backbone(path, **description):
+    """One that fits the store, unless it is described otherwise."""
+    network = keras.Sequential(
         [
             keras.Input((None, None, None, 3)),
             keras.layers.Conv3D(4, (4, 8, 8), (4, 8, 8), padding="same"),
             keras.layers.LayerNormalization(),
-        ],
-        name=name,
-    ).save(path)
+        ]
+    )
+    Backbone(network, describe("random", 4, **description)).save(path)
     return path
 
 
 def test_train_on_a_store_keeps_the_model_when_videos_are_gone(tmp_path):
     make_store(tmp_path)
-    backbone = save_backbone(tmp_path / "backbone.keras", "random")
+    backbone = save_backbone(tmp_path / "backbone.keras")
     result = run_example(
         "train_actx.py",
-        f"--features={tmp_path / 'store.h5'}",
+        f"--features={tmp_path / 'store'}",
         f"--index={tmp_path / 'index.csv'}",
         "--background=b",
         f"--backbone={backbone}",
@@ -120,26 +124,31 @@ def test_train_on_a_store_keeps_the_model_when_videos_are_gone(tmp_path):
     )
     assert result.returncode == 0, result.stderr
     assert "(paired)" in result.stdout
-    assert "no figure" in result.stdout
+    assert "no figure" in result.stderr
     assert (tmp_path / "out" / "actx.keras").exists()
     version = tmp_path / "out" / "saved_model" / "1"
     metadata = read_metadata(version)
     assert metadata["class_names"] == ["a", "b"]
-    assert metadata["frame_rate"] == 16.0
+    assert metadata["backbone"] == describe("random", 4)
+    model = keras.models.load_model(tmp_path / "out" / "actx.keras")
+    assert model.class_names == ["a", "b"]
+    assert model.activation == "softmax"
+    assert model.description == describe("random", 4)
     assert "video" in tf.saved_model.load(str(version)).signatures
 
 
-def test_another_backbone_than_the_store_s_is_refused(tmp_path):
+def test_a_backbone_that_saw_other_frames_is_refused(tmp_path):
     make_store(tmp_path)
+    backbone = save_backbone(tmp_path / "other.keras", frame_rate=25.0)
     result = run_example(
         "train_actx.py",
-        f"--features={tmp_path / 'store.h5'}",
+        f"--features={tmp_path / 'store'}",
         f"--index={tmp_path / 'index.csv'}",
-        f"--backbone={save_backbone(tmp_path / 'other.keras', 'other')}",
+        f"--backbone={backbone}",
         f"--output={tmp_path / 'out'}",
     )
     assert result.returncode == 1
-    assert "--backbone must be random" in result.stderr
+    assert "frame_rate=25.0 (not None)" in result.stderr
     assert not (tmp_path / "out").exists()
 
 
@@ -198,14 +207,14 @@ def test_compare_two_streams_of_a_store(tmp_path):
     make_store(tmp_path)
     methods = {"PoseMask", "k-Region", "ActX", "EEP + ActX"}
     flags = [
-        f"--features={tmp_path / 'store.h5'}",
+        f"--features={tmp_path / 'store'}",
         f"--index={tmp_path / 'index.csv'}",
-        f"--pose_masks={tmp_path / 'masks.h5'}",
-        f"--boxes={tmp_path / 'boxes.h5'}",
-        f"--flow_features={tmp_path / 'flow.h5'}",
+        f"--pose_masks={tmp_path / 'masks'}",
+        f"--boxes={tmp_path / 'boxes'}",
+        f"--flow_features={tmp_path / 'flow'}",
         "--background=b",
         f"--output={tmp_path / 'out'}",
-        "--num_steps=2",
+        "--crop_steps=2",
         "--epochs=1",
         "--seeds=1",
         f"--methods={','.join(methods)}",
@@ -218,9 +227,9 @@ def test_compare_two_streams_of_a_store(tmp_path):
         assert found == methods
         assert f"\n{stream}\n" in result.stdout
     assert "63.1" in result.stdout  # the paper's ActX with both streams
-    assert "1 clips of" in result.stdout  # the streams are of the same clips
+    assert "1 clips of" in result.stderr  # the streams are of the same clips
 
-    # As if killed behind the flow's ActX: EEP + ActX is to be trained again.
+    # As if killed after the flow's ActX: EEP + ActX is to be trained again.
     path = tmp_path / "out" / "results.csv"
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     num_kept = len(lines) - len(methods) - 1
@@ -236,7 +245,7 @@ def test_compare_clips_of_several_classes(tmp_path):
     make_store(tmp_path, labels=("a|b", "b"))
     result = run_example(
         "compare_methods.py",
-        f"--features={tmp_path / 'store.h5'}",
+        f"--features={tmp_path / 'store'}",
         f"--index={tmp_path / 'index.csv'}",
         "--multi_label",
         f"--output={tmp_path / 'out'}",
@@ -258,10 +267,11 @@ def test_compare_clips_of_several_classes(tmp_path):
         (["--features=none.h5", "--index=none.csv"], "none.h5"),
         (["--alpha=-1"], "`alpha` must be"),
         (["--rank=0"], "rank"),
-        (["--flow_features=flow.h5"], "--features"),
+        (["--components=0"], "components"),
+        (["--flow_features=flow"], "`features`"),
     ],
 )
-def test_compare_tells_wrong_flags_in_one_line(flags, message, tmp_path):
+def test_compare_refuses_wrong_flags_in_one_line(flags, message, tmp_path):
     result = run_example(
         "compare_methods.py", *flags, f"--output={tmp_path / 'out'}"
     )
@@ -275,7 +285,8 @@ def test_compare_tells_wrong_flags_in_one_line(flags, message, tmp_path):
     ("flags", "message"),
     [
         (["--features=none.h5", "--index=none.csv"], "none.h5"),
-        (["--features=none.h5"], "--index"),
+        (["--features=none.h5"], "`index`"),
+        (["--multi_label"], "`multi_label`"),
         (["--rho=130", "--train_clips=8"], "`rho` must be a percentage"),
         (["--epochs=0"], "epochs"),
     ],

@@ -14,7 +14,10 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.tools import saved_model_cli as saved_model_cli_script
 
 import actx_tf
+from actx_tf.backbones import make_backbone
+from actx_tf.data import synthetic
 from actx_tf.export import export_saved_model
+from actx_tf.export import parse_metadata
 from actx_tf.export import read_metadata
 from actx_tf.models import ACF
 from actx_tf.models import ActX
@@ -44,7 +47,6 @@ SIGNATURES = {
 def served(tmp_path_factory):
     return make_served(
         tmp_path_factory.mktemp("models") / "actx",
-        frame_rate=16.0,
         max_steps=50,
     )
 
@@ -55,8 +57,8 @@ def signatures(served):
     yield loaded.signatures
 
 
-def small_model():
-    model = ActX(3)
+def small_model(**kwargs):
+    model = ActX(3, **kwargs)
     model.build((None, None, None, None, 8))
     return model
 
@@ -75,7 +77,7 @@ def make_requests():
     frames, frame_counts = pad(videos)
     jpegs = np.array([[encode(f) for f in clip] for clip in frames], object)
     decoded = [
-        np.stack([tf.io.decode_jpeg(f).numpy() for f in clip[:n]])
+        np.stack([decode(f) for f in clip[:n]])
         for clip, n in zip(jpegs, frame_counts, strict=True)
     ]
     padded = {"features": features, "lengths": lengths}
@@ -93,6 +95,11 @@ def make_requests():
     ]
 
 
+def decode(image):
+    """The method of libjpeg that is exact; others differ by some levels."""
+    return tf.io.decode_jpeg(image, dct_method="INTEGER_ACCURATE").numpy()
+
+
 def encode(frame):
     return tf.io.encode_jpeg(frame).numpy()
 
@@ -102,6 +109,13 @@ def claim(side):
     jpeg = encode(np.zeros((8, 8, 3), "uint8"))
     size = struct.pack(">HH", side, side)
     return jpeg.replace(struct.pack(">HH", 8, 8), size, 1)
+
+
+def claim_png(side):
+    """A small PNG that claims to be a square of this side."""
+    png = tf.io.encode_png(np.zeros((8, 8, 3), "uint8")).numpy()
+    size = struct.pack(">II", side, side)
+    return png.replace(struct.pack(">II", 8, 8), size, 1)
 
 
 def bad_requests():
@@ -196,6 +210,22 @@ def bad_requests():
             },
             "`frames` must have at most 33554432 pixels each",
         ),
+        "PNG of 4 gigapixels": (
+            "jpeg",
+            {
+                "frames": np.array([[claim_png(65_500)]], object),
+                "lengths": np.array([1], "int32"),
+            },
+            "`frames` must have at most 33554432 pixels each",
+        ),
+        "the beginning of a PNG": (
+            "jpeg",
+            {
+                "frames": np.array([[claim_png(8)[:12]]], object),
+                "lengths": np.array([1], "int32"),
+            },
+            "Invalid PNG",
+        ),
         "JPEG of 67 megapixels, the first of two": (
             "jpeg",
             {
@@ -217,6 +247,16 @@ def test_answers_as_the_model(served, signatures, number):
     )
     assert answers.keys() == SIGNATURES[name]
     served.check({k: v.numpy() for k, v in answers.items()}, clips)
+
+
+def test_pngs_are_answered_as_the_frames_themselves(served, signatures):
+    videos = make_videos(11, 6)
+    frames, lengths = pad(videos)
+    pngs = [[tf.io.encode_png(f).numpy() for f in clip] for clip in frames]
+    answers = signatures["jpeg"](
+        frames=tf.constant(pngs), lengths=tf.constant(lengths)
+    )
+    served.check({k: v.numpy() for k, v in answers.items()}, videos)
 
 
 def test_what_is_padded_changes_nothing(signatures):
@@ -356,25 +396,37 @@ def test_saved_model_cli_shows_runs_and_scans(served, tmp_path):
     assert "does not contain the default denylisted ops" in scanned
 
 
-def test_clients_are_told_what_they_need(served):
-    assert read_metadata(served.path) == {
+def test_an_exported_model_says_what_it_sees(served, signatures):
+    metadata = read_metadata(served.path)
+    assert metadata == {
         "actx_tf": actx_tf.__version__,
         "class_names": list(CLASS_NAMES),
         "activation": "softmax",
         "channels": CHANNELS,
         "max_steps": 50,
-        "backbone": "synthetic_backbone",
-        "frames_per_step": 4,
-        "frame_size": [48, 48],
-        "frame_rate": 16.0,
+        "signatures": [*SIGNATURES, "describe"],
+        "backbone": served.backbone.description,
     }
+    answer = signatures["describe"](about=tf.constant(["all", "of it"]))
+    assert answer["description"].shape == (2,)
+    for text in answer["description"].numpy():
+        assert parse_metadata(text.decode(), "describe") == metadata
     with pytest.raises(FileNotFoundError):
         read_metadata(served.path.parent)
 
 
+def test_a_model_of_features_knows_what_made_them(tmp_path):
+    description = synthetic.backbone().description
+    model = ActX(3, description=description)
+    model.build((None, None, None, None, CHANNELS))
+    metadata = read_metadata(export_saved_model(model, tmp_path))
+    assert metadata["backbone"] == description
+    assert "video" not in metadata["signatures"]
+
+
 def test_a_clip_of_several_classes(tmp_path):
-    model = small_model()
-    path = export_saved_model(model, tmp_path, activation="sigmoid")
+    model = small_model(activation="sigmoid")
+    path = export_saved_model(model, tmp_path)
     x = random_clips(2, 3, 2, 2, 8)
     answers = tf.saved_model.load(str(path)).signatures["unpadded"](
         features=tf.constant(x)
@@ -393,7 +445,7 @@ def test_a_model_without_maps(tmp_path):
     model.build((None, None, None, None, 8))
     path = export_saved_model(model, tmp_path)
     signatures = tf.saved_model.load(str(path)).signatures
-    assert set(signatures) == {"serving_default", "unpadded"}
+    assert set(signatures) == {"serving_default", "unpadded", "describe"}
     x = random_clips(2, 3, 2, 2, 8)
     logits = model.predict(x, verbose=0)["logits"]
     answers = signatures["serving_default"](
@@ -410,14 +462,40 @@ def test_a_model_without_maps(tmp_path):
         signatures["unpadded"](features=tf.constant(x))
 
 
-def small_backbone(size, channels):
-    return keras.Sequential(
+def small_backbone(size, channels, frames_per_step=8, padding="same", **kwargs):
+    network = keras.Sequential(
         [
             keras.Input((None, size, size, 3)),
-            keras.layers.Conv3D(channels, 3, (8, 32, 32), padding="same"),
+            keras.layers.Conv3D(
+                channels,
+                3 if padding == "same" else (frames_per_step, 32, 32),
+                (frames_per_step, 32, 32),
+                padding=padding,
+            ),
             keras.layers.LayerNormalization(),
         ]
     )
+    return make_backbone(network, **kwargs)
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize("stride", [7, 9, 16])
+def test_steps_are_those_of_the_network(stride, padding, tmp_path):
+    """Of any stride: 16 once became 15, and a step was made up."""
+    backbone = small_backbone(
+        64, channels=8, frames_per_step=stride, padding=padding
+    )
+    assert backbone.description.frames_per_step == stride
+    model = small_model(description=backbone.description)
+    path = export_saved_model(model, tmp_path, backbone=backbone)
+    serve = tf.saved_model.load(str(path)).signatures["video"]
+    videos = make_videos(3 * stride + 1, stride, size=(64, 64))
+    frames, lengths = pad(videos)
+    answers = serve(frames=tf.constant(frames), lengths=tf.constant(lengths))
+    for clip, scores in zip(videos, answers["scores"], strict=True):
+        features = backbone(clip[None].astype("float32"))
+        logits = model(features)["logits"]
+        np.testing.assert_allclose(scores, tf.nn.softmax(logits)[0], atol=1e-5)
 
 
 def test_a_backbone_of_one_size_and_a_model_that_holds_it(tmp_path):
@@ -425,8 +503,8 @@ def test_a_backbone_of_one_size_and_a_model_that_holds_it(tmp_path):
     model = ActX(2, backbone=backbone)
     model.build((None, None, 64, 64, 3))
     path = export_saved_model(model, tmp_path)
-    assert read_metadata(path)["frame_size"] == [64, 64]
-    assert read_metadata(path)["frames_per_step"] == 8
+    assert read_metadata(path)["backbone"] == backbone.description
+    assert backbone.description.size == (64, 64)
     [video] = make_videos(9, size=(64, 64))
     serve = tf.saved_model.load(str(path)).signatures["video"]
     answers = serve(frames=tf.constant(video[None]), lengths=tf.constant([9]))
@@ -516,8 +594,6 @@ def test_no_half_a_version_is_ever_seen(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "name, kwargs",
     [
-        ("class_names", {"class_names": ["one", "two"]}),
-        ("activation", {"activation": "relu"}),
         ("max_steps", {"max_steps": 0}),
         (
             "backbone",
@@ -529,6 +605,22 @@ def test_wrong_arguments_are_refused(name, kwargs, tmp_path):
     model = small_model()
     with pytest.raises(ValueError, match=f"`{name}` must"):
         export_saved_model(model, tmp_path / "actx", **kwargs)
+    assert not (tmp_path / "actx").exists()
+
+
+def test_a_network_that_does_not_say_what_it_sees_is_refused(tmp_path):
+    network = small_backbone(64, channels=8).network
+    with pytest.raises(TypeError, match="`backbone` must say what it sees"):
+        export_saved_model(small_model(), tmp_path / "actx", backbone=network)
+    assert not (tmp_path / "actx").exists()
+
+
+def test_another_backbone_than_that_of_the_features_is_refused(tmp_path):
+    backbone = small_backbone(64, channels=8, frame_rate=16.0)
+    model = small_model(description=backbone.description)
+    other = small_backbone(64, channels=8, frame_rate=8.0)
+    with pytest.raises(ValueError, match=r"frame_rate=8.0 \(not 16.0\)"):
+        export_saved_model(model, tmp_path / "actx", backbone=other)
     assert not (tmp_path / "actx").exists()
 
 

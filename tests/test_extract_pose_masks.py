@@ -5,6 +5,7 @@ import pytest
 
 from actx_tf.data import FeatureStore
 from actx_tf.data import FeatureStoreWriter
+from tests.described import describe
 from tests.harness import run_example
 
 av = pytest.importorskip("av")
@@ -64,7 +65,7 @@ def write_video(path, place, num_frames=8):
 @pytest.fixture
 def folder(tmp_path):
     lines = ["clip,file,label,split,conjugates"]
-    with FeatureStoreWriter(tmp_path / "features.h5", "random") as writer:
+    with FeatureStoreWriter(tmp_path / "features", describe()) as writer:
         for name in ("left", "right", "nobody", "gone"):
             lines.append(f"{name},{name}.mp4,run,train,")
             writer.add(
@@ -73,7 +74,6 @@ def folder(tmp_path):
                 label="run",
                 split="train",
                 frame_rate=8.0,
-                stride=4,
                 frames=8,
             )
             if name != "gone":
@@ -86,10 +86,10 @@ def folder(tmp_path):
 def run(folder, *flags):
     return run_example(
         "extract_pose_masks.py",
-        f"--features={folder / 'features.h5'}",
+        f"--features={folder / 'features'}",
         f"--index={folder / 'index.csv'}",
-        f"--masks={folder / 'masks.h5'}",
-        f"--boxes={folder / 'boxes.h5'}",
+        f"--masks={folder / 'masks'}",
+        f"--boxes={folder / 'boxes'}",
         *flags,
         cwd=folder,
     )
@@ -103,8 +103,8 @@ def test_masks_and_boxes(folder, network):
     assert "1 clips of " in result.stdout and "no features" in result.stdout
     assert "Somebody was found in 66.7% of the steps" in result.stdout
     with (
-        FeatureStore(folder / "masks.h5") as masks,
-        FeatureStore(folder / "boxes.h5") as boxes,
+        FeatureStore(folder / "masks") as masks,
+        FeatureStore(folder / "boxes") as boxes,
     ):
         assert sorted(masks) == sorted(boxes) == ["left", "nobody", "right"]
         for name, (x, y) in PLACES.items():
@@ -128,7 +128,7 @@ def test_masks_and_boxes(folder, network):
     # Masks made in another way are not mixed with these.
     result = run(folder, f"--model={network}", "--person_score=0.9")
     assert result.returncode == 1
-    assert "masks.h5" in result.stderr and "Traceback" not in result.stderr
+    assert "masks" in result.stderr and "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -144,4 +144,4 @@ def test_what_is_wrong_is_told(folder, flags, words):
     result = run(folder, *flags)
     assert result.returncode == 1
     assert words in result.stderr
-    assert not (folder / "masks.h5").exists()
+    assert not (folder / "masks").exists()

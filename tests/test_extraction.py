@@ -5,8 +5,10 @@ import pathlib
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 import torch
 
+from actx_tf.backbones.backbone import Backbone
 from actx_tf.data import Clip
 from actx_tf.data import ClipFrames
 from actx_tf.data import FeatureStore
@@ -14,6 +16,9 @@ from actx_tf.data import extract_features
 from actx_tf.data import optical_flow
 from actx_tf.data import read_clip
 from actx_tf.data import read_clip_index
+from actx_tf.data.extraction import FeatureExtractor
+from actx_tf.data.seen_frames import seen_frames
+from tests.described import describe
 from tests.harness import run_example
 from tests.i3d_in_torch import InceptionI3d
 from tests.i3d_in_torch import randomize
@@ -41,12 +46,19 @@ def write_video(path, num_frames=12, rate=12, texture=None):
         container.mux(stream.encode(None))
 
 
-def make_backbone(name="means", scale=1.0, channels=3):
+def make_backbone(name="means", scale=1.0, **sees):
     """The mean color of blocks of 2 frames, 8 rows and 8 columns."""
-    frames = keras.Input((None, *SIZE, channels))
+    sees = {"size": SIZE, **sees}
+    channels = 2 if sees.get("stream") == "flow" else 3
+    description = describe(name, channels, frames_per_step=2, **sees)
+    sides = description.size if isinstance(description.size, tuple) else ()
+    frames = keras.Input((None, *(sides or (None, None)), channels))
     means = keras.layers.AveragePooling3D((2, 8, 8))(frames)
     means = keras.layers.Rescaling(scale)(means)
-    return keras.Model(frames, means, name=name)
+    return Backbone(keras.Model(frames, means, name=name), description)
+
+
+FLOW = {"stream": "flow", "flow_method": "dis"}
 
 
 @pytest.fixture
@@ -72,24 +84,18 @@ def clips(tmp_path):
 
 def extract(clips, path, backbone=None, **arguments):
     return extract_features(
-        clips,
-        backbone or make_backbone(),
-        path,
-        size=SIZE,
-        frames_per_step=2,
-        progress=False,
-        **arguments,
+        clips, backbone or make_backbone(), path, progress=False, **arguments
     )
 
 
 def test_extraction(clips, tmp_path):
-    failed = extract(clips, tmp_path / "f.h5", dtype="float32")
+    failed = extract(clips, tmp_path / "f", dtype="float32")
     assert [clip.clip for clip, _ in failed] == ["broken", "missing"]
     for clip, message in failed:
         assert clip.file in message
-    with FeatureStore(tmp_path / "f.h5") as store:
+    with FeatureStore(tmp_path / "f") as store:
         assert sorted(store) == ["a", "b", "c"]
-        assert (store.backbone, store.channels) == ("means", 3)
+        assert store.description == make_backbone().description
         for clip in clips:
             if clip.clip not in store:
                 continue
@@ -102,63 +108,109 @@ def test_extraction(clips, tmp_path):
                 "split": "train",
                 "scene": clip.extra.get("scene", ""),
                 "frame_rate": rate,
-                "stride": 2,
                 "frames": len(frames),
             }
 
 
 def test_sampling(clips, tmp_path):
-    extract(clips[:1], tmp_path / "rate.h5", frame_rate=6)
-    with FeatureStore(tmp_path / "rate.h5") as store:
+    extract(clips[:1], tmp_path / "rate", make_backbone(frame_rate=6))
+    with FeatureStore(tmp_path / "rate") as store:
         assert store.shape("a")[0] == 2  # 8 frames at 12 / s, 4 at 6 / s
         assert store.attributes("a")["frame_rate"] == 6
-    extract(clips[:1], tmp_path / "frames.h5", num_frames=6)
-    with FeatureStore(tmp_path / "frames.h5") as store:
+    extract(clips[:1], tmp_path / "frames", make_backbone(num_frames=6))
+    with FeatureStore(tmp_path / "frames") as store:
         assert store.shape("a")[0] == 3
         assert store.attributes("a")["frame_rate"] == pytest.approx(9)
 
 
-@pytest.mark.parametrize("stream", ["rgb", "flow"])
-def test_windows_give_what_the_whole_clip_gives(moving_clip, tmp_path, stream):
-    backbone = make_backbone(channels=3 if stream == "rgb" else 2)
-    kwargs = {"stream": stream, "dtype": "float32"}
-    extract([moving_clip], tmp_path / "whole.h5", backbone, **kwargs)
-    kwargs |= {"window": 5, "reach": 0}
-    extract([moving_clip], tmp_path / "windows.h5", backbone, **kwargs)
-    with FeatureStore(tmp_path / "whole.h5") as whole:
-        with FeatureStore(tmp_path / "windows.h5") as windows:
-            (name,) = whole
-            np.testing.assert_allclose(windows[name], whole[name], 1e-5)
-            assert windows.attributes(name) == whole.attributes(name)
+@pytest.mark.parametrize("sees", [{}, FLOW])
+def test_windows_give_what_the_whole_clip_gives(moving_clip, tmp_path, sees):
+    backbone = make_backbone(**sees)
+    whole, windows = tmp_path / "whole", tmp_path / "windows"
+    extract([moving_clip], whole, backbone, dtype="float32")
+    extract([moving_clip], windows, backbone, dtype="float32", window=5)
+    with FeatureStore(whole) as whole, FeatureStore(windows) as windows:
+        (name,) = whole
+        np.testing.assert_allclose(windows[name], whole[name], 1e-5)
+        assert windows.attributes(name) == whole.attributes(name)
 
 
-def test_a_window_needs_the_reach(clips, tmp_path):
-    with pytest.raises(ValueError, match="`window` and `reach`"):
-        extract(clips, tmp_path / "f.h5", window=5)
+def largest_run(backbone, frames, **arguments):
+    """How many frames the network is shown at once, at most."""
+    shown = []
+    call = backbone.call
+
+    def noting(clip, training=None):
+        tf.py_function(lambda n: shown.append(int(n)), [tf.shape(clip)[1]], [])
+        return call(clip, training)
+
+    backbone.call = noting
+    FeatureExtractor(backbone, **arguments)(frames, lambda: len(frames))
+    return max(shown)
+
+
+def test_memory_bounds_what_is_shown_at_once():
+    frames = np.zeros((5000, *SIZE, 3), "uint8")
+    backbone = make_backbone()
+    least = 4 * backbone.description.frames_per_step
+    assert largest_run(backbone, frames, memory=1e-6) == least
+    for memory in (0.05, 0.2):
+        backbone = make_backbone()
+        most = backbone.description.frames_in_memory(memory)
+        assert most - 2 < largest_run(backbone, frames, memory=memory) <= most
+    assert largest_run(make_backbone(), frames, window=100) <= 100
+
+
+def attends_to_all():
+    """Each step is the mean of the whole clip."""
+    frames = keras.Input((None, *SIZE, 3))
+    means = keras.layers.AveragePooling3D((2, 8, 8))(frames)
+    mean = keras.ops.mean(means, axis=1, keepdims=True)
+    model = keras.Model(frames, 0 * means + mean, name="attends")
+    description = describe("attends", 3, 2, size=SIZE)
+    time = dataclasses.replace(description.time, sees_all=True)
+    return Backbone(model, dataclasses.replace(description, time=time))
+
+
+def test_a_backbone_that_sees_all_is_shown_all(moving_clip, tmp_path):
+    # However little memory there is, its steps are those of the whole clip.
+    extract([moving_clip], tmp_path / "f", attends_to_all(), memory=1e-6)
+    frames, _ = read_clip(moving_clip.file, size=SIZE)
+    with FeatureStore(tmp_path / "f") as store:
+        np.testing.assert_allclose(
+            store["moving"].mean((0, 1, 2)), frames.mean((0, 1, 2)), rtol=1e-2
+        )
+    with pytest.raises(ValueError, match="`window` must be None.*window=8"):
+        extract([moving_clip], tmp_path / "f", attends_to_all(), window=8)
 
 
 def test_shorter_side(clips, tmp_path):
-    frames = keras.Input((None, None, None, 3))
-    means = keras.layers.AveragePooling3D((2, 8, 8))(frames)
-    extract_features(
-        clips[:1],
-        keras.Model(frames, means, name="means"),
-        tmp_path / "f.h5",
-        size=16,
-        frames_per_step=2,
-        progress=False,
-    )
-    with FeatureStore(tmp_path / "f.h5") as store:
+    extract(clips[:1], tmp_path / "f", make_backbone(size=16))
+    with FeatureStore(tmp_path / "f") as store:
         assert store.shape("a") == (4, 2, 3, 3)
 
 
+@pytest.mark.parametrize("sees", [{"frame_rate": 6.0}, {"num_frames": 5}, FLOW])
+def test_what_is_seen_is_what_is_stored(moving_clip, tmp_path, sees):
+    backbone = make_backbone(**sees)
+    extract([moving_clip], tmp_path / "f", backbone, dtype="float32")
+    frames = seen_frames(backbone.description, moving_clip.file)
+    features, count = FeatureExtractor(backbone)(frames, frames.count)
+    assert count == frames.count() == len(list(frames))
+    with FeatureStore(tmp_path / "f") as store:
+        np.testing.assert_array_equal(features, store["moving"])
+        known = store.attributes("moving")
+        assert known["frames"] == count
+        assert known["frame_rate"] == frames.frame_rate
+
+
 def test_stored_clips_are_not_read_again(clips, tmp_path):
-    extract(clips[:2], tmp_path / "f.h5")
+    extract(clips[:2], tmp_path / "f")
     for clip in clips[:2]:
         pathlib.Path(clip.file).unlink()
-    failed = extract(clips, tmp_path / "f.h5")
+    failed = extract(clips, tmp_path / "f")
     assert [clip.clip for clip, _ in failed] == ["broken", "missing"]
-    with FeatureStore(tmp_path / "f.h5") as store:
+    with FeatureStore(tmp_path / "f") as store:
         assert sorted(store) == ["a", "b", "c"]
 
 
@@ -171,15 +223,16 @@ def test_interrupt_keeps_finished_clips(clips, tmp_path, monkeypatch):
         read.append(path)
         return ClipFrames(path, *arguments, **part)
 
-    monkeypatch.setattr("actx_tf.data.extraction.ClipFrames", interrupted)
+    monkeypatch.setattr("actx_tf.data.seen_frames.ClipFrames", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        extract(clips, tmp_path / "f.h5")
-    assert not (tmp_path / "f.h5").exists()
-    monkeypatch.setattr("actx_tf.data.extraction.ClipFrames", ClipFrames)
+        extract(clips, tmp_path / "f")
+    with FeatureStore(tmp_path / "f") as store:
+        assert list(store) == ["a", "b"]
+    monkeypatch.setattr("actx_tf.data.seen_frames.ClipFrames", ClipFrames)
     for clip in clips[:2]:
         pathlib.Path(clip.file).unlink()
-    extract(clips, tmp_path / "f.h5")
-    with FeatureStore(tmp_path / "f.h5") as store:
+    extract(clips, tmp_path / "f")
+    with FeatureStore(tmp_path / "f") as store:
         assert sorted(store) == ["a", "b", "c"]
 
 
@@ -194,29 +247,27 @@ def moving_clip(tmp_path):
 def test_a_part_of_a_file(moving_clip, tmp_path):
     part = {"start": 0.25, "end": 0.75, "box": (8, 4, 40, 28)}
     clip = dataclasses.replace(moving_clip, **part)
-    assert not extract([clip], tmp_path / "f.h5", dtype="float32")
+    assert not extract([clip], tmp_path / "f", dtype="float32")
     frames, _ = read_clip(clip.file, size=SIZE, **part)
     assert len(frames) == 6
     expected = frames.reshape(3, 2, 2, 8, 3, 8, 3).mean((1, 3, 5))
-    with FeatureStore(tmp_path / "f.h5") as store:
+    with FeatureStore(tmp_path / "f") as store:
         np.testing.assert_allclose(store[clip.clip], expected, rtol=1e-4)
 
 
 def test_flow(moving_clip, clips, tmp_path):
     failed = extract(
         [moving_clip, *clips],
-        tmp_path / "f.h5",
-        make_backbone(channels=2),
-        stream="flow",
+        tmp_path / "f",
+        make_backbone(frame_rate=6, **FLOW),
         dtype="float32",
-        frame_rate=6,
     )
     assert [clip.clip for clip, _ in failed] == ["broken", "missing"]
     # From one sampled frame to the next, at the size that is sampled.
     frames, _ = read_clip(moving_clip.file, frame_rate=6, size=SIZE)
     flow = optical_flow(frames)
     expected = flow.reshape(3, 2, 2, 8, 3, 8, 2).mean((1, 3, 5))
-    with FeatureStore(tmp_path / "f.h5") as store:
+    with FeatureStore(tmp_path / "f") as store:
         assert sorted(store) == ["a", "b", "c", "moving"]
         np.testing.assert_allclose(store["moving"], expected, atol=1e-5)
         assert store.attributes("moving")["frames"] == len(frames)
@@ -225,54 +276,78 @@ def test_flow(moving_clip, clips, tmp_path):
         np.testing.assert_allclose(motion, (2, 0), atol=0.1)
 
 
-def test_streams_are_not_mixed(moving_clip, tmp_path):
-    # Even if one network takes both.
-    path = tmp_path / "f.h5"
-    extract([moving_clip], path, make_backbone(channels=2), stream="flow")
-    with pytest.raises(ValueError, match="`backbone`.*'means_dis'"):
-        extract([moving_clip], path)
+def test_flow_of_a_single_frame(tmp_path):
+    write_video(tmp_path / "one.mp4", num_frames=1)
+    description = make_backbone(**FLOW).description
+    [flow] = seen_frames(description, tmp_path / "one.mp4")
+    assert flow.shape == (*SIZE, 2) and not flow.any()
 
 
 @pytest.mark.parametrize(
-    "arguments, words",
+    ("sees", "words"),
     [
-        ({"stream": "depth"}, "`stream` must be.*Received: stream='depth'"),
-        (
-            {"stream": "flow", "flow_method": "guess"},
-            "`method` must be.*Received: method='guess'",
-        ),
+        ({"frame_rate": 6.0}, "frame_rate=6.0 .not None"),
+        ({"size": 16}, "size=16 .not .16, 24"),
+        ({"num_frames": 8}, "num_frames=8"),
+        (FLOW, "stream='flow' .not 'rgb'"),
+        ({"name": "other"}, "name='other' .not 'means'"),
     ],
 )
-def test_wrong_stream(moving_clip, tmp_path, arguments, words):
-    with pytest.raises(ValueError, match=words):
-        extract([moving_clip], tmp_path / "f.h5", **arguments)
-    assert not list(tmp_path.glob("f.h5*"))
+def test_other_features_are_not_added(clips, tmp_path, sees, words):
+    # Nor are those of a finished store kept as if they were these.
+    for some in (clips[:1], clips):
+        extract(clips[:1], tmp_path / "f")
+        with pytest.raises(ValueError, match=f"`made_by`.*Received: .*{words}"):
+            extract(some, tmp_path / "f", make_backbone(**sees))
+
+
+def test_frames_resized_in_another_way_are_refused(clips, tmp_path):
+    backbone = make_backbone(resizing="nearest")
+    with pytest.raises(ValueError, match="resizing='nearest'"):
+        extract(clips, tmp_path / "f", backbone)
+    assert not (tmp_path / "f").exists()
 
 
 def test_features_that_overflow(clips, tmp_path):
     loud = make_backbone(scale=1e4)
-    failed = extract(clips[:1], tmp_path / "f.h5", loud)
+    failed = extract(clips[:1], tmp_path / "f", loud)
     assert "finite in float16" in failed[0][1]
-    assert not extract(clips[:1], tmp_path / "f.h5", loud, dtype="float32")
+    assert not extract(clips[:1], tmp_path / "f", loud, dtype="float32")
 
 
-def test_another_backbone_is_refused(clips, tmp_path):
-    extract(clips[:1], tmp_path / "f.h5")
-    with pytest.raises(ValueError, match="`backbone`.*'means'.*'other'"):
-        extract(clips, tmp_path / "f.h5", make_backbone("other"))
+def scale_of(size):
+    frames = keras.Input((None, *size, 3))
+    return keras.Model(frames, keras.layers.Rescaling(2)(frames))
 
 
-def test_a_backbone_that_does_not_fit_fails_at_once(clips, tmp_path):
-    frames = keras.Input((None, 99, 99, 3))
-    model = keras.Model(frames, keras.layers.Rescaling(2)(frames))
-    with pytest.raises(ValueError, match="99"):
-        extract(clips, tmp_path / "f.h5", model)
-    assert not list(tmp_path.glob("f.h5*"))
+@pytest.mark.parametrize(
+    ("backbone", "kind", "words"),
+    [
+        (scale_of(SIZE), TypeError, "`backbone` must be a Backbone"),
+        (
+            Backbone(scale_of((99, 99)), describe(channels=3, size=SIZE)),
+            ValueError,
+            "99",
+        ),
+        (
+            Backbone(scale_of(SIZE), describe(channels=4, size=SIZE)),
+            ValueError,
+            "width, 4., as its description says",
+        ),
+    ],
+)
+def test_a_backbone_that_does_not_fit_fails_at_once(
+    clips, tmp_path, backbone, kind, words
+):
+    with pytest.raises(kind, match=words):
+        extract(clips, tmp_path / "f", backbone)
+    assert not (tmp_path / "f").exists()
 
 
-def test_both_samplings_are_refused(clips, tmp_path):
-    with pytest.raises(ValueError, match="`num_frames`.*`frame_rate`"):
-        extract(clips, tmp_path / "f.h5", num_frames=3, frame_rate=3)
+@pytest.mark.parametrize("memory", [0, -1.0, float("nan"), float("inf")])
+def test_wrong_memory(memory):
+    with pytest.raises(ValueError, match="`memory`.*Received"):
+        FeatureExtractor(make_backbone(), memory=memory)
 
 
 # The example: its own process, as its user sees it.
@@ -310,7 +385,7 @@ def test_example(clips, tmp_path, weights, stream, engine):
         "extract_features.py",
         f"--engine={engine}",
         f"--index={write_index(tmp_path, ['a', 'broken', 'b'])}",
-        f"--output={tmp_path / 'f.h5'}",
+        f"--output={tmp_path / 'f'}",
         f"--weights={weights}",
         "--size=32,64",
         "--frame_rate=6",
@@ -321,12 +396,12 @@ def test_example(clips, tmp_path, weights, stream, engine):
     backbone = keras.saving.load_model(tmp_path / "backbone.keras")
     assert "2 of 3 clips are stored" in result.stdout
     assert "failed: broken: " in result.stdout
-    with FeatureStore(tmp_path / "f.h5") as store:
+    with FeatureStore(tmp_path / "f") as store:
         assert sorted(store) == ["a", "b"]
         assert store.shape("a") == (1, 1, 2, 2560)
-        assert ("flow" in store.backbone) == (stream == "flow")
+        assert store.description == backbone.description
+        assert store.description.stream == stream
         if stream == "rgb":
-            assert store.backbone == backbone.name
             frames, _ = read_clip(clips[0].file, frame_rate=6, size=(32, 64))
             np.testing.assert_allclose(
                 store["a"],
@@ -342,7 +417,7 @@ def test_example_with_i3d(clips, tmp_path):
     result = run_example(
         "extract_features.py",
         f"--index={write_index(tmp_path, ['a', 'b'])}",
-        f"--output={tmp_path / 'f.h5'}",
+        f"--output={tmp_path / 'f'}",
         "--backbone=inception_i3d",
         f"--weights={tmp_path / 'i3d.pt'}",
         "--size=40",
@@ -352,12 +427,12 @@ def test_example_with_i3d(clips, tmp_path):
     inputs = torch.tensor(frames / 127.5 - 1, dtype=torch.float32)
     with torch.no_grad():
         expected = port.features(inputs.permute(3, 0, 1, 2)[None])
-    with FeatureStore(tmp_path / "f.h5") as store:
+    with FeatureStore(tmp_path / "f") as store:
         features = store["a"].astype("float32")
         np.testing.assert_allclose(
             features, expected[0].permute(1, 2, 3, 0), rtol=2e-2, atol=1e-2
         )
-        assert store.attributes("a")["stride"] == 8
+        assert store.description.frames_per_step == 8
         assert store.attributes("a")["frame_rate"] == rate == 25
 
 
@@ -365,7 +440,7 @@ def test_example_fails_if_every_clip_fails(clips, tmp_path, weights):
     result = run_example(
         "extract_features.py",
         f"--index={write_index(tmp_path, ['broken', 'missing'])}",
-        f"--output={tmp_path / 'f.h5'}",
+        f"--output={tmp_path / 'f'}",
         f"--weights={weights}",
         "--size=32,32",
     )
@@ -373,24 +448,82 @@ def test_example_fails_if_every_clip_fails(clips, tmp_path, weights):
     assert "failed: missing: " in result.stdout
 
 
+def test_example_refuses_to_mix_settings(clips, tmp_path, weights):
+    index = write_index(tmp_path, ["a", "b"])
+    flags = [
+        f"--output={tmp_path / 'f'}",
+        f"--weights={weights}",
+        f"--index={index}",
+    ]
+    first = ["--size=32", "--frame_rate=6"]
+    result = run_example("extract_features.py", *flags, *first)
+    assert result.returncode == 0, result.stderr
+    # The store is whole: nothing is missing, and yet it is not what was asked.
+    for others, words in (
+        (["--size=32"], "frame_rate=16.0 (not 6.0)"),
+        (["--size=64", "--frame_rate=6"], "size=64 (not 32)"),
+        ([*first, "--frames_per_step=2"], "time=Axis("),
+    ):
+        result = run_example("extract_features.py", *flags, *others)
+        assert result.returncode == 1
+        assert words in result.stderr and "Traceback" not in result.stderr
+    result = run_example("extract_features.py", *flags, *first)
+    assert result.returncode == 0 and "2 of 2 clips" in result.stdout
+
+
+def test_example_with_a_saved_backbone(clips, tmp_path):
+    backbone = make_backbone(frame_rate=6.0)
+    backbone.save(tmp_path / "backbone.keras")
+    flags = [
+        f"--index={write_index(tmp_path, ['a'])}",
+        f"--output={tmp_path / 'f'}",
+        f"--backbone={tmp_path / 'backbone.keras'}",
+        "--dtype=float32",
+    ]
+    result = run_example("extract_features.py", *flags)
+    assert result.returncode == 0, result.stderr
+    frames, _ = read_clip(clips[0].file, frame_rate=6.0, size=SIZE)
+    with FeatureStore(tmp_path / "f") as store:
+        assert store.description == backbone.description
+        np.testing.assert_allclose(
+            store["a"].mean(), frames[:4].mean(), rtol=1e-3
+        )
+    for flag in ("--frame_rate=6", "--size=32", "--stream=rgb"):
+        result = run_example("extract_features.py", *flags, flag)
+        assert result.returncode == 1
+        assert f"{flag.split('=')[0]} is what" in result.stderr
+    scale_of(SIZE).save(tmp_path / "backbone.keras")
+    result = run_example("extract_features.py", *flags)
+    assert result.returncode == 1
+    assert "not a Backbone" in result.stderr
+
+
 @pytest.mark.parametrize(
     "flags, words",
     [
-        (["--index=nowhere.csv", "--output=f.h5"], "nowhere.csv"),
-        (["--index=a.csv", "--output=f.h5", "--size=3"], "size"),
-        (["--index=a.csv", "--output=f.h5", "--dtype=int8"], "dtype"),
-        (["--output=f.h5"], "index"),
+        (["--index=nowhere.csv", "--output=f"], "nowhere.csv"),
+        (["--index=a.csv", "--output=f", "--size=3"], "size"),
+        (["--index=a.csv", "--output=f", "--dtype=int8"], "dtype"),
+        (["--output=f"], "index"),
         (
             [
                 f"--index={os.devnull}",
-                "--output=f.h5",
+                "--output=f",
                 "--backbone=i3d_resnet34",
             ],
             "--weights",
         ),
         (
-            [f"--index={os.devnull}", "--output=f.h5", "--size=9,9,9"],
+            [f"--index={os.devnull}", "--output=f", "--size=9,9,9"],
             "size",
+        ),
+        (["--index=a.csv", "--output=f", "--backbone=i4d"], "backbone"),
+        (
+            [
+                *("--index=a.csv", "--output=f"),
+                *("--frame_rate=8", "--num_frames=8"),
+            ],
+            "exclude each other",
         ),
     ],
 )
@@ -404,4 +537,4 @@ def test_example_tells_what_is_wrong(flags, words):
 def test_index_and_extraction_agree(clips, tmp_path):
     # What an index gives is what extraction takes.
     path = write_index(tmp_path, ["a"])
-    assert not extract(read_clip_index(path), tmp_path / "f.h5")
+    assert not extract(read_clip_index(path), tmp_path / "f")

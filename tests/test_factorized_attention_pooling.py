@@ -197,3 +197,23 @@ def test_a_step_s_feature_is_its_share_of_the_weighted_mean():
         for t in range(4):
             step = np.sum(weights[0, t, ..., None] * transformed[0, t], (0, 1))
             assert_close(part[0, t], 4 * step / weights.sum())
+
+
+@pytest.mark.parametrize("sharpness", [30.0, 100.0])
+def test_a_sharp_map_loses_no_action(sharpness):
+    """S is tiny where its two maps are large at different places."""
+    features = clips(16, 4, 3, 3, 6)
+    keras.utils.set_random_seed(0)
+    layer = FactorizedAttentionPooling(alpha=sharpness, beta=sharpness)
+    pooled = to_numpy(layer(features))
+    theta = to_numpy(layer.theta.kernel), to_numpy(layer.theta.bias)
+    phi, psi = to_numpy(layer.phi.kernel), to_numpy(layer.psi.kernel)
+    sums = []
+    for clip, actual in zip(features, pooled, strict=True):
+        maps = reference.attention_maps(
+            clip, phi, psi, layer.rho, layer.alpha, layer.beta
+        )
+        expected = [reference.pool(clip, weights, *theta) for weights in maps]
+        assert_close(actual, np.concatenate(expected), tolerance=2e-3)
+        sums.append(maps[0].sum())
+    assert min(sums) < 1e-12  # it is tried

@@ -41,15 +41,15 @@ def test_trains_what_is_not_frozen(folder, tmp_path):
         "--background=b",
         "--size=32,32",
         "--frame_rate=12",
-        "--num_frames=16",
+        "--crop_frames=16",
         "--batch_size=2",
         f"--output={tmp_path / 'out'}",
     ]
     first = []
-    for epochs in (1, 2):  # the second goes on behind the first
+    for epochs in (1, 2):  # the second goes on after the first
         result = run(*flags, f"--epochs={epochs}")
         assert result.returncode == 0, result.stderr
-        assert "left out: " in result.stdout
+        assert "left out: " in result.stderr
         with open(tmp_path / "out" / "history.csv", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         assert len(rows) == epochs
@@ -58,6 +58,12 @@ def test_trains_what_is_not_frozen(folder, tmp_path):
     assert {"val_accuracy", "similarity_loss"} <= set(rows[0])
 
     model = keras.saving.load_model(tmp_path / "out" / "actx.keras")
+    assert model.class_names == ["a", "b"]
+    assert model.description.sampling == {
+        "frame_rate": 12.0,
+        "num_frames": None,
+        "size": (32, 32),
+    }
     before = InceptionI3D(False, folder / "i3d.pt", (None, 32, 32, 3))
     changed = set()
     for layer, trained in zip(
@@ -84,11 +90,14 @@ def test_trains_what_is_not_frozen(folder, tmp_path):
     ("flags", "words"),
     [
         (["--index=nowhere.csv"], "nowhere.csv"),
-        (["--frozen=Mixed_9"], "no layer begins with 'Mixed_9'"),
+        (["--frozen=Mixed_9"], "`frozen` must be"),
+        (["--crop_frames=0"], "`crop_frames` must be"),
+        (["--size=31,32"], "`size` must be"),
+        (["--frame_rate=nan"], "`frame_rate` must be"),
         (["--weights=nowhere.pt"], "nowhere.pt"),
     ],
 )
-def test_what_is_wrong_is_told(folder, tmp_path, flags, words):
+def test_what_is_wrong_is_one_clear_line(folder, tmp_path, flags, words):
     result = run(
         f"--index={folder / 'index.csv'}",
         "--size=32,32",

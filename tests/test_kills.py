@@ -18,6 +18,7 @@ from actx_tf.data import Clip
 from actx_tf.data import FeatureStore
 from actx_tf.data import FeatureStoreWriter
 from actx_tf.data import store_similarities
+from tests.described import describe
 from tests.harness import PROCESSES
 from tests.harness import ROOT
 from tests.harness import clips as random_maps
@@ -62,27 +63,27 @@ def test_extraction(tmp_path):
         Clip(f"clip {start}", file, "run", "train", start=start, end=1 + start)
         for start in starts.tolist()
     ]
-    expected = tmp_path / "expected.h5"
+    expected = tmp_path / "expected"
     extract(clips, expected)
-    kill_a_writer(extract, (clips,), tmp_path / "f.h5", expected, kills=8)
+    kill_a_writer(extract, (clips,), tmp_path / "f", expected, kills=8)
 
 
 def test_precomputation(tmp_path):
     names = list(map(str, range(60)))
-    with FeatureStoreWriter(tmp_path / "f.h5", "net") as writer:
+    with FeatureStoreWriter(tmp_path / "f", describe(channels=4)) as writer:
         for i, name in enumerate(names):
             features = random_maps(2, 2, 2, 4, seed=i)
-            writer.add(name, features, "run", "train", 16.0, 4, 8)
+            writer.add(name, features, "run", "train", 16.0, 8)
     clips = [
         Clip(name, "", "run", "train", (other,))
         for name, other in zip(names, names[::-1], strict=True)
     ]
-    expected = tmp_path / "expected.h5"
-    precompute(clips, tmp_path / "f.h5", expected)
+    expected = tmp_path / "expected"
+    precompute(clips, tmp_path / "f", expected)
     kill_a_writer(
         precompute,
-        (clips, tmp_path / "f.h5"),
-        tmp_path / "s.h5",
+        (clips, tmp_path / "f"),
+        tmp_path / "s",
         expected,
         kills=4,
     )
@@ -95,22 +96,28 @@ def precompute(clips, features, path):
 
 def kill_a_writer(write, args, path, expected, kills):
     """Of a store; what it wrote is then what it would have in one go."""
-    parts = path.with_name(f"{path.name}.parts")
-    lock = parts / "lock"
+    lock = path / "lock"
     finished = set()  # how many clips were, at each kill
 
     def note():
-        finished.add(len(list(parts.glob("*.h5"))))
-        if path.exists():  # finished before the kill: again from the start
+        journals = list(path.glob("*.journal"))
+        lines = sum(len(p.read_bytes().splitlines()) - 1 for p in journals)
+        count = lines if journals else 0
+        if list(path.glob("*.h5")):
+            with FeatureStore(path) as store:  # whole, whenever it is read
+                count += len(store)
+        finished.add(count)
+        if path.exists() and not lock.exists():
+            # Finished before the kill: again from the start.
             assert_same_store(path, expected)
-            path.unlink()
+            shutil.rmtree(path)
         lock.unlink(missing_ok=True)  # a killed one's; tells the next's begin
 
     kill_at_random(write, (*args, path), kills, lock.exists, 1.0, note)
     assert len(finished) > kills / 2  # at moments that differ
     write(*args, path)
     assert_same_store(path, expected)
-    assert not parts.exists()
+    assert all(file.suffix == ".h5" for file in path.iterdir())
 
 
 def assert_same_store(path, expected_path):
@@ -217,7 +224,7 @@ def test_export(tmp_path):
 def flags_of(folder):
     """Of examples/train_actx.py on a small store."""
     return [
-        f"--features={folder.parent / 'store.h5'}",
+        f"--features={folder.parent / 'store'}",
         f"--index={folder.parent / 'index.csv'}",
         "--background=b",
         "--epochs=4",

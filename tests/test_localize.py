@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 import actx_tf
+from actx_tf.backbones import Backbone
 from actx_tf.data import FeatureStoreWriter
 from actx_tf.data import synthetic
 from actx_tf.data.tubes import Tube
 from actx_tf.data.tubes import draw_tubes
 from actx_tf.data.tubes import masks_to_voxels
 from actx_tf.data.tubes import read_tubes
+from tests.described import describe
 from tests.harness import ROOT
 from tests.harness import run_example
 from tests.test_extraction import write_video
@@ -60,7 +62,7 @@ def test_voxels_of_the_built_in_set_are_the_same():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "boxes.json: no JSON"),
+        ("{", "boxes.json: not JSON"),
         ("[]", "must be an object of clips"),
         ('{"a": [{"start": 1, "end": 2}]}', "clip 'a': .*boxes_xywh"),
         (
@@ -126,7 +128,9 @@ def folder(tmp_path):
     random = np.random.default_rng(0)
     lines = ["clip,file,label,split,conjugates,start,end"]
     tubes = {}
-    with FeatureStoreWriter(tmp_path / "features.h5", "random") as writer:
+    with FeatureStoreWriter(
+        tmp_path / "features", describe("random", 8)
+    ) as writer:
         for clip, frames, span in (
             ("whole", 16, ","),
             ("part", 24, "0.5,2"),
@@ -146,22 +150,22 @@ def folder(tmp_path):
                     "boxes_xywh": [[24, 8, 16, 8]] * 4,
                 }
                 tubes[clip] = [box]
-            writer.add(clip, features, "a", "test", 8.0, 4, 4 * steps)
+            writer.add(clip, features, "a", "test", 8.0, 4 * steps)
             model(features[np.newaxis])
     (tmp_path / "index.csv").write_text("\n".join(lines), encoding="utf-8")
     (tmp_path / "boxes.json").write_text(json.dumps(tubes), encoding="utf-8")
     model.save(tmp_path / "actx.keras")
-    with FeatureStoreWriter(tmp_path / "masks.h5", "masks") as writer:
+    with FeatureStoreWriter(tmp_path / "masks", "masks") as writer:
         mask = np.zeros((4, 4, 6, 1))
         mask[2, 1, 3:5] = 1
-        writer.add("whole", mask, "a", "test", 8.0, 4, 16)
+        writer.add("whole", mask, "a", "test", 8.0, 16)
     return tmp_path
 
 
 def run(folder, *flags):
     return run_example(
         "localize.py",
-        f"--features={folder / 'features.h5'}",
+        f"--features={folder / 'features'}",
         f"--index={folder / 'index.csv'}",
         f"--model={folder / 'actx.keras'}",
         *flags,
@@ -184,22 +188,23 @@ def test_boxes_in_videos_and_masks(folder):
         assert norm[name] == (1.0, pytest.approx(chance, abs=6e-4)), name
     assert volume < norm["energy"][0] < 1
     assert table["clips"]["AUC"] == (2,)
-    assert "1 clips without features or action are left out" in result.stdout
+    assert "left out: 1 clips: no boxes" in result.stdout
 
-    masked = table_of(run(folder, f"--masks={folder / 'masks.h5'}"))
+    masked = table_of(run(folder, f"--masks={folder / 'masks'}"))
     assert masked["clips"]["AUC"] == (1,)
     expected = pytest.approx((1.0, 2 / 96), abs=6e-4)
     assert masked["norm of features"]["pointing, clip"] == expected
 
 
 def test_a_saved_model_is_shown_the_videos(folder):
-    backbone = keras.Sequential(
+    network = keras.Sequential(
         [
             keras.Input((None, 32, 48, 3)),
             keras.layers.AveragePooling3D((4, 8, 8)),
             keras.layers.Dense(8, use_bias=False),
         ]
     )
+    backbone = Backbone(network, describe("random", 8, size=(32, 48)))
     model = keras.models.load_model(folder / "actx.keras")
     path = actx_tf.export.export_saved_model(
         model, folder / "saved", backbone=backbone
@@ -220,9 +225,12 @@ def test_a_saved_model_is_shown_the_videos(folder):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--index=none.csv"], "--index, --model, and --boxes"),
+        (["--index=none.csv"], "--model"),
+        (["--index=none.csv", "--model=none.keras"], "`boxes` or `masks`"),
+        (["--boxes=none.json"], "`index`"),
         (["--model=none.keras"], "none.keras"),
-        (["--threshold=2"], "threshold"),
+        (["--threshold=2"], "`threshold`"),
+        (["--share=nan"], "`share`"),
     ],
 )
 def test_wrong_flags_are_one_clear_line(flags, message):

@@ -214,3 +214,11 @@ def test_rejects_what_does_not_fit(function, name):
     for gamma in (-1.0, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="`gamma` must be a finite number"):
             function(FEATURES, CONJUGATE, gamma=gamma)
+
+
+def test_how_large_a_map_is_does_not_matter():
+    similarity = clips(3, 2, 2, 2)
+    weights = np.exp(clips(3, 2, 2, 2, seed=1))
+    for loss in (losses.action_similarity, losses.context_difference):
+        expected = loss(weights, similarity)
+        assert_close(loss(1e-30 * weights, similarity), expected)

@@ -82,11 +82,11 @@ def test_stretches(folder, flags, expected, count):
 
 def test_nearest(folder):
     pytest.importorskip("faiss")
-    with FeatureStoreWriter(folder / "features.h5", "test") as writer:
+    with FeatureStoreWriter(folder / "features", "test") as writer:
         for name in "ant":
             features = np.ones((2, 1, 1, 3))
-            writer.add(name, features, "run", "train", 25.0, 8, 16)
-    result = run(folder, *FILES, "--way=nearest", "--features=features.h5")
+            writer.add(name, features, "run", "train", 25.0, 16)
+    result = run(folder, *FILES, "--way=nearest", "--features=features")
     assert result.returncode == 0, result.stderr
     assert "missing: b (run): it has no embedding" in result.stdout
     clips = read_clip_index(folder / "mined.csv")

@@ -28,10 +28,10 @@ BATCH_SIZE = 6  # of 7 clips: in the second batch one worker has none
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    path = tmp_path_factory.mktemp("store") / "features.h5"
+    path = tmp_path_factory.mktemp("store") / "features"
     with FeatureStoreWriter(path, "net", "float32") as writer:
         for name, steps in make_features().items():
-            writer.add(name, steps, "run", "train", 25.0, 4, 4 * len(steps))
+            writer.add(name, steps, "run", "train", 25.0, 4 * len(steps))
     return path
 
 

@@ -195,7 +195,9 @@ def test_a_batch_without_any_pair_learns_its_classes_alone():
 def test_pairs_of_clips_without_conjugates():
     arrays = {name: np.ones((1, 2, 2, 3), "float16") for name in "ab"}
     clips = [Clip(name, "", "run", "train") for name in arrays]
-    ((inputs, labels),) = make_pair_dataset(arrays, clips, ["run"], num_steps=4)
+    ((inputs, labels),) = make_pair_dataset(
+        arrays, clips, ["run"], crop_steps=4
+    )
     assert not inputs["has_conjugate"].numpy().any()
     assert not inputs["conjugate"].numpy().any()
     assert inputs["mask"].numpy().tolist() == [[True] + [False] * 3] * 2
@@ -207,12 +209,12 @@ def test_pairs_of_clips_without_conjugates():
 
 @pytest.fixture
 def path(tmp_path):
-    path = tmp_path / "features.h5"
+    path = tmp_path / "features"
     rng = np.random.default_rng(0)
     with FeatureStoreWriter(path, "net") as writer:
         for name in "abcd":
             clip = rng.normal(size=(50, 2, 2, 5))
-            writer.add(name, clip, "run", "train", 25.0, 8, 400)
+            writer.add(name, clip, "run", "train", 25.0, 400)
     return path
 
 
@@ -220,11 +222,12 @@ def test_check_names_the_clips_that_cannot_be_trained_on(path, monkeypatch):
     monkeypatch.setattr("actx_tf.data.feature_store._BLOCK_BYTES", 200)
     with FeatureStore(path) as store:
         store.check()
-    with h5py.File(path, "a") as file:
+    [file] = path.iterdir()
+    with h5py.File(file, "a") as file:
         file["b"][49, 1, 1, 4] = np.nan
         file["d"][0, 0, 0, 0] = -np.inf
     with FeatureStore(path) as store:
-        with pytest.raises(ValueError, match="features.h5.*2 clips") as info:
+        with pytest.raises(ValueError, match="features.*2 clips") as info:
             store.check()
         lines = str(info.value).splitlines()[1:]
         assert [line.split(":")[0].strip() for line in lines] == ["'b'", "'d'"]
@@ -236,9 +239,9 @@ def test_check_names_the_clips_that_cannot_be_trained_on(path, monkeypatch):
 
 
 def test_features_too_large_for_float16_name_what_holds_them(tmp_path):
-    path = tmp_path / "features.h5"
+    path = tmp_path / "features"
     large = np.full((1, 2, 2, 3), 7e4)
-    attributes = ("run", "train", 25.0, 8, 8)
+    attributes = ("run", "train", 25.0, 8)
     with FeatureStoreWriter(path, "net") as writer:
         with pytest.raises(ValueError, match="7e\\+04.*dtype='float32'"):
             writer.add("a", large, *attributes)

@@ -7,8 +7,11 @@ import tensorflow as tf
 from keras import ops
 
 from actx_tf import losses
+from actx_tf.backbones.description import Axis
+from actx_tf.backbones.description import BackboneDescription
 from actx_tf.models import ActX
 from actx_tf.models import PairedModel
+from actx_tf.utils.untrusted_files import load_keras_model
 from tests import reference
 from tests.harness import assert_close
 from tests.harness import clips
@@ -75,7 +78,7 @@ def expected_logs(model, pairs, has_conjugate=None):
             context_map = outputs["context_map"][i]
             l_d.append(reference.context_difference(context_map, similarity))
     weights = model.similarity_weight, model.difference_weight
-    parts = [np.mean(part) if part else 0.0 for part in (l_c, l_s, l_d)]
+    parts = [np.mean(part) if part else np.nan for part in (l_c, l_s, l_d)]
     return {
         "loss": reference.objective(l_c, l_s, l_d, *weights),
         **dict(zip(LOSSES, parts, strict=True)),
@@ -84,7 +87,7 @@ def expected_logs(model, pairs, has_conjugate=None):
 
 def assert_same_logs(actual, expected, rel=2e-5):
     assert {name: actual[name] for name in expected} == pytest.approx(
-        expected, rel=rel
+        expected, rel=rel, nan_ok=True
     )
 
 
@@ -194,7 +197,8 @@ def test_evaluate_and_predict_need_no_conjugate():
 def test_several_labels_a_clip():
     labels = np.eye(3)[LABELS] + np.eye(3)[::-1][LABELS]
     model = compiled(
-        {"loss": keras.losses.BinaryCrossentropy(from_logits=True)}
+        {"loss": keras.losses.BinaryCrossentropy(from_logits=True)},
+        activation="sigmoid",
     )
     logits = model.predict(PAIRS["features"], verbose=0)["logits"]
     l_c = np.mean(np.log(1 + np.exp(logits)) - labels * logits)
@@ -439,3 +443,131 @@ def test_rejects_a_weight_that_is_negative_or_not_finite(name, weight):
 def test_is_made_to_be_subclassed():
     with pytest.raises(NotImplementedError):
         PairedModel()(PAIRS["features"])
+
+
+DESCRIPTION = BackboneDescription(
+    name="net",
+    channels=5,
+    time=Axis(((8, 8, 0),)),
+    height=Axis(((32, 32, None),)),
+    width=Axis(((32, 32, None),)),
+    frame_rate=16.0,
+    size=(224, 224),
+)
+
+
+@only_tensorflow
+def test_what_a_model_knows_of_its_answers_travels_with_it(tmp_path):
+    model = ActX(
+        3,
+        description=DESCRIPTION,
+        class_names=["run", "jump", "none"],
+        activation="sigmoid",
+    )
+    model.build((None, None, None, None, 5))
+    model.save(tmp_path / "actx.keras")
+    loaded = load_keras_model(tmp_path / "actx.keras")
+    assert loaded.description == DESCRIPTION
+    assert loaded.class_names == ["run", "jump", "none"]
+    assert loaded.activation == "sigmoid"
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"class_names": ["a", "b"]}, "must name 3 classes"),
+        ({"class_names": ["a", "b", "a"]}, "must be distinct"),
+        ({"activation": "tanh"}, "`activation` must be one of"),
+        ({"description": {"name": "net"}}, "must have the fields"),
+    ],
+)
+def test_what_a_model_cannot_know_is_refused(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        ActX(3, **kwargs)
+
+
+def test_a_misspelled_key_is_an_error_that_names_the_nearest():
+    model = compiled()
+    pairs = {"features": PAIRS["features"], "conjugates": PAIRS["conjugate"]}
+    with pytest.raises(ValueError, match="did you mean 'conjugate'"):
+        model.fit(pairs, LABELS, verbose=0)
+
+
+def test_what_was_not_measured_is_not_logged():
+    model = compiled()
+    validation = (PAIRS["features"], LABELS)
+    logs = fit(model, PAIRS, validation_data=validation, epochs=2)
+    measured = {"loss", *LOSSES}
+    assert set(logs) == measured | {"val_loss", "val_classification_loss"}
+    logs = model.evaluate(*validation, verbose=0, return_dict=True)
+    assert set(logs) == {"loss", "classification_loss"}
+    logs = model.evaluate(PAIRS, LABELS, verbose=0, return_dict=True)
+    assert set(logs) == measured
+
+
+def test_a_mean_over_no_pair_is_not_zero():
+    has_conjugate = np.zeros(len(LABELS), bool)
+    logs = fit(compiled(), {**PAIRS, "has_conjugate": has_conjugate})
+    assert np.isnan(logs["similarity_loss"])
+    assert logs["loss"] == pytest.approx(logs["classification_loss"])
+
+
+def test_training_without_conjugates_warns():
+    with pytest.warns(UserWarning, match="clips without conjugates"):
+        fit(compiled(), PAIRS["features"])
+
+
+@pytest.mark.parametrize(
+    ("named", "loss", "activation"),
+    [
+        (
+            "sparse_categorical_crossentropy",
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            "softmax",
+        ),
+        (
+            "CategoricalCrossentropy",
+            keras.losses.CategoricalCrossentropy(from_logits=True),
+            "softmax",
+        ),
+        (
+            keras.losses.binary_crossentropy,
+            keras.losses.BinaryCrossentropy(from_logits=True),
+            "sigmoid",
+        ),
+    ],
+)
+def test_a_loss_by_name_takes_logits(named, loss, activation):
+    labels = LABELS if "sparse" in str(named) else np.eye(3)[LABELS]
+    of_name, of_loss = (
+        fit(
+            compiled({"loss": given}, activation=activation),
+            PAIRS,
+            labels=labels,
+        )
+        for given in (named, loss)
+    )
+    assert of_name == pytest.approx(of_loss)
+
+
+@pytest.mark.parametrize(
+    ("loss", "activation", "message"),
+    [
+        (
+            keras.losses.SparseCategoricalCrossentropy(),
+            "softmax",
+            r"`loss` must take logits.*from_logits=True",
+        ),
+        ("binary_crossentropy", "softmax", "must be that of activation='soft"),
+        ("categorical_crossentropy", "sigmoid", "of activation='sigmoid'"),
+    ],
+)
+def test_a_loss_that_does_not_fit_is_refused(loss, activation, message):
+    with pytest.raises(ValueError, match=message):
+        compiled({"loss": loss}, activation=activation)
+
+
+def test_class_weights_of_several_classes_are_refused():
+    model = compiled({"loss": "binary_crossentropy"}, activation="sigmoid")
+    with pytest.raises(ValueError, match="`class_weight` must be None"):
+        model.fit(PAIRS, np.eye(3)[LABELS], class_weight={0: 2.0})

@@ -40,10 +40,10 @@ def features(request, tmp_path):
     if request.param == "dictionary":
         yield arrays
         return
-    path = tmp_path / "features.h5"
+    path = tmp_path / "features"
     with FeatureStoreWriter(path, "net") as writer:
         for name, array in arrays.items():
-            writer.add(name, array, "run", "train", 25.0, 4, 4 * len(array))
+            writer.add(name, array, "run", "train", 25.0, 4 * len(array))
     with FeatureStore(path) as store:
         yield store
 
@@ -55,7 +55,7 @@ def arrays():
 
 def make(features, **arguments):
     arguments = {
-        "num_steps": 5,
+        "crop_steps": 5,
         "batch_size": 2,
         "background": ("nothing",),
         **arguments,
@@ -119,7 +119,7 @@ def test_pairs(features):
 
 def test_every_stretch_is_drawn(arrays):
     dataset = make_pair_dataset(
-        arrays, [clip("a", "run")], CLASSES, num_steps=5
+        arrays, [clip("a", "run")], CLASSES, crop_steps=5
     ).repeat(100)
     starts = [
         int(inputs["features"][0, 0, 0, 0, 0]) % 100
@@ -258,8 +258,8 @@ def test_errors(arrays):
         odd = {**arrays, "b": np.zeros((3, 2, 4), np.float16)}
         with pytest.raises(ValueError, match="`features`.*'b'"):
             function(odd, CLIPS, CLASSES)
-    with pytest.raises(ValueError, match="`num_steps`.*Received"):
-        make(arrays, num_steps=0)
+    with pytest.raises(ValueError, match="`crop_steps`.*Received"):
+        make(arrays, crop_steps=0)
     with pytest.raises(ValueError, match="`background`.*'non'"):
         make(arrays, background=("non",))
     odd = {**arrays, "f": np.zeros((3, 2, 3, 5), np.float16)}
@@ -267,16 +267,16 @@ def test_errors(arrays):
         make(odd)  # conjugates, too
 
 
-def companion(name):
+def boxes_of(name):
     """As the feature map: each value tells the clip and the step."""
     return feature_map(name)[..., 0, :1].astype(np.float32)
 
 
-def test_companions_are_cut_out_where_the_features_are(arrays):
-    companions = {"boxes": {name: companion(name) for name in "abcde"}}
-    dataset = make(arrays, companions=companions)
+def test_aligned_inputs_are_cut_out_where_the_features_are(arrays):
+    aligned_inputs = {"boxes": {name: boxes_of(name) for name in "abcde"}}
+    dataset = make(arrays, aligned_inputs=aligned_inputs)
     evaluated = make_evaluation_dataset(
-        arrays, CLIPS, CLASSES, companions=companions
+        arrays, CLIPS, CLASSES, aligned_inputs=aligned_inputs
     )
     for _ in range(3):
         for inputs, _ in epoch(dataset) + epoch(evaluated):
@@ -285,8 +285,8 @@ def test_companions_are_cut_out_where_the_features_are(arrays):
             )
 
 
-def test_a_companion_must_fit_the_features(arrays):
-    boxes = {name: companion(name) for name in "abcde"}
+def test_an_aligned_input_must_fit_the_features(arrays):
+    boxes = {name: boxes_of(name) for name in "abcde"}
     for function in (make_pair_dataset, make_evaluation_dataset):
         for odd, words in (
             ({"a": boxes["a"]}, "hold every clip.*'b'"),
@@ -297,8 +297,8 @@ def test_a_companion_must_fit_the_features(arrays):
             (boxes | {"b": np.zeros(())}, r"as many steps.*\(\).*'b'"),
             (boxes | {"b": np.zeros((3, 9))}, "must agree.*'a'.*'b'"),
         ):
-            with pytest.raises(ValueError, match=f"`companions.*{words}"):
-                function(arrays, CLIPS, CLASSES, companions={"boxes": odd})
+            with pytest.raises(ValueError, match=f"`aligned_inputs.*{words}"):
+                function(arrays, CLIPS, CLASSES, aligned_inputs={"boxes": odd})
 
 
 SIZES = {"a": (2, 3), "b": (4, 2), "c": (1, 1), "d": (2, 3), "e": (3, 2)}
@@ -308,10 +308,12 @@ def test_clips_of_several_sizes(arrays):
     for name, (height, width) in SIZES.items():
         steps = arrays[name][:, :1, :1]
         arrays[name] = steps.repeat(height, 1).repeat(width, 2)
-    companions = {"map": {name: arrays[name][..., 0] for name in SIZES}}
-    pairs = epoch(make(arrays, companions=companions))
+    aligned_inputs = {"map": {name: arrays[name][..., 0] for name in SIZES}}
+    pairs = epoch(make(arrays, aligned_inputs=aligned_inputs))
     whole = epoch(
-        make_evaluation_dataset(arrays, CLIPS, CLASSES, companions=companions)
+        make_evaluation_dataset(
+            arrays, CLIPS, CLASSES, aligned_inputs=aligned_inputs
+        )
     )
     for inputs, _ in pairs + whole:
         assert inputs["features"].shape[1:3] == (4, 3)

@@ -2,10 +2,12 @@
 
 import contextlib
 import functools
+import os
+import signal
 
-import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from actx_tf.data import Clip
 from actx_tf.data import FeatureStore
@@ -16,7 +18,7 @@ from tests.test_extraction import write_video
 
 ray = pytest.importorskip("ray")
 
-SETTINGS = {"size": (16, 24), "frames_per_step": 2, "progress": False}
+SETTINGS = {"progress": False}
 
 
 @pytest.fixture(scope="module")
@@ -35,13 +37,13 @@ def clips(tmp_path_factory):
 def assert_same_store(path, expected_path):
     with FeatureStore(path) as store, FeatureStore(expected_path) as expected:
         assert list(store) == list(expected)
-        assert store.backbone == expected.backbone
+        assert store.made_by == expected.made_by
         for clip in store:
             np.testing.assert_array_equal(store[clip], expected[clip])
             assert store.attributes(clip) == expected.attributes(clip)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster():
     ray.init(log_to_driver=False)
     yield
@@ -50,29 +52,30 @@ def cluster():
 
 def test_two_workers_make_the_store_of_one_process(clips, cluster, tmp_path):
     expected = extract_features(
-        clips, make_backbone(), tmp_path / "one.h5", **SETTINGS
+        clips, make_backbone(), tmp_path / "one", **SETTINGS
     )
     # What an interrupted run has left is kept.
-    extract_features(clips[:2], make_backbone(), tmp_path / "r.h5", **SETTINGS)
+    extract_features(clips[:2], make_backbone(), tmp_path / "r", **SETTINGS)
     failed = extract_features_on_ray(
-        clips, make_backbone, tmp_path / "r.h5", num_workers=2, **SETTINGS
+        clips, make_backbone, tmp_path / "r", num_workers=2, **SETTINGS
     )
     assert failed == expected
     assert [clip.clip for clip, _ in failed] == ["broken"]
-    assert_same_store(tmp_path / "r.h5", tmp_path / "one.h5")
-    assert not (tmp_path / "r.h5.parts").exists()
+    assert_same_store(tmp_path / "r", tmp_path / "one")
+    left = [file for file in (tmp_path / "r").rglob("*") if file.is_file()]
+    assert all(file.suffix == ".h5" for file in left)
 
     # A worker that fails ends the run; the others' clips are kept.
     broken = functools.partial(make_broken_backbone, tmp_path)
     with pytest.raises(RuntimeError, match="out of order"):
         extract_features_on_ray(
-            clips, broken, tmp_path / "f.h5", num_workers=2, **SETTINGS
+            clips, broken, tmp_path / "f", num_workers=2, **SETTINGS
         )
     failed = extract_features_on_ray(
-        clips, make_backbone, tmp_path / "f.h5", num_workers=3, **SETTINGS
+        clips, make_backbone, tmp_path / "f", num_workers=3, **SETTINGS
     )
     assert [clip.clip for clip, _ in failed] == ["broken"]
-    assert_same_store(tmp_path / "f.h5", tmp_path / "one.h5")
+    assert_same_store(tmp_path / "f", tmp_path / "one")
 
 
 def make_broken_backbone(folder):
@@ -84,20 +87,55 @@ def make_broken_backbone(folder):
     raise OSError("the network is out of order")
 
 
+def test_a_worker_that_is_killed_is_begun_again(clips, cluster, tmp_path):
+    expected = extract_features(
+        clips, make_backbone(), tmp_path / "one", **SETTINGS
+    )
+    failed = extract_features_on_ray(
+        clips,
+        functools.partial(make_deadly_backbone, tmp_path / "died"),
+        tmp_path / "f",
+        num_workers=2,
+        **SETTINGS,
+    )
+    assert (tmp_path / "died").exists()
+    assert failed == expected
+    assert_same_store(tmp_path / "f", tmp_path / "one")
+
+
+def make_deadly_backbone(died):
+    """Its process is killed, once, by the third clip of a worker."""
+    backbone = make_backbone()
+    call = backbone.call
+
+    def kill(num_frames):
+        with contextlib.suppress(FileExistsError):
+            if num_frames == 8:
+                died.touch(exist_ok=False)
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    def deadly(clip, training=None):
+        tf.py_function(kill, [tf.shape(clip)[1]], [])
+        return call(clip, training)
+
+    backbone.call = deadly
+    return backbone
+
+
 def test_wrong_number_of_workers(clips, tmp_path):
     with pytest.raises(ValueError, match="`num_workers` must be.*=0"):
         extract_features_on_ray(
-            clips, make_backbone, tmp_path / "f.h5", num_workers=0, **SETTINGS
+            clips, make_backbone, tmp_path / "f", num_workers=0, **SETTINGS
         )
     assert not list(tmp_path.iterdir())
 
 
-def test_a_backbone_of_another_name_is_refused(clips, tmp_path):
-    extract_features(clips[:1], make_backbone(), tmp_path / "f.h5", **SETTINGS)
-    with pytest.raises(ValueError, match="`backbone` must be 'means'"):
+def test_other_features_are_not_added(clips, tmp_path):
+    extract_features(clips[:1], make_backbone(), tmp_path / "f", **SETTINGS)
+    with pytest.raises(ValueError, match="`made_by`.*frame_rate=8.0"):
         extract_features_on_ray(
             clips,
-            lambda: keras.Sequential([keras.Input((4,))], name="other"),
-            tmp_path / "f.h5",
+            lambda: make_backbone(frame_rate=8.0),
+            tmp_path / "f",
             **SETTINGS,
         )

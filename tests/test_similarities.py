@@ -10,6 +10,7 @@ from actx_tf.data import FeatureStoreWriter
 from actx_tf.data import make_pair_dataset
 from actx_tf.data import store_similarities
 from actx_tf.data.similarities import pair_name
+from tests.described import describe
 from tests.harness import clips as random_maps
 from tests.harness import run_example
 from tests.test_examples import make_store
@@ -30,16 +31,18 @@ def clips():
 
 @pytest.fixture
 def store(tmp_path):
-    with FeatureStoreWriter(tmp_path / "f.h5", "net", "float32") as writer:
+    with FeatureStoreWriter(
+        tmp_path / "f", describe("net", 8, frame_rate=16.0), "float32"
+    ) as writer:
         for seed, name in enumerate(NAMES):
             features = random_maps(5 + seed, 2, 3, 8, seed=seed)
-            writer.add(name, features, "run", "train", 16.0, 4, 20)
-    with FeatureStore(tmp_path / "f.h5") as store:
+            writer.add(name, features, "run", "train", 16.0, 20)
+    with FeatureStore(tmp_path / "f") as store:
         yield store
 
 
 def test_each_pair_s_similarity_is_stored(clips, store, tmp_path):
-    path = tmp_path / "s.h5"
+    path = tmp_path / "s"
     assert store_similarities(clips, store, path, gamma=7.0) == 3
     with FeatureStore(path) as stored:
         assert set(stored) == {"a c", "a d", "b c"}
@@ -53,7 +56,7 @@ def test_each_pair_s_similarity_is_stored(clips, store, tmp_path):
 
 
 def test_a_run_is_taken_up_again(clips, store, tmp_path, monkeypatch):
-    path = tmp_path / "s.h5"
+    path = tmp_path / "s"
     store_similarities(clips[:1], store, path)
     asked = []
     match = losses.match_features
@@ -70,12 +73,12 @@ def test_a_run_is_taken_up_again(clips, store, tmp_path, monkeypatch):
 
 
 def test_clips_of_the_background_have_no_pairs(clips, store, tmp_path):
-    path = tmp_path / "s.h5"
+    path = tmp_path / "s"
     assert store_similarities(clips, store, path, background=["run"]) == 0
 
 
 def test_pairs_are_cut_where_the_features_are(clips, store, tmp_path):
-    path = tmp_path / "s.h5"
+    path = tmp_path / "s"
     store_similarities(clips, store, path)
     arguments = (clips, ["none", "run"], 3, 4)
     with FeatureStore(path) as stored:
@@ -121,10 +124,10 @@ def test_pairs_are_cut_where_the_features_are(clips, store, tmp_path):
 def test_examples(tmp_path):
     make_store(tmp_path)
     flags = [
-        f"--features={tmp_path / 'store.h5'}",
+        f"--features={tmp_path / 'store'}",
         f"--index={tmp_path / 'index.csv'}",
     ]
-    similarities = tmp_path / "similarities.h5"
+    similarities = tmp_path / "similarities"
     result = run_example(
         "precompute_similarity.py", *flags, f"--output={similarities}"
     )
@@ -149,9 +152,9 @@ def test_wrong_flags_are_one_clear_line(flags, message, tmp_path):
     make_store(tmp_path)
     result = run_example(
         "precompute_similarity.py",
-        f"--features={tmp_path / 'store.h5'}",
+        f"--features={tmp_path / 'store'}",
         f"--index={tmp_path / 'index.csv'}",
-        f"--output={tmp_path / 's.h5'}",
+        f"--output={tmp_path / 's'}",
         *flags,
     )
     assert result.returncode == 1

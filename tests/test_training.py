@@ -42,7 +42,7 @@ def make_data(features=None, **settings):
     pairs = functools.partial(
         make_pair_dataset,
         *arguments,
-        **{"num_steps": 4, "batch_size": 4, "seed": 5, **settings},
+        **{"crop_steps": 4, "batch_size": 4, "seed": 5, **settings},
     )
     whole = functools.partial(make_evaluation_dataset, *arguments, batch_size=4)
     return pairs, whole
@@ -140,9 +140,10 @@ def test_odd_clips():
     ):
         pairs, _ = make_data(odd, **settings)
         history = training.fit(model, pairs, 2)
-        assert np.all(np.isfinite(list(history.values()))), name
-        if settings:
-            assert history["similarity_loss"] == [0.0, 0.0]
+        of_pairs = {"similarity_loss", "difference_loss"}
+        for key, values in history.items():
+            measured = key not in of_pairs or "background" not in settings
+            assert np.all(np.isfinite(values) == measured), (name, key)
     for weight in model.weights:
         assert np.all(np.isfinite(keras.ops.convert_to_numpy(weight)))
 
@@ -185,7 +186,7 @@ def test_a_checkpoint_that_is_broken_or_another_s_is_refused(tmp_path):
         fit(other, 2, checkpoint=path)
     half = len(content) // 2
     flipped = bytearray(content)
-    flipped[half] ^= 1
+    flipped[content.index(b"NUMPY") + 200] ^= 1  # one of the first values
     for broken in (content[:half], b"", flipped):
         path.write_bytes(broken)
         with pytest.raises(ValueError, match="not a whole checkpoint"):

@@ -1,6 +1,7 @@
 """The page of clips: what is in it, and what a browser shows, offline."""
 
 import base64
+import dataclasses
 import io
 import json
 import re
@@ -12,10 +13,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from actx_tf.backbones.receptive_field import location_centers
+from actx_tf.backbones.description import location_centers
+from actx_tf.data import FeatureStore
 from actx_tf.data import FeatureStoreWriter
+from actx_tf.data import VideoError
+from actx_tf.data import read_clip_index
+from actx_tf.data import synthetic
+from actx_tf.models import ACF
 from actx_tf.models import ActX
+from actx_tf.prediction import VideoPrediction
+from actx_tf.visualization import PageClip
+from actx_tf.visualization import built_in_clips
 from actx_tf.visualization import overlay_attention
+from actx_tf.visualization import view_clips
+from actx_tf.visualization import write_page
 from tests.harness import run_example
 from tests.lossless import write_lossless
 
@@ -26,12 +37,20 @@ NAMES = ["<!--<script>alert(1)", "{{data}} <b>", "c", "d&amp;"]
 MODES = ("both", "action", "context", "act", "none")
 
 
-def make_model(path):
+# A network that sees frames as they are in the file.
+DESCRIPTION = dataclasses.replace(
+    synthetic.backbone().description, channels=8, size=None
+)
+
+
+def make_model(path=None, **kwargs):
     keras.utils.set_random_seed(0)
-    model = ActX(len(CLASSES))
+    known = {"class_names": sorted(CLASSES), "description": DESCRIPTION}
+    model = ActX(len(CLASSES), **{**known, **kwargs})
     model.build((None, None, None, None, 8))
     model.head.kernel.assign(3 * model.head.kernel)  # surer of itself
-    model.save(path)
+    if path:
+        model.save(path)
     return model
 
 
@@ -42,7 +61,7 @@ def folder(tmp_path_factory):
     make_model(folder / "actx.keras")
     rng = np.random.default_rng(0)
     lines = ["clip,file,label,split,conjugates"]
-    with FeatureStoreWriter(folder / "store.h5", "synthetic_backbone") as store:
+    with FeatureStoreWriter(folder / "store", DESCRIPTION) as store:
         for k, name in enumerate([*NAMES, "missing"]):
             label = CLASSES[k % 3]
             shape = (200, 120) if k == 1 else (200, 336)
@@ -65,7 +84,6 @@ def folder(tmp_path_factory):
                 label=label,
                 split="test",
                 frame_rate=10.0,
-                stride=4,
                 frames=20,
             )
     lines.append("unstored,0.mp4,run,test,")
@@ -73,12 +91,12 @@ def folder(tmp_path_factory):
     return folder
 
 
-def write_page(folder, name, *flags):
+def run_view_clips(folder, name, *flags):
     path = folder / name
     result = run_example(
         "view_clips.py",
         f"--model={folder / 'actx.keras'}",
-        f"--features={folder / 'store.h5'}",
+        f"--features={folder / 'store'}",
         f"--index={folder / 'index.csv'}",
         f"--output={path}",
         *flags,
@@ -88,7 +106,7 @@ def write_page(folder, name, *flags):
 
 @pytest.fixture(scope="module")
 def page(folder):
-    path, result = write_page(folder, "page.html", "--title=<i>Mine</i>")
+    path, result = run_view_clips(folder, "page.html", "--title=<i>Mine</i>")
     assert result.returncode == 0, result.stderr
     assert "left out: missing" in result.stdout
     return path
@@ -221,15 +239,13 @@ def viewer(browser, page):
 
 
 def test_the_page_holds_what_the_model_answers(page, folder):
-    from actx_tf.data import FeatureStore
-
     model = keras.saving.load_model(folder / "actx.keras")
     data = read_data(page)
     assert [clip["name"] for clip in data["clips"]] == NAMES
     assert data["classNames"] == sorted(CLASSES)
     left_out = [name for name, _ in data["leftOut"]]
     assert left_out == ["unstored", "missing"]
-    with FeatureStore(folder / "store.h5") as store:
+    with FeatureStore(folder / "store") as store:
         for clip in data["clips"]:
             features = store[clip["name"]].astype("float32")
             outputs = model.predict(features[None], verbose=0)
@@ -257,7 +273,7 @@ def test_the_page_holds_what_the_model_answers(page, folder):
 def test_a_page_is_made_smaller_where_it_must_be(folder, page):
     kept = {}
     for megabytes in (0.5, 0.15):
-        path, result = write_page(
+        path, result = run_view_clips(
             folder, "small.html", f"--max_megabytes={megabytes}"
         )
         assert result.returncode == 0, result.stderr
@@ -272,7 +288,10 @@ def test_a_page_is_made_smaller_where_it_must_be(folder, page):
 
 def test_the_built_in_set_needs_a_model_alone(tmp_path):
     keras.utils.set_random_seed(0)
-    model = ActX(8)
+    backbone = synthetic.backbone()
+    model = ActX(
+        8, class_names=synthetic.CLASS_NAMES, description=backbone.description
+    )
     model.build((None, None, None, None, 64))
     model.save(tmp_path / "actx.keras")
     path = tmp_path / "out" / "page.html"
@@ -286,6 +305,165 @@ def test_the_built_in_set_needs_a_model_alone(tmp_path):
     clips = read_data(path)["clips"]
     assert len(clips) == 3
     assert read_frames(clips[0]).shape == (16, 48, 48, 3)
+    expected = backbone.description.centers((4, 6, 6), (16, 48, 48))
+    for got, axis in zip(clips[0]["centers"], expected, strict=True):
+        np.testing.assert_allclose(got, axis, atol=1e-5)
+
+
+@pytest.fixture
+def stored(folder):
+    """The store and the clips of the index that it holds and that decode."""
+    clips = read_clip_index(folder / "index.csv")
+    with FeatureStore(folder / "store") as store:
+        yield store, clips[: len(NAMES)]
+
+
+def test_a_model_of_several_classes(stored, tmp_path):
+    store, clips = stored
+    several = [*CLASSES[:2]]
+    clips[0] = dataclasses.replace(clips[0], label="|".join(several))
+    model = make_model(activation="sigmoid")
+    path = tmp_path / "page.html"
+    page = view_clips(model, store, clips, path, progress=False)
+    assert page.clips == NAMES and page.left_out == []
+    about = read_data(path)["clips"][0]
+    logits = model(store[NAMES[0]].astype("float32")[None])["logits"][0]
+    scores = 1 / (1 + np.exp(-np.asarray(logits, "float64")))
+    np.testing.assert_allclose(about["scores"], scores, atol=1e-4)
+    names = [sorted(CLASSES)[k] for k in about["labels"]]
+    assert sorted(names) == sorted(several)
+    truth = np.isin(sorted(CLASSES), several)
+    assert about["loss"] == pytest.approx(
+        -np.log(np.where(truth, scores, 1 - scores)).mean(), abs=1e-3
+    )
+
+
+@pytest.mark.parametrize("size", [None, 96, (64, 80)])
+def test_centers_are_those_of_the_frames_that_the_backbone_saw(
+    stored, tmp_path, monkeypatch, size
+):
+    store, clips = stored
+    # A part of a frame: 120 pixels high and 200 wide.
+    clips = [dataclasses.replace(clips[0], box=(10, 20, 210, 140))]
+    description = dataclasses.replace(DESCRIPTION, size=size)
+    monkeypatch.setattr(store, "description", description)
+    model = make_model(description=description)
+    path = tmp_path / "page.html"
+    view_clips(model, store, clips, path, progress=False)
+    (about,) = read_data(path)["clips"]
+    seen = {None: (120, 200), 96: (96, 160), (64, 80): (64, 80)}[size]
+    expected = description.centers(about["mapShape"], (20, *seen))
+    for got, axis in zip(about["centers"], expected, strict=True):
+        np.testing.assert_allclose(got, axis, atol=1e-5)
+
+
+def test_a_store_without_a_description_has_equal_cells(
+    stored, tmp_path, monkeypatch
+):
+    store, clips = stored
+    monkeypatch.setattr(store, "description", None)
+    path = tmp_path / "page.html"
+    view_clips(make_model(), store, clips[:1], path, progress=False)
+    (about,) = read_data(path)["clips"]
+    for got, count in zip(about["centers"], about["mapShape"], strict=True):
+        np.testing.assert_allclose(
+            got, (np.arange(count) + 0.5) / count, atol=1e-5
+        )
+
+
+@pytest.mark.parametrize(
+    ("model", "error", "message"),
+    [
+        ({"class_names": None}, ValueError, "`class_names`"),
+        (
+            {"description": dataclasses.replace(DESCRIPTION, frame_rate=5.0)},
+            ValueError,
+            "`store`.*frame_rate",
+        ),
+        ({"class_names": ["a", "b", "c"]}, ValueError, "no classes of the"),
+    ],
+)
+def test_models_that_do_not_fit_the_clips(
+    stored, tmp_path, model, error, message
+):
+    path = tmp_path / "page.html"
+    with pytest.raises(error, match=message):
+        view_clips(make_model(**model), *stored, path, progress=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_models_without_maps(stored, tmp_path):
+    pooling = ACF(len(CLASSES), class_names=CLASSES, description=DESCRIPTION)
+    pooling.build((None, None, None, None, 8))
+    for model in (pooling, keras.Sequential([keras.layers.Dense(3)])):
+        with pytest.raises(TypeError, match="`model` must .* maps"):
+            view_clips(model, *stored, tmp_path / "page.html", progress=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_of_other_features_than_the_built_in():
+    with pytest.raises(ValueError, match="`backbone`.*size"):
+        built_in_clips(make_model())
+
+
+def test_clips_that_cannot_be_shown_lose_no_others(tmp_path):
+    good = VideoPrediction(
+        frames=np.zeros((4, 8, 6, 3), np.uint8),
+        frame_rate=8.0,
+        action_map=np.ones((2, 1, 1), "float32"),
+        context_map=np.ones((2, 1, 1), "float32"),
+        centers=location_centers(None, (2, 1, 1)),
+        scores=np.array([0.25, 0.75], "float32"),
+        class_names=["a", "b"],
+    )
+
+    def fails(error):
+        raise error
+
+    nan = dataclasses.replace(good, scores=good.scores * np.nan)
+    no_maps = dataclasses.replace(
+        good, action_map=None, context_map=None, centers=None
+    )
+    three = dataclasses.replace(good, scores=np.ones(3) / 3)
+    clips = [
+        PageClip("broken", ["a"], lambda: fails(VideoError("does not decode"))),
+        PageClip("gone", ["a"], lambda: fails(FileNotFoundError("is gone"))),
+        PageClip("nan", ["a"], lambda: nan),
+        PageClip("no maps", ["a"], lambda: no_maps),
+        PageClip("three", ["a"], lambda: three),
+        PageClip("other", ["c"], lambda: good),
+        PageClip("two", ["a", "b"], lambda: good),
+        PageClip("none", [], lambda: good),
+        PageClip("good", ["b"], lambda: good),
+    ]
+    path = tmp_path / "new" / "page.html"
+    page = write_page(path, clips, ["a", "b"], title="T", progress=False)
+    assert page.path == path and page.clips == ["good"]
+    reasons = dict(page.left_out)
+    assert list(reasons) == [clip.name for clip in clips[:-1]]
+    for name, reason in (
+        ("broken", "does not decode"),
+        ("gone", "is gone"),
+        ("nan", "not finite"),
+        ("no maps", "no maps"),
+        ("three", "3 scores"),
+        ("other", "'c'"),
+        ("two", "one class"),
+        ("none", "one class"),
+    ):
+        assert reason in reasons[name]
+    data = read_data(path)
+    assert [tuple(entry) for entry in data["leftOut"]] == page.left_out
+    assert data["clips"][0]["loss"] == pytest.approx(-np.log(0.75), abs=1e-4)
+    # Nothing takes the place of a page that is there.
+    before = path.read_bytes()
+    for bad, message in ((clips[:-1], "broken: does not"), ([], "no clip")):
+        with pytest.raises(ValueError, match=message):
+            write_page(path, bad, ["a", "b"], progress=False)
+    for wrong in ({"max_megabytes": 0}, {"activation": "relu"}):
+        with pytest.raises(ValueError, match=f"`{[*wrong][0]}`"):
+            write_page(path, [], ["a", "b"], **wrong)
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -297,7 +475,7 @@ def test_the_built_in_set_needs_a_model_alone(tmp_path):
     ],
 )
 def test_wrong_flags_are_one_clear_line(folder, flags, message):
-    path, result = write_page(folder, "none.html", *flags)
+    path, result = run_view_clips(folder, "none.html", *flags)
     assert result.returncode == 1
     assert not path.exists()
     assert message in result.stderr
@@ -336,7 +514,9 @@ def test_canvases_show_what_the_library_draws(viewer, page, number):
         for name in ("action", "context")
     }
     maps["act"] = 1 - clip["context"]["largest"] * maps["context"]
-    centers = location_centers("synthetic_backbone", shape, (20, None, None))
+    centers = DESCRIPTION.centers(
+        shape, (20, *[(200, 336), (200, 120)][number])
+    )
     # Small frames are enlarged, by a whole factor; these are of one color,
     # which smoothing leaves.
     scale = viewer.canvases()[0].shape[0] // frames.shape[1]

@@ -5,9 +5,22 @@ from PIL import Image
 from scipy.ndimage import map_coordinates
 
 from actx_tf import visualization
-from actx_tf.backbones.receptive_field import location_centers
+from actx_tf.backbones.description import Axis
+from actx_tf.backbones.description import BackboneDescription
+from actx_tf.backbones.description import location_centers
 from actx_tf.data import read_clip
+from actx_tf.prediction import VideoPrediction
 from tests.harness import clips
+
+SPACE = Axis(((7, 2, None), *[(3, 2, None)] * 3, (2, 2, None)))
+# As I3D sees a clip.
+I3D = BackboneDescription(
+    name="i3d",
+    channels=1024,
+    time=Axis(((7, 2, None), (3, 2, None), (2, 2, None))),
+    height=SPACE,
+    width=SPACE,
+)
 
 
 def noise(*shape, seed=0):
@@ -24,7 +37,7 @@ def spot(shape, place):
 def test_a_map_is_resized_as_scipy_interpolates_at_the_centers():
     shape, size = (3, 4, 5), (24, 128, 150)
     values = np.abs(clips(*shape))
-    centers = location_centers("inception_i3d_rgb", shape, size)
+    centers = I3D.centers(shape, size)
     # Each frame or pixel p lies at the location (p - start) / stride.
     places = [
         (np.arange(n) - (c[0] * n - 0.5)) / (n * (c[1] - c[0]))
@@ -40,7 +53,7 @@ def test_a_map_is_resized_as_scipy_interpolates_at_the_centers():
 
 def test_a_resized_map_peaks_at_the_center_at_any_size_and_frame_rate():
     # Location (1, 2, 1) of I3D sees around frame 13, row 87 and column 55.
-    centers = location_centers("inception_i3d", (2, 4, 3), (16, 128, 96))
+    centers = I3D.centers((2, 4, 3), (16, 128, 96))
     values = spot((2, 4, 3), (1, 2, 1))
     for size in ((16, 128, 96), (32, 256, 192), (48, 640, 480)):
         resized = visualization.resize_map(values, size, centers)
@@ -67,7 +80,7 @@ def test_each_step_is_drawn_on_the_frame_in_the_middle_of_what_it_sees():
     video = np.repeat(np.arange(16, dtype=np.uint8) * 10, 32 * 48 * 3)
     video = video.reshape(16, 32, 48, 3)
     shape = (2, 1, 2)
-    centers = location_centers("inception_i3d", shape, video.shape[:3])
+    centers = I3D.centers(shape, video.shape[:3])
     action_map = spot(shape, (1, 0, 1))
     figure = visualization.attention_figure(
         [video], [action_map], [1 - action_map], ["$a_b$"], [centers]
@@ -93,7 +106,7 @@ def test_long_and_portrait_clips_fit_a_figure():
 
 def test_shares_sum_to_a_hundred_at_their_times():
     action_map = np.abs(clips(4, 2, 3))
-    centers = location_centers("inception_i3d", (4, 2, 3), (32, 64, 96))
+    centers = I3D.centers((4, 2, 3), (32, 64, 96))
     figure = visualization.action_share_figure(
         action_map, 2.0, centers, noise(32, 64, 96, 3), "<$"
     )
@@ -152,6 +165,47 @@ def test_a_written_video_shows_frame_action_and_context(
         assert not differs(frame, 1, "right")
         assert differs(frame, 2, "right") == context
         assert not differs(frame, 0, "right")
+
+
+def prediction_of(action_map, context_map, centers):
+    return VideoPrediction(
+        frames=noise(16, 40, 24, 3),
+        frame_rate=8.0,
+        action_map=action_map,
+        context_map=context_map,
+        centers=centers,
+        scores=np.array([0.25, 0.75], "float32"),
+        class_names=["run", "$_jump <b>"],
+    )
+
+
+def test_files_of_a_prediction(tmp_path):
+    shape = (2, 2, 1)
+    maps = [spot(shape, (1, 0, 0)), spot(shape, (0, 1, 0))]
+    prediction = prediction_of(*maps, I3D.centers(shape, (16, 40, 24)))
+    folder = tmp_path / "new" / "folder"
+    written = visualization.save_prediction(prediction, folder)
+    names = ["action_share.png", "maps.gif", "maps.mp4", "maps.png"]
+    assert sorted(path.name for path in written) == names
+    assert sorted(folder.iterdir()) == sorted(written)
+    frames, rate = read_clip(folder / "maps.mp4")
+    assert len(frames) == 16 and rate == pytest.approx(8.0)
+    # Each step is drawn on the frame in the middle of what it sees.
+    figure = visualization.prediction_figure(prediction)
+    images = [axis.get_images()[0].get_array() for axis in figure.axes[:2]]
+    for image, frame in zip(images, (5, 13), strict=True):
+        np.testing.assert_array_equal(image, prediction.frames[frame])
+
+
+def test_a_prediction_without_maps_is_not_drawn(tmp_path):
+    prediction = prediction_of(None, None, None)
+    for draw in (
+        visualization.prediction_figure,
+        lambda x: visualization.save_prediction(x, tmp_path / "new"),
+    ):
+        with pytest.raises(ValueError, match="`prediction` must have maps"):
+            draw(prediction)
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_cannot_be_drawn_is_told(tmp_path):

@@ -56,7 +56,7 @@ def test_a_short_clip_is_run_at_once(total):
         raise AssertionError("the clip is not to be counted")
 
     _, count = run_in_windows(
-        count_runs(strided_network(), lengths), iter(clip), no_count, 20, 4, 9
+        count_runs(strided_network(), lengths), iter(clip), no_count, 31, 4, 9
     )
     assert lengths == [count] == [total]
 
@@ -83,11 +83,18 @@ def test_no_more_than_a_window_is_held():
     assert most_ahead <= 2 * 32  # this window's frames and the next one's
 
 
-def test_overlaps_must_fit_into_a_window():
-    with pytest.raises(ValueError, match="`window` must be.*window=24"):
+@pytest.mark.parametrize("total", [5, 50])
+def test_overlaps_must_fit_into_a_window(total):
+    with pytest.raises(ValueError, match="`window` must be.*window=30"):
         run_in_windows(
-            strided_network(), iter(np.ones((50, 1))), lambda: 50, 24, 4, 9
+            strided_network(), iter(np.ones((total, 1))), None, 30, 4, 9
         )
+
+
+def test_steps_must_be_those_of_the_network():
+    clip = iter(np.ones((90, 1, 1, 2), "float32"))
+    with pytest.raises(ValueError, match="frames_per_step=2, and 10 steps"):
+        run_in_windows(strided_network(), clip, lambda: 90, 40, 2, 9)
 
 
 @pytest.mark.parametrize("total", [121, 126, 127, 128])
@@ -117,5 +124,5 @@ def test_mobilenet():
     def run(frames):
         return np.asarray(model(frames[None]))[0]
 
-    features, _ = run_in_windows(run, iter(clip), lambda: 29, 13, 4, 1)
+    features, _ = run_in_windows(run, iter(clip), lambda: 29, 15, 4, 1)
     assert_close(features, run(clip), 1e-4)

@@ -18,7 +18,6 @@ COUNTS = {"jump": 4, "run": 4, "none": 5}
 SMALL = {
     "extract_features.py": ["--size=32,32", "--weights={weights}"],
     "train_actx.py": ["--epochs=1", "--seeds=1", "--batch_size=4"],
-    "visualize.py": ["--size=32,32"],
 }
 
 

@@ -198,7 +198,11 @@ class StandIn(prediction_service_pb2_grpc.PredictionServiceServicer):
             status = 404 if error.code == grpc.StatusCode.NOT_FOUND else 400
             return status, {"error": str(error)}
         arrays = {key: tf.make_ndarray(x) for key, x in outputs.items()}
-        arrays["label"] = np.char.decode(arrays["label"].astype("S"), "utf-8")
+        for key, array in arrays.items():
+            if array.dtype == object:
+                arrays[key] = np.char.decode(array.astype("S"), "utf-8")
+        if len(arrays) == 1:  # TF Serving leaves out the name of an only output
+            (arrays,) = arrays.values()
         return 200, {"outputs": arrays}
 
 

@@ -21,7 +21,14 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-IN_WHEEL = ("actx_tf/data/synthetic_backbone.npz", "actx_tf/export.py")
+IN_WHEEL = (
+    "actx_tf/data/synthetic_backbone.npz",
+    "actx_tf/py.typed",
+    "actx_tf/visualization/page.html",
+    "actx_tf/visualization/page.css",
+    "actx_tf/visualization/page.js",
+    "actx_tf/export/saved_model.py",
+)
 IN_SOURCES = (*IN_WHEEL, "README.md", "LICENSE", "setup.py", "pyproject.toml")
 
 SMOKE = """if True:
@@ -38,9 +45,10 @@ SMOKE = """if True:
     clips = synthetic.make_part("train", 8)
     backbone = synthetic.backbone()
     maps, conjugates = map(backbone.predict, (clips.videos, clips.conjugates))
-    with FeatureStoreWriter(folder / "features.h5", backbone.name) as writer:
-        writer.add("a", maps[0], "run", "train", 25.0, 2, 16)
-    with FeatureStore(folder / "features.h5") as store:
+    made_by = backbone.description
+    with FeatureStoreWriter(folder / "features", made_by) as writer:
+        writer.add("a", maps[0], "run", "train", 25.0, 16)
+    with FeatureStore(folder / "features") as store:
         store.check()
 
     model = actx_tf.models.ActX(len(synthetic.CLASS_NAMES))

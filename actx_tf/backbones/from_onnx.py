@@ -11,6 +11,7 @@ import numpy as np
 from actx_tf.backbones.backbone import Backbone
 from actx_tf.backbones.backbone import layer_name
 from actx_tf.backbones.make_backbone import make_backbone
+from actx_tf.utils.optional import import_optional
 
 _FILE = "network.onnx"
 _TYPES = {
@@ -63,7 +64,7 @@ def from_onnx(path: str | os.PathLike, **options: Any) -> Backbone:
     )
     ```
     """
-    onnx, _ = _import()
+    onnx = import_optional("onnx", "Reading an ONNX file")
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(
@@ -108,7 +109,8 @@ class OnnxNetwork(keras.layers.Layer):
             ValueError: If they are none, or it takes or returns other things
                 than a network of clips.
         """
-        onnx, onnxruntime = _import()
+        onnx = import_optional("onnx", "Reading an ONNX file")
+        onnxruntime = import_optional("onnxruntime", "An ONNX network")
         try:
             model = onnx.load_model_from_string(content)
             external = next(_external_tensors(onnx, model), None)
@@ -212,15 +214,3 @@ def _external_tensors(onnx, message):
             is_one = hasattr(value, "ListFields")
             for part in [value] if is_one else value:
                 yield from _external_tensors(onnx, part)
-
-
-def _import():
-    try:
-        import onnx
-        import onnxruntime
-    except ImportError as error:
-        raise ImportError(
-            "Backbones of ONNX files take onnx and onnxruntime: pip install "
-            "actx_tf[onnx]"
-        ) from error
-    return onnx, onnxruntime

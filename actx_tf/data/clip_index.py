@@ -11,6 +11,8 @@ from collections.abc import Iterable
 
 from actx_tf.utils.atomic_write import atomic_write
 
+SPLITS = ("train", "validation", "test")
+
 _REQUIRED = ("clip", "file", "label", "split")
 _PART = ("start", "end", "box")
 _MOST_BYTES = 2**30  # some ten million clips
@@ -118,19 +120,40 @@ def write_clip_index(path: str | os.PathLike, clips: Iterable[Clip]) -> None:
     )
     writer.writeheader()
     writer.writerows(rows)
-    text = text.getvalue()
-    for clip, read in zip(clips, _parse(path, text, "conjugates"), strict=True):
+    parsed = _parse(path, text.getvalue(), "conjugates")
+    for clip, read in zip(clips, parsed, strict=True):
         extra = {name: clip.extra.get(name, "") for name in read.extra}
         file = os.path.abspath(clip.file)
         if dataclasses.replace(clip, file=file, extra=extra) != (
             dataclasses.replace(read, file=os.path.abspath(read.file))
         ):
             raise ValueError(
-                f"clip {clip.clip!r} cannot be told in an index: it would read "
-                f"as {read}. Received: {clip}"
+                f"clip {clip.clip!r} cannot be written in an index: it would "
+                f"be read as {read}. Received: {clip}"
             )
     with atomic_write(path) as draft:
-        draft.write_text(text, encoding="utf-8", newline="")
+        draft.write_text(text.getvalue(), encoding="utf-8", newline="")
+
+
+def class_names_of(
+    clips: Iterable[Clip], multi_label: bool = False
+) -> list[str]:
+    """Returns the names of the classes that models of these clips tell apart.
+
+    Args:
+        clips: The clips. Those of other splits than train, validation and
+            test are conjugates alone: their labels do not count.
+        multi_label: Whether a clip can be of several classes, or its whole
+            label is the name of one. Defaults to `False`.
+
+    Returns:
+        The names, sorted: the place of a class is its place among the logits.
+    """
+    names = set()
+    for clip in clips:
+        if clip.split in SPLITS:
+            names.update(clip.labels if multi_label else [clip.label])
+    return sorted(names)
 
 
 def _parse(path, text, conjugates_column):

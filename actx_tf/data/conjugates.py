@@ -1,9 +1,9 @@
 """Mining conjugates: clips of the same scene without the action.
 
 Each way takes the clips of an index and returns `(clips, missing)`: the clips
-of a new one, and what has no conjugate. Conjugates are for training: the
-action clips of the split `train` get them, and no others; those that the
-given clips have are dropped. No conjugate shows a stretch of a file that
+of a new one, and what has no conjugate. Conjugates are for training: only the
+action clips of the split `train` get them; those that the given clips have
+already are dropped. No conjugate shows a stretch of a file that
 another action clip of it shows, or a clip of another split.
 """
 
@@ -17,9 +17,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from actx_tf.data.clip_index import Clip
-from actx_tf.data.epochs import check_positive
 from actx_tf.data.video import VideoError
 from actx_tf.data.video import video_duration
+from actx_tf.utils.checks import check_positive
+from actx_tf.utils.optional import import_optional
 
 _TRAINING = "train"
 _CONJUGATE = "conjugate"  # split and label of the rows that are added
@@ -40,7 +41,7 @@ def conjugates_before_and_after(
     Args:
         clips: The clips of an index.
         min_seconds: Stretches that are shorter, in seconds, are not taken.
-            Defaults to 0.5, 12 frames of 25 a second.
+            Defaults to `0.5`, 12 frames of 25 a second.
         background: Name of the class that shows no action. Defaults to
             `"background"`.
 
@@ -89,9 +90,9 @@ def conjugates_around_crops(
 
     Args:
         clips: The clips of an index.
-        crop_seconds: Length of a crop, in seconds. Defaults to 2.0, about the
-            48 frames of the paper.
-        num_crops: Number of crops of a clip. Defaults to 1.
+        crop_seconds: Length of a crop, in seconds. Defaults to `2.0`, about
+            the 48 frames of the paper.
+        num_crops: Number of crops of a clip. Defaults to `1`.
         min_seconds: As in `conjugates_before_and_after`.
         background: As in `conjugates_before_and_after`.
 
@@ -158,14 +159,14 @@ def nearest_negatives(
         embeddings: Mapping from the name of a clip to its embedding
             `(channels,)`, such as `mean_embeddings` returns.
         num_neighbors: Number of conjugates of a clip; fewer where there are
-            not as many. Defaults to 3.
+            not as many. Defaults to `3`.
         background: As in `conjugates_before_and_after`.
 
     Returns:
         A tuple `(clips, missing)`. `clips` are those given, with the
         conjugates from near to far. `missing` is a list of `(clip, reason)`,
         of the action clips of the split `train` without a conjugate, and of
-        the background clips that could be none for want of an embedding.
+        the background clips that cannot be one as they have no embedding.
 
     Raises:
         ImportError: If FAISS is missing.
@@ -173,9 +174,11 @@ def nearest_negatives(
             split `train`.
     """
     check_positive("num_neighbors", num_neighbors)
-    faiss = _import_faiss()
+    faiss = import_optional("faiss", "Finding nearest negatives")
     clips, taken = _prepare(clips, background)
-    actions, negatives, missing = [], [], {}
+    actions: list[Clip] = []
+    negatives: list[Clip] = []
+    missing = {}
     for clip in clips:
         if _is_training_action(clip, background):
             kind = actions
@@ -383,14 +386,3 @@ def _check_seconds(name, value):
             f"`{name}` must be positive and finite (seconds). "
             f"Received: {name}={value}"
         )
-
-
-def _import_faiss():
-    # Imported late: all but the nearest negatives works without it.
-    try:
-        import faiss
-    except ImportError as error:
-        raise ImportError(
-            "Finding nearest negatives takes FAISS: pip install actx_tf[mining]"
-        ) from error
-    return faiss

@@ -2,16 +2,19 @@
 
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
+
+from actx_tf.utils.checks import check_positive
 
 _READERS = 4  # in parallel
 
 
 def make_epoch(
     num_examples: int,
-    to_example: Callable,
+    to_example: Callable[[tf.Tensor, tf.Tensor], Any],
     batch_size: int,
     *,
     shuffle: bool = False,
@@ -23,7 +26,7 @@ def make_epoch(
     """Makes an epoch's batches, or one share of each of them.
 
     The order is a function of the seed and of the epoch's number alone, so
-    that training can be taken up at any epoch. Of each batch, every shard has
+    that training can be resumed at any epoch. Of each batch, every shard has
     an equal part, and of a last, smaller batch one that is at most one example
     larger than another's: put side by side, the shards' parts are the batch.
 
@@ -35,11 +38,11 @@ def make_epoch(
         batch_size: Number of examples of a batch, of all shards together.
         shuffle: Whether the order changes with each epoch. Defaults to
             `False`: by place.
-        seed: Seed of the order. Defaults to 0.
+        seed: Seed of the order. Defaults to `0`.
         epoch: The epoch's number, from 0 on. Defaults to `None`: the dataset
             counts how often it was iterated over.
-        shard: Which share is read, from 0 on. Defaults to 0.
-        num_shards: Number of shares. Defaults to 1.
+        shard: Which share is read, from 0 on. Defaults to `0`.
+        num_shards: Number of shares. Defaults to `1`.
 
     Returns:
         A dataset of as many batches as there are without shards: a last one is
@@ -105,21 +108,19 @@ def make_epoch(
 def without_tuner(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """Returns the dataset with TensorFlow's tuner of pipelines switched off.
 
-    It looks after 10 ms, 20 ms, 40 ms, ... up to a minute, and with all cores
-    at work the end of an epoch often waits for its next look: an epoch of
-    5.2 s then takes 10.2 s.
+    The tuner wakes after 10 ms, 20 ms, 40 ms, ... up to a minute, and with all
+    cores at work the end of an epoch often waits for it: an epoch of 5.2 s
+    then takes 10.2 s.
+
+    Args:
+        dataset: The dataset.
+
+    Returns:
+        The same elements.
     """
     options = tf.data.Options()
     options.autotune.enabled = False
     return dataset.with_options(options)
-
-
-def check_positive(name: str, value: int) -> None:
-    """Raises a `ValueError` unless the value is an integer above 0."""
-    if not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(
-            f"`{name}` must be a positive integer. Received: {name}={value}"
-        )
 
 
 def _empty_batch(specs):

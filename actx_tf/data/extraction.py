@@ -3,195 +3,228 @@
 import collections
 import concurrent.futures
 import itertools
+import math
 import os
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Sequence
 
-import keras
 import numpy as np
 import tensorflow as tf
 
+from actx_tf.backbones.backbone import Backbone
+from actx_tf.backbones.description import BackboneDescription
 from actx_tf.data.clip_index import Clip
-from actx_tf.data.feature_store import FeatureStoreWriter
-from actx_tf.data.flow import optical_flow
-from actx_tf.data.video import ClipFrames
+from actx_tf.data.feature_store_writer import FeatureStoreWriter
+from actx_tf.data.seen_frames import seen_frames
 from actx_tf.data.video import VideoError
+from actx_tf.data.windows import check_window
 from actx_tf.data.windows import run_in_windows
-
-_CHANNELS = {"rgb": 3, "flow": 2}
 
 
 def extract_features(
     clips: Sequence[Clip],
-    backbone: keras.Model,
+    backbone: Backbone,
     store_path: str | os.PathLike,
     *,
-    frame_rate: float | None = None,
-    num_frames: int | None = None,
-    size: int | tuple[int, int],
-    frames_per_step: int,
+    memory: float = 4.0,
     window: int | None = None,
-    reach: int | None = None,
-    stream: str = "rgb",
-    flow_method: str = "dis",
     dtype: str = "float16",
     progress: bool = True,
 ) -> list[tuple[Clip, str]]:
     """Stores the feature map of each clip.
+
+    The clips are read as the backbone's description says; it is stored along
+    with the features, and features of another backbone or sampling are not
+    added to them.
 
     Clips that the store holds already are left as they are, so an
     interrupted run can be taken up again; finished clips are safe at any
     moment (see `FeatureStoreWriter`). A video that cannot be read, or whose
     features are not finite, does not stop the run.
 
-    With a `window`, clips of any length are run in bounded memory: a longer
-    one in windows that overlap, with the values of the whole clip (see
-    `run_in_windows`). Without, its length is bounded by the memory.
+    Clips of any length are run in bounded memory: longer ones in windows that
+    overlap, with the values of the whole clip (see `run_in_windows`). A
+    backbone whose steps see the whole clip is always shown all of it.
 
     Args:
         clips: The clips. `scene` is taken from their other columns.
-        backbone: A model from `(1, frames, height, width, 3)`, RGB values in
-            [0, 255], float32, to `(1, time, height, width, channels)`; for
-            the flow stream from `(1, frames, height, width, 2)`, see
-            `optical_flow`. Its name identifies the features in the store,
-            for the flow stream along with `flow_method`.
-        store_path: Path of the store.
-        frame_rate: Frames per second to show the backbone. At most one of
-            `frame_rate` and `num_frames` can be given; without both, it sees
-            every frame.
-        num_frames: Number of frames to show it, evenly over the clip.
-        size: (height, width) of the frames that it sees, in pixels; or the
-            length of their shorter side, where the aspect ratio is kept.
-        frames_per_step: Number of frames in one step of its feature map. A
-            step so covers `frames_per_step / frame_rate` seconds; the store
-            holds both.
-        window: Largest number of frames to show it at once. Defaults to no
-            limit.
-        reach: Number of frames that a step of its feature map sees before or
-            after those that it covers; needed for windows. 47 for
-            `InceptionI3D`, 1 for `MobileNetV2Clip`.
-        stream: `"rgb"`, or `"flow"` for the optical flow between the frames
-            that the backbone would see of RGB: in pixels at their `size`, and
-            from one sampled frame to the next. Defaults to `"rgb"`.
-        flow_method: `"dis"` or `"tvl1"`, the method of `optical_flow`; unused
-            for RGB. Defaults to `"dis"`.
+        backbone: The backbone, with its description.
+        store_path: Path of the store, a folder.
+        memory: GiB that a window may take; see
+            `BackboneDescription.frames_in_memory`. Defaults to 4.
+        window: Largest number of frames to show the backbone at once. Defaults
+            to what fits in `memory`.
         dtype: `"float16"` or `"float32"`: how the features are stored.
             Defaults to `"float16"`.
         progress: Whether to show a progress bar. Defaults to `True`.
 
     Returns:
         A list of `(clip, message)`, one for each clip that failed.
+
+    Raises:
+        ValueError: If an argument is wrong, or the store holds other features.
     """
-    if (window is None) != (reach is None):
-        raise ValueError(
-            "`window` and `reach` must be given together. "
-            f"Received: window={window}, reach={reach}"
-        )
-    if stream not in _CHANNELS:
-        raise ValueError(
-            f"`stream` must be one of {tuple(_CHANNELS)}. "
-            f"Received: stream={stream!r}"
-        )
-    if stream == "flow":
-        # Flow that cannot be computed fails now.
-        optical_flow(np.zeros((1, 12, 12, 3), "uint8"), flow_method)
-    # Without a signature each new number of frames would be traced again.
-    sides = size if isinstance(size, (tuple, list)) else (None, None)
-    shape = (1, None, *sides, _CHANNELS[stream])
-    network = tf.function(
-        lambda frames: backbone(frames, training=False),
-        input_signature=(tf.TensorSpec(shape, tf.float32),),
-    )
-
-    network.get_concrete_function()  # a backbone that does not fit fails now
-
-    def run(frames):
-        return network(frames[np.newaxis].astype("float32"))[0].numpy()
-
-    def read(clip):
-        """Returns the clip's frames, of which the first are read already."""
-        video = ClipFrames(
-            clip.file,
-            num_frames,
-            frame_rate,
-            size,
-            start=clip.start,
-            end=clip.end,
-            box=clip.box,
-        )
-        frames = iter(video)
-        head = list(itertools.islice(frames, window and window + 1))
-        frames = itertools.chain(head, frames)
-        if stream == "flow":
-            frames = _flow(frames, flow_method)
-        return video, frames
-
-    def store(clip, video):
-        """Returns what is wrong with the clip, if anything is."""
-        try:
-            video, frames = video.result()
-            features, count = run_in_windows(
-                run,
-                frames,
-                video.count,
-                window,
-                frames_per_step,
-                reach or 0,
-            )
-        except VideoError as error:
-            return str(error)
-        try:
-            writer.add(
-                clip.clip,
-                features,
-                clip.label,
-                clip.split,
-                frame_rate=video.frame_rate,
-                stride=frames_per_step,
-                frames=count,
-                scene=clip.extra.get("scene", ""),
-            )
-        except ValueError as error:
-            return str(error)
-
+    extractor = FeatureExtractor(backbone, memory=memory, window=window)
     failed = []
-    name = features_name(backbone, stream, flow_method)
-    with FeatureStoreWriter(store_path, name, dtype) as writer:
+    with FeatureStoreWriter(store_path, backbone.description, dtype) as writer:
         missing = [clip for clip in clips if clip.clip not in writer]
         bar = progress_bar(len(clips), len(clips) - len(missing), progress)
-        with bar, concurrent.futures.ThreadPoolExecutor(1) as reader:
-            for clip, video in _read_ahead(reader, read, missing):
-                if message := store(clip, video):
+        with bar:
+            for clip, message in store_clips(missing, extractor, writer):
+                if message:
                     failed.append((clip, message))
                 bar.update()
     return failed
 
 
-def _flow(frames, method):
-    """Yields the flow from each frame to the next; the last one's twice."""
-    flow = None
-    frame = next(frames)
-    for successor in frames:
-        flow = optical_flow(np.stack((frame, successor)), method)[0]
-        yield flow
-        frame = successor
-    yield optical_flow(frame[np.newaxis], method)[0] if flow is None else flow
+class FeatureExtractor:
+    """A backbone as a function of clips of any length, in bounded memory.
+
+    `extractor(frames, count)` takes the frames that the backbone sees, one by
+    one, and a function that returns their number, which is called only if they
+    do not fit into one window. It returns the feature map, float32 `(time,
+    height, width, channels)`, and the number of frames.
+
+    Args:
+        backbone: The backbone.
+        memory: As in `extract_features`. Defaults to 4.
+        window: As in `extract_features`. Defaults to what fits in `memory`.
+
+    Attributes:
+        description: The backbone's description.
+        window: Largest number of frames that it is shown at once; `None` if it
+            is always shown the whole clip.
+
+    Raises:
+        TypeError: If the backbone has no description.
+        ValueError: If an argument is wrong, or the description does not fit the
+            network.
+
+    Example:
+
+    ```python
+    extractor = FeatureExtractor(backbone)
+    frames = seen_frames(backbone.description, "video.mp4")
+    features, num_frames = extractor(frames, frames.count)
+    ```
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        *,
+        memory: float = 4.0,
+        window: int | None = None,
+    ):
+        self.description = getattr(backbone, "description", None)
+        if not isinstance(self.description, BackboneDescription):
+            raise TypeError(
+                "`backbone` must be a Backbone, which tells what it sees. "
+                f"Received: backbone={backbone!r:.80}"
+            )
+        if not 0 < memory < math.inf:
+            raise ValueError(
+                "`memory` must be positive and finite (GiB). "
+                f"Received: memory={memory}"
+            )
+        if window is None:
+            window = self.description.frames_in_memory(memory)
+        self.window = window
+        self._steps = (
+            self.description.frames_per_step,
+            self.description.receptive_radius,
+        )
+        check_window(window, *self._steps)
+        # Without a signature each new number of frames would be traced again.
+        self._network = tf.function(
+            lambda frames: backbone(frames, training=False),
+            input_signature=(
+                tf.TensorSpec((1, *backbone.input_shape[1:]), tf.float32),
+            ),
+        )
+        # A backbone that does not fit fails now.
+        made = self._network.get_concrete_function().structured_outputs.shape
+        channels = self.description.channels
+        if made.rank != 5 or made[-1] not in (None, channels):
+            raise ValueError(
+                "`backbone` must make feature maps (batch, time, height, "
+                f"width, {channels}), as its description says. "
+                f"Received: {made} of backbone={backbone.name!r}"
+            )
+
+    def __call__(
+        self, frames: Iterable[np.ndarray], count: Callable[[], int]
+    ) -> tuple[np.ndarray, int]:
+        return run_in_windows(
+            self._run, iter(frames), count, self.window, *self._steps
+        )
+
+    def _run(self, frames):
+        return self._network(frames[np.newaxis].astype("float32"))[0].numpy()
 
 
-def _read_ahead(reader, read, clips, ahead=2):
-    """Yields (clip, future of its video) while the next ones are read."""
+def store_clips(
+    clips: Iterable[Clip],
+    extractor: FeatureExtractor,
+    writer: FeatureStoreWriter,
+) -> Iterator[tuple[Clip, str | None]]:
+    """Adds clips to a store; yields each and what is wrong with it, if any.
+
+    Clips that the store has already are passed over. While a clip is run, the
+    first frames of the next ones are read.
+    """
+    with concurrent.futures.ThreadPoolExecutor(1) as reader:
+
+        def read(clip):
+            if clip.clip not in writer:
+                return reader.submit(_read, clip, extractor)
+
+        for clip, video in _read_ahead(read, clips):
+            yield clip, video and _store(clip, video, extractor, writer)
+
+
+def _read(clip, extractor):
+    """Returns the clip's frames, of which the first are read already."""
+    video = seen_frames(
+        extractor.description, clip.file, clip.start, clip.end, clip.box
+    )
+    frames = iter(video)
+    window = extractor.window
+    head = list(itertools.islice(frames, window and window + 1))
+    return video, itertools.chain(head, frames)
+
+
+def _store(clip, video, extractor, writer):
+    """Returns what is wrong with the clip, if anything is."""
+    try:
+        video, frames = video.result()
+        features, count = extractor(frames, video.count)
+    except VideoError as error:
+        return str(error)
+    try:
+        writer.add(
+            clip.clip,
+            features,
+            clip.label,
+            clip.split,
+            frame_rate=video.frame_rate,
+            frames=count,
+            scene=clip.extra.get("scene", ""),
+        )
+    except ValueError as error:
+        return str(error)
+
+
+def _read_ahead(read, clips, ahead=2):
+    """Yields (clip, what `read` returned) while the next ones are read."""
     pending = collections.deque()
     for clip in clips:
-        pending.append((clip, reader.submit(read, clip)))
+        pending.append((clip, read(clip)))
         if len(pending) > ahead:
             yield pending.popleft()
     yield from pending
-
-
-def features_name(backbone: keras.Model, stream: str, flow_method: str) -> str:
-    """Returns what the store calls the features: the network's name."""
-    if stream == "flow":
-        return f"{backbone.name}_{flow_method}"
-    return backbone.name
 
 
 def progress_bar(total: int, done: int, visible: bool):

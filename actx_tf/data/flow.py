@@ -5,6 +5,8 @@ import math
 
 import numpy as np
 
+from actx_tf.utils.optional import import_optional
+
 
 def optical_flow(
     frames: np.ndarray, method: str = "dis", bound: float = 20.0
@@ -19,13 +21,14 @@ def optical_flow(
     Args:
         frames: RGB values, uint8, `(frames, height, width, 3)`; at least 12
             pixels high and wide.
-        method: `"dis"`, dense inverse search at OpenCV's medium preset, or
-            `"tvl1"`, which I3D was trained with. That is slow, and needs
+        method: How: `"dis"`, dense inverse search at OpenCV's medium preset,
+            or `"tvl1"`, which I3D was trained with. That is slow, and needs
             opencv-contrib. Defaults to `"dis"`.
-        bound: Largest motion that is told apart, in pixels. Defaults to 20.
+        bound: Largest motion, in pixels: what moves farther is clipped to it.
+            Defaults to `20.0`.
 
     Returns:
-        float32 in [-1, 1], `(frames, height, width, 2)`: the motion to the
+        Float32 in [-1, 1], `(frames, height, width, 2)`: the motion to the
         right and the motion down, in units of `bound`.
 
     Raises:
@@ -57,7 +60,7 @@ def optical_flow(
             "`bound` must be positive and finite (pixels). "
             f"Received: bound={bound}"
         )
-    cv2 = _import_cv2()
+    cv2 = import_optional("cv2", "Optical flow")
     algorithm = _make_algorithm(cv2, method)
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
     flow = [
@@ -79,18 +82,7 @@ def _make_algorithm(cv2, method):
         return cv2.optflow.DualTVL1OpticalFlow_create()
     except AttributeError as error:
         raise ImportError(
-            "TV-L1 flow takes opencv-contrib in the place of OpenCV: pip "
+            "TV-L1 flow needs opencv-contrib in place of OpenCV: pip "
             "uninstall opencv-python-headless, then pip install "
             "opencv-contrib-python-headless"
         ) from error
-
-
-def _import_cv2():
-    # Imported late: the rest of the package works without it.
-    try:
-        import cv2
-    except ImportError as error:
-        raise ImportError(
-            "Optical flow takes OpenCV: pip install actx_tf[video]"
-        ) from error
-    return cv2

@@ -18,13 +18,13 @@ def make_pair_dataset(
     features: Mapping[str, np.ndarray],
     clips: Sequence[Clip],
     class_names: Sequence[str],
-    num_steps: int = 10,
+    crop_steps: int = 10,
     batch_size: int = 36,
     background: Collection[str] = (),
     shuffle: bool = True,
     seed: int = 0,
     multi_label: bool = False,
-    companions: Mapping[str, Mapping[str, np.ndarray]] | None = None,
+    aligned_inputs: Mapping[str, Mapping[str, np.ndarray]] | None = None,
     similarities: Mapping[str, np.ndarray] | None = None,
     names: bool = False,
     epoch: int | tf.Tensor | None = None,
@@ -34,7 +34,7 @@ def make_pair_dataset(
     """Makes the pairs of clips that a `PairedModel` is trained on.
 
     In each epoch every clip comes once, with one of its conjugates drawn at
-    random; of both a stretch of `num_steps` steps is cut out at random. The
+    random; of both a stretch of `crop_steps` steps is cut out at random. The
     epochs differ; the same seed gives the same epochs again, whichever of them
     are read.
 
@@ -44,7 +44,7 @@ def make_pair_dataset(
             dictionary of arrays. Read while the pipeline runs.
         clips: The clips of an epoch.
         class_names: Names of the classes; the label of a class is its place.
-        num_steps: Length of a stretch, in steps. Defaults to 10.
+        crop_steps: Length of a stretch, in steps. Defaults to 10.
         batch_size: Number of pairs in a batch, of all shards together; the
             last batch of an epoch can be smaller. Defaults to 36.
         background: Names of those classes that show no action: their clips
@@ -55,10 +55,10 @@ def make_pair_dataset(
         seed: Seed of all that is random. Defaults to 0.
         multi_label: Whether a clip can be of several classes, or of none of
             `class_names`. Defaults to `False`.
-        companions: Mappings from the name of a clip to other arrays that have
-            one entry a step, such as pose masks or boxes. Each is an input
-            under its own key, cut out where the features are, and padded as
-            they are if it is of their height and width. Defaults to none.
+        aligned_inputs: Mappings from the name of a clip to other arrays that
+            have one entry a step, such as pose masks or boxes. Each is an
+            input under its own key, cut out where the features are, and padded
+            as they are if it is of their height and width. Defaults to none.
         similarities: What `store_similarities` computed beforehand of each
             pair; the conjugates' features are then not read. Defaults to none.
         names: Whether the inputs hold the names of the clips too, to look at:
@@ -75,18 +75,18 @@ def make_pair_dataset(
         (with `multi_label` `(batch, classes)`, float32, 1 for a clip's
         classes and 0 for others), and `inputs` is a dictionary:
 
-        - `features`: `(batch, num_steps, height, width, channels)`, in the
+        - `features`: `(batch, crop_steps, height, width, channels)`, in the
           dtype of the feature maps. Shorter clips, and those of a smaller
           height or width than others, end in zeros.
-        - `mask`: `(batch, num_steps)`, boolean, True where a step is real;
-          if heights or widths differ `(batch, num_steps, height, width)`.
+        - `mask`: `(batch, crop_steps)`, boolean, True where a step is real;
+          if heights or widths differ `(batch, crop_steps, height, width)`.
         - `conjugate`, `conjugate_mask`: the same of the conjugate; or, with
-          `similarities`, `conjugate_similarity`, `(batch, num_steps, height,
+          `similarities`, `conjugate_similarity`, `(batch, crop_steps, height,
           width)`.
         - `has_conjugate`: `(batch,)`, boolean. Where it is False (background
           clips, and those without a conjugate in `features`, or a pair in
           `similarities`), the conjugate is zero and its mask False.
-        - each of `companions`, `(batch, num_steps, ...)`.
+        - each of `aligned_inputs`, `(batch, crop_steps, ...)`.
         - with `names`, `clip` and `conjugate_clip`, `(batch,)`, strings; the
           name of a conjugate that is not there is empty.
 
@@ -94,7 +94,7 @@ def make_pair_dataset(
         ValueError: If a clip has no features, its label is unknown, the
             feature maps do not fit together, or an argument is out of range.
     """
-    check_positive("num_steps", num_steps)
+    check_positive("crop_steps", crop_steps)
     labels = _labels(clips, class_names, multi_label)
     if isinstance(background, str):
         background = (background,)
@@ -118,7 +118,7 @@ def make_pair_dataset(
     own = [clip.clip for clip in clips]
     shown = own if similarities is not None else own + sum(conjugates, [])
     shapes, dtype = _shapes(features, shown)
-    specs = _feature_specs(shapes, dtype, num_steps)
+    specs = _feature_specs(shapes, dtype, crop_steps)
     padded = tuple(specs["features"].shape)
     if similarities is None:
         specs |= {
@@ -127,7 +127,7 @@ def make_pair_dataset(
         }
     else:
         specs["conjugate_similarity"] = tf.TensorSpec(padded[:-1], tf.float32)
-    specs |= _companion_specs(companions, own, shapes, padded)
+    specs |= _aligned_specs(aligned_inputs, own, shapes, padded)
     specs["has_conjugate"] = tf.TensorSpec((), tf.bool)
     if names:
         specs |= dict.fromkeys(
@@ -136,8 +136,8 @@ def make_pair_dataset(
 
     def crop(name, random):
         time = shapes[name][0]
-        start = random.integers(max(time - num_steps, 0) + 1)
-        return start, min(start + num_steps, time)
+        start = random.integers(max(time - crop_steps, 0) + 1)
+        return start, min(start + crop_steps, time)
 
     def load(index, epoch):
         # Of its own for each clip of each epoch: it does not depend on which
@@ -159,8 +159,8 @@ def make_pair_dataset(
             if has_conjugate:
                 steps = _read(features, conjugate, *crop(conjugate, random))
             arrays += _pad_features(steps, specs)
-        for key, companion in (companions or {}).items():
-            steps = _read(companion, name, *crop_of_name)
+        for key, aligned in (aligned_inputs or {}).items():
+            steps = _read(aligned, name, *crop_of_name)
             arrays.append(_pad(steps, specs[key].shape))
         arrays.append(np.array(has_conjugate))
         if names:
@@ -188,7 +188,7 @@ def make_evaluation_dataset(
     class_names: Sequence[str],
     batch_size: int = 36,
     multi_label: bool = False,
-    companions: Mapping[str, Mapping[str, np.ndarray]] | None = None,
+    aligned_inputs: Mapping[str, Mapping[str, np.ndarray]] | None = None,
     shard: int = 0,
     num_shards: int = 1,
 ) -> tf.data.Dataset:
@@ -206,7 +206,7 @@ def make_evaluation_dataset(
         batch_size: Number of clips in a batch, of all shards together; the
             last batch can be smaller. Defaults to 36.
         multi_label: As in `make_pair_dataset`. Defaults to `False`.
-        companions: As in `make_pair_dataset`. Defaults to none.
+        aligned_inputs: As in `make_pair_dataset`. Defaults to none.
         shard: As in `make_pair_dataset`. Defaults to 0.
         num_shards: As in `make_pair_dataset`. Defaults to 1.
 
@@ -214,7 +214,7 @@ def make_evaluation_dataset(
         A dataset of `(inputs, label)`, where `label` is as in
         `make_pair_dataset` and `inputs` is a dictionary of `features`
         `(batch, time, height, width, channels)`, in the dtype of the feature
-        maps, `mask` as in `make_pair_dataset`, and each of `companions`,
+        maps, `mask` as in `make_pair_dataset`, and each of `aligned_inputs`,
         `(batch, time, ...)`.
 
     Raises:
@@ -227,12 +227,12 @@ def make_evaluation_dataset(
     longest = max(shape[0] for shape in shapes.values())
     specs = _feature_specs(shapes, dtype, longest)
     padded = tuple(specs["features"].shape)
-    specs |= _companion_specs(companions, names, shapes, padded)
+    specs |= _aligned_specs(aligned_inputs, names, shapes, padded)
 
     def load(index):
         arrays = _pad_features(_read(features, names[index]), specs)
-        for key, companion in (companions or {}).items():
-            steps = _read(companion, names[index])
+        for key, aligned in (aligned_inputs or {}).items():
+            steps = _read(aligned, names[index])
             arrays.append(_pad(steps, specs[key].shape))
         return arrays
 
@@ -271,16 +271,16 @@ def _feature_specs(shapes, dtype, num_steps):
     }
 
 
-def _companion_specs(companions, names, shapes, padded):
-    """Specs of the companions of features that are padded to a shape."""
+def _aligned_specs(aligned_inputs, names, shapes, padded):
+    """Specs of inputs that are aligned with features of a padded shape."""
     specs = {}
-    for key, companion in (companions or {}).items():
-        argument = f"companions[{key!r}]"
-        found, dtypes = _read_shapes(companion, names, argument)
+    for key, aligned in (aligned_inputs or {}).items():
+        argument = f"aligned_inputs[{key!r}]"
+        found, dtypes = _read_shapes(aligned, names, argument)
         for name in names:
             if found[name][:1] != shapes[name][:1]:
                 raise ValueError(
-                    "`companions` must have as many steps as the features. "
+                    "`aligned_inputs` must have as many steps as the features. "
                     f"Received: {key!r} of shape={found[name]} and features "
                     f"of shape={shapes[name]} of clip {name!r}"
                 )

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from actx_tf.utils.optional import import_optional
+
 # Pairs of COCO's keypoints that have a part of the body between them.
 LIMBS = (
     *((0, 1), (0, 2), (1, 3), (2, 4)),  # nose, eyes, ears
@@ -22,10 +24,9 @@ class PoseNetwork:
 
     `network(frame, square)` returns the keypoints of one person, float64,
     `(17, 3)`: x and y in pixels of the frame and a score in [0, 1], in COCO's
-    order. The network always tells 17; where it sees nobody, the scores are
+    order. The network always returns 17; where it sees nobody, the scores are
     low. `frame` is RGB, uint8, `(height, width, 3)`, and `square` the part to
-    look at, (x, y, side) in pixels. What of it lies outside of the frame is
-    black.
+    look at, (x, y, side) in pixels. What lies outside of the frame is black.
 
     Args:
         path: Path of the `.tflite` file.
@@ -39,11 +40,12 @@ class PoseNetwork:
           TensorFlow.js, TensorFlow Blog, 2021
     """
 
-    def __init__(self, path: str | os.PathLike):
+    def __init__(self, path: str | os.PathLike) -> None:
         if not os.path.isfile(path):
             raise FileNotFoundError(f"no pose network at {path}")
+        litert = import_optional("ai_edge_litert.interpreter", "Finding people")
         try:
-            self._interpreter = _interpreter_class()(
+            self._interpreter = litert.Interpreter(
                 model_path=os.fspath(path), num_threads=os.cpu_count()
             )
             self._interpreter.allocate_tensors()
@@ -89,26 +91,27 @@ def find_people(
     """Finds the people in a frame, with a network that finds one.
 
     The network looks at the whole frame and at tiles of it, which overlap by
-    half or more; then once again, closer, at each person that it found, and the
-    better find is kept. Of finds that overlap the strongest is kept.
+    half or more; then again, closer, at each person that it found, and the
+    better of the two is kept. Of people that overlap, the strongest is kept.
 
     Args:
         frame: RGB values, uint8, `(height, width, 3)`.
         network: A `PoseNetwork`.
         zooms: For each value, the frame is tiled by squares with a side of
             the frame's shorter side divided by it. Higher ones find smaller
-            people, and take longer. Defaults to (1, 2).
+            people, and take longer. Defaults to `(1.0, 2.0)`.
         keypoint_score: Score from which on a keypoint counts as seen.
-            Defaults to 0.2.
+            Defaults to `0.2`.
         person_score: Score from which on a person counts as found: the mean
             of their 8 best keypoints, about half of a body, as people are
-            often hidden in part. Defaults to 0.4.
+            often hidden in part. Defaults to `0.4`.
 
     Returns:
         The people, float64, `(people, 17, 3)`: x, y in pixels and the score
         of each keypoint; the strongest person first.
     """
-    squares = _tiles(*frame.shape[:2], zooms)
+    height, width = frame.shape[:2]
+    squares = _tiles(height, width, zooms)
     people = [network(frame, square) for square in squares]
     people = [p for p in people if _score(p) >= keypoint_score]
     people = [
@@ -130,18 +133,18 @@ def pose_mask(
     map_size: tuple[int, int],
     keypoint_score: float = 0.2,
 ) -> np.ndarray:
-    """Tells which voxels of a step hold a keypoint or a limb.
+    """Finds the voxels of a step that hold a keypoint or a limb.
 
     Args:
         people: Keypoints in pixels, `(people, 17, 3)`, as `find_people`
             returns them.
-        frame_size: (height, width) of the frame.
-        map_size: (height, width) of the feature map.
+        frame_size: Size of the frame, (height, width).
+        map_size: Size of the feature map, (height, width).
         keypoint_score: Score from which on a keypoint counts as seen; a limb
-            does if both of its ends do. Defaults to 0.2.
+            does if both of its ends do. Defaults to `0.2`.
 
     Returns:
-        Boolean `map_size`: the binary mask of Table 1's PoseMask.
+        Booleans `(height, width)`: the binary mask of Table 1's PoseMask.
     """
     mask = np.zeros(map_size, bool)
     to_voxels = np.divide(map_size, frame_size)[::-1]
@@ -174,13 +177,13 @@ def person_boxes(
     Args:
         people: Keypoints in pixels, `(people, 17, 3)`; of several frames of
             a step, people that overlap count once.
-        frame_size: (height, width) of the frame.
+        frame_size: Size of the frame, (height, width).
         num_boxes: Number of boxes.
         keypoint_score: Score from which on a keypoint counts as seen.
-            Defaults to 0.2.
+            Defaults to `0.2`.
 
     Returns:
-        float32 `(num_boxes, 4)`: x1, y1, x2, y2 relative to the frame, in
+        Float32 `(num_boxes, 4)`: x1, y1, x2, y2 relative to the frame, in
         [0, 1], the strongest person first. Where there are fewer, the boxes
         that are left are zeros.
     """
@@ -260,27 +263,10 @@ def _cut(frame, square):
 
 
 def _resize(image, side):
-    # Imported late: the rest of the package works without it.
-    try:
-        import cv2
-    except ImportError as error:
-        raise ImportError(
-            "Finding people takes OpenCV: pip install actx_tf[video]"
-        ) from error
+    cv2 = import_optional("cv2", "Finding people")
     smaller = side < len(image)
     return cv2.resize(
         image,
         (int(side), int(side)),
         interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR,
     )
-
-
-def _interpreter_class():
-    # Imported late: the rest of the package works without it.
-    try:
-        from ai_edge_litert.interpreter import Interpreter
-    except ImportError as error:
-        raise ImportError(
-            "Finding people takes LiteRT: pip install actx_tf[pose]"
-        ) from error
-    return Interpreter

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Collection
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -11,7 +12,7 @@ from actx_tf import losses
 from actx_tf.data.clip_index import Clip
 from actx_tf.data.extraction import progress_bar
 from actx_tf.data.feature_store import FeatureStore
-from actx_tf.data.feature_store import FeatureStoreWriter
+from actx_tf.data.feature_store_writer import FeatureStoreWriter
 
 
 def pair_name(clip: str, conjugate: str) -> str:
@@ -20,8 +21,11 @@ def pair_name(clip: str, conjugate: str) -> str:
 
 
 def store_name(features: FeatureStore, gamma: float) -> str:
-    """Returns what a store of similarities has in the place of a backbone."""
-    return f"conjugate_similarity(gamma={gamma:g}) of {features.backbone}"
+    """Returns the text of a store of similarities that names their source."""
+    source, description = features.made_by, features.description
+    if description is not None:
+        source = f"{description.name} ({description.digest})"
+    return f"conjugate_similarity(gamma={gamma:g}) of {source}"
 
 
 def store_similarities(
@@ -41,7 +45,7 @@ def store_similarities(
     a location is matched with all of both clips.
 
     Pairs that the store holds already are left as they are, so an interrupted
-    run can be taken up again. eta(F_k, F) is computed once for all conjugates
+    run can be resumed. eta(F_k, F) is computed once for all conjugates
     of a clip, in memory that is linear in its length.
 
     Args:
@@ -77,6 +81,7 @@ def store_similarities(
         with bar:
             for clip, conjugates in missing.items():
                 of_clip = features[clip][np.newaxis]
+                attributes: dict[str, Any] = features.attributes(clip)
                 matched = losses.match_features(of_clip, of_clip, gamma)
                 for conjugate in conjugates:
                     similarity = losses.conjugate_similarity(
@@ -88,7 +93,7 @@ def store_similarities(
                     writer.add(
                         pair_name(clip, conjugate),
                         ops.convert_to_numpy(similarity)[0, ..., np.newaxis],
-                        **features.attributes(clip),
+                        **attributes,
                     )
                 bar.update()
         return len(writer)

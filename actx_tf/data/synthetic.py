@@ -2,13 +2,14 @@
 
 A small actor acts in a textured scene in which other things move too. It does
 so for one period of its motion, 9 of 16 frames, and stands still before and
-after. Eight classes differ in the actor's motion alone: no single frame tells
-them apart. In training the scene nearly always gives the class away; at test
-it says nothing. Each clip has a conjugate: the same scene, shifted a little,
-without the actor or with the actor standing still.
+after. Eight classes differ in the actor's motion alone: a single frame does
+not show the class. In training the scene nearly always gives the class away;
+at test it says nothing. Each clip has a conjugate: the same scene, shifted a
+little, without the actor or with the actor standing still.
 """
 
 import dataclasses
+import os
 from pathlib import Path
 
 import keras
@@ -46,16 +47,16 @@ class SyntheticClips:
     """Clips with their conjugates.
 
     Attributes:
-        videos: uint8 `(clips, 16, 48, 48, 3)`, the action clips.
-        conjugates: the same for the conjugate clips.
-        labels: int32 `(clips,)`, indices into `CLASS_NAMES`.
-        scenes: int32 `(clips,)`, the scene of each pair.
-        actor_masks: boolean `(clips, 16, 48, 48)`, the actor's pixels while
-            it acts.
-        thing_masks: the same for the actor and the other things all the
+        videos: The action clips, uint8 `(clips, 16, 48, 48, 3)`.
+        conjugates: The same for the conjugate clips.
+        labels: Indices into `CLASS_NAMES`, int32 `(clips,)`.
+        scenes: The scene of each pair, int32 `(clips,)`.
+        actor_masks: The actor's pixels while it acts, booleans
+            `(clips, 16, 48, 48)`.
+        thing_masks: The same for the actor and the other things all the
             time: what a detector finds that does not know what acts.
-        boxes: float32 `(clips, 16, things, 4)`, a box `(x1, y1, x2, y2)`
-            around each of them, relative to the frame.
+        boxes: A box `(x1, y1, x2, y2)` around each of them, relative to the
+            frame, float32 `(clips, 16, things, 4)`.
     """
 
     videos: np.ndarray
@@ -67,7 +68,7 @@ class SyntheticClips:
     boxes: np.ndarray
 
 
-def make_part(part, num_clips):
+def make_part(part: str, num_clips: int) -> SyntheticClips:
     """Makes a part of the built-in data set.
 
     The parts share eight scenes. In "train" the scene is that of the clip's
@@ -75,14 +76,14 @@ def make_part(part, num_clips):
     "validation" and "test" it is always drawn at random and says nothing.
 
     Args:
-        part: `"train"`, `"validation"` or `"test"`.
-        num_clips: integer. Number of pairs; the classes are equally frequent.
+        part: Which part: `"train"`, `"validation"` or `"test"`.
+        num_clips: Number of pairs; the classes are equally frequent.
 
     Returns:
         `SyntheticClips`, always the same for the same arguments.
 
     Raises:
-        ValueError: if there is no such part.
+        ValueError: If there is no such part.
     """
     parts = ("train", "validation", "test")
     if part not in parts:
@@ -96,27 +97,27 @@ def make_part(part, num_clips):
 
 
 def make_clips(
-    num_clips,
-    scene_bias=0.0,
-    num_scenes=8,
-    num_actors=1,
-    acting_frames=NUM_FRAMES,
-    scene_seed=0,
-    seed=0,
-):
+    num_clips: int,
+    scene_bias: float = 0.0,
+    num_scenes: int = 8,
+    num_actors: int = 1,
+    acting_frames: int = NUM_FRAMES,
+    scene_seed: int = 0,
+    seed: int = 0,
+) -> SyntheticClips:
     """Makes pairs of clips.
 
     Args:
-        num_clips: integer. Number of pairs; the classes are equally frequent.
-        scene_bias: float in [0, 1]. Share of the clips whose scene is that of
-            their class; the others' is drawn at random. Defaults to `0.0`.
-        num_scenes: integer. Number of scenes. Defaults to `8`.
-        num_actors: integer up to 7. Actors in a clip, all of which move in
+        num_clips: Number of pairs; the classes are equally frequent.
+        scene_bias: Share of the clips whose scene is that of their class, in
+            [0, 1]; the others' is drawn at random. Defaults to `0.0`.
+        num_scenes: Number of scenes. Defaults to `8`.
+        num_actors: Number of actors in a clip, up to 7, all of which move in
             the same way. Defaults to `1`.
-        acting_frames: integer up to 16. Frames in a row, anywhere in the
+        acting_frames: Number of frames in a row, up to 16, anywhere in the
             clip, in which the actors act. Defaults to `16`.
-        scene_seed: integer. Other seeds have other scenes. Defaults to `0`.
-        seed: integer. Other seeds have other clips. Defaults to `0`.
+        scene_seed: Other seeds have other scenes. Defaults to `0`.
+        seed: Other seeds have other clips. Defaults to `0`.
 
     Returns:
         `SyntheticClips`, always the same for the same arguments.
@@ -152,15 +153,15 @@ def make_clips(
     return clips
 
 
-def to_voxels(masks):
-    """Masks of pixels at the size of `backbone`'s feature maps.
+def to_voxels(masks: np.ndarray) -> np.ndarray:
+    """Puts masks of pixels on the grid of `backbone`'s feature maps.
 
     Args:
-        masks: boolean `(clips, 16, 48, 48)`; `actor_masks` give the true
+        masks: Booleans `(clips, 16, 48, 48)`; `actor_masks` give the true
             action voxels.
 
     Returns:
-        Boolean `(clips, 4, 6, 6)`: True where the mask covers at least a tenth
+        Booleans `(clips, 4, 6, 6)`: True where the mask covers at least a tenth
         of the 4 frames of 8 x 8 pixels that belong to a voxel.
     """
     (t, h, w), (dt, dh, dw) = FEATURE_SIZE, STRIDE
@@ -168,11 +169,11 @@ def to_voxels(masks):
     return cells.mean(axis=(2, 4, 6)) >= 0.1
 
 
-def step_boxes(boxes):
-    """The boxes of each step of `backbone`'s feature maps.
+def step_boxes(boxes: np.ndarray) -> np.ndarray:
+    """Returns the boxes of each step of `backbone`'s feature maps.
 
     Args:
-        boxes: float32 `(clips, 16, things, 4)`, boxes of frames.
+        boxes: Boxes of frames, float32 `(clips, 16, things, 4)`.
 
     Returns:
         Float32 `(clips, 4, things, 4)`: around a step's four frames.
@@ -185,17 +186,17 @@ def step_boxes(boxes):
     )
 
 
-def backbone(weights="synthetic"):
+def backbone(weights: str | None = "synthetic") -> keras.Model:
     """The network whose feature maps the built-in data set is made of.
 
     A small 3D network that plays the part of an I3D trained on Kinetics: it
-    was trained to tell motions and scenes apart by average pooling, on
+    was trained to distinguish motions and scenes by average pooling, on
     unbiased clips of other scenes (examples/train_synthetic_backbone.py), and
     is used frozen. Its features have zero mean and unit variance in each
     voxel.
 
     Args:
-        weights: `"synthetic"`, the weights in the package, or None for an
+        weights: Which: `"synthetic"`, those in the package, or None for an
             untrained network. Defaults to `"synthetic"`.
 
     Returns:
@@ -204,7 +205,7 @@ def backbone(weights="synthetic"):
         64)`. It sees every frame, at the size of the clips.
 
     Raises:
-        ValueError: for other `weights`.
+        ValueError: If `weights` is something else.
     """
     if weights not in ("synthetic", None):
         raise ValueError(
@@ -240,12 +241,14 @@ def backbone(weights="synthetic"):
     return make_backbone(model, size=(SIZE, SIZE), name=model.name)
 
 
-def save_backbone_weights(model, path=None):
+def save_backbone_weights(
+    model: keras.Model, path: str | os.PathLike | None = None
+) -> None:
     """Writes a trained `backbone(weights=None)`, by default into the package.
 
     Args:
-        model: the network.
-        path: path of the npz file. Defaults to the package's own.
+        model: The network.
+        path: Path of the npz file. Defaults to `None`: the package's own.
     """
     arrays = {str(i): array for i, array in enumerate(model.get_weights())}
     np.savez_compressed(path or _WEIGHTS, **arrays)

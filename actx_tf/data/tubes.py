@@ -14,8 +14,8 @@ class Tube:
 
     Attributes:
         start: The first frame, counted from 1.
-        boxes: `(frames, 4)`, the left, the top, the width and the height of
-            the box in each frame, in pixels.
+        boxes: Floats `(frames, 4)`: the left, the top, the width and the
+            height of the box in each frame, in pixels.
     """
 
     start: int
@@ -27,8 +27,8 @@ def read_tubes(path: str | os.PathLike) -> dict[str, list[Tube]]:
 
     The file is JSON: `{clip: [{"start": 62, "end": 96, "boxes_xywh": [[145,
     89, 42, 63], ...]}, ...], ...}`. Frames are those of the clip's video file,
-    counted from 1, `end` included; there is one box a frame. A clip can have
-    several tubes at a time, or none.
+    counted from 1, `end` included; there is one box for each frame. A clip can
+    have several tubes at a time, or none.
 
     Args:
         path: Path of the JSON file.
@@ -43,7 +43,7 @@ def read_tubes(path: str | os.PathLike) -> dict[str, list[Tube]]:
         try:
             content = json.load(file)
         except ValueError as error:
-            raise ValueError(f"{path}: no JSON: {error}.") from error
+            raise ValueError(f"{path}: not JSON: {error}.") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path}: must be an object of clips.")
     tubes = {}
@@ -63,13 +63,14 @@ def draw_tubes(tubes: Sequence[Tube], size: Sequence[int]) -> np.ndarray:
     """Fills the boxes of all tubes.
 
     Args:
-        tubes: Of a clip.
-        size: (frames, height, width) of its video file.
+        tubes: The tubes of a clip.
+        size: Numbers of frames and pixels of its video file: (frames, height,
+            width).
 
     Returns:
-        Booleans `size`, True where a pixel is in a box. Pixels that a box
-        covers in part count from the half on; what lies outside of the frames
-        is cut off.
+        Booleans `(frames, height, width)`, True where a pixel is in a box.
+        A pixel that a box covers in part is True from the half on; what lies
+        outside of the frames is cut off.
     """
     masks = np.zeros(size, bool)
     for tube in tubes:
@@ -98,26 +99,26 @@ def masks_to_voxels(
 
     Args:
         masks: Booleans `(frames, height, width)`, of a video file.
-        size: (time, height, width) of the feature map.
-        frames: `time + 1` ascending numbers, the borders of its steps, in
+        size: Size of the feature map: (time, height, width).
+        frames: The borders of its steps, `time + 1` ascending numbers, in
             frames of the file: 0 is where the first one begins. Defaults to
-            equal steps over the whole file.
-        box: (x1, y1, x2, y2), the part of the frames that the feature map
-            shows, in pixels. Defaults to whole frames.
-        share: In [0, 1]: a voxel is True where masks cover at least this share
-            of its frames and pixels, and more than nothing. Defaults to 0.1.
+            `None`: equal steps over the whole file.
+        box: The part of the frames that the feature map shows, (x1, y1, x2,
+            y2) in pixels. Defaults to `None`: whole frames.
+        share: A voxel is True where masks cover at least this share of its
+            frames and pixels, in [0, 1], and more than nothing. Defaults to
+            `0.1`.
 
     Returns:
-        Booleans `size`.
+        Booleans `(time, height, width)`.
     """
     time, height, width = size
     count, rows, columns = masks.shape
-    if frames is None:
-        frames = np.linspace(0, count, time + 1)
+    borders = np.linspace(0, count, time + 1)
+    if frames is not None:
+        borders = np.asarray(frames)
     x1, y1, x2, y2 = (0, 0, columns, rows) if box is None else box
-    cover = np.einsum(
-        "tf,fyx->tyx", _overlaps(np.asarray(frames), count), masks
-    )
+    cover = np.einsum("tf,fyx->tyx", _overlaps(borders, count), masks)
     cover = np.einsum(
         "hy,wx,tyx->thw",
         _overlaps(np.linspace(y1, y2, height + 1), rows),

@@ -7,6 +7,9 @@ from fractions import Fraction
 
 import numpy as np
 
+from actx_tf.backbones.description import resized
+from actx_tf.data.resizing import resize_frame
+
 # Annotated times are rounded, mostly to tenths or halves of a second.
 _MOST_SECONDS_AFTER_THE_END = Fraction(1, 2)
 # What a broken or hostile file may claim of itself: beyond it, the pixels of a
@@ -412,44 +415,37 @@ def _check_whole(stream, interval, duration):
 
 def _converter(size, box):
     """Returns a function: decoded frame -> RGB values, all of one size."""
+    fixed = None
 
     def convert(frame):
-        nonlocal size
+        nonlocal fixed
+        image = frame.to_ndarray(format="rgb24", interpolation="BICUBIC")
         if box is not None:
-            frame = _cut(frame, box)
-        if size is None:
-            size = frame.height, frame.width
-        elif not isinstance(size, (tuple, list)):
-            shorter = min(frame.height, frame.width)
-            size = tuple(
-                # At least as long as the shorter side, whatever rounding does.
-                max(size, round(side * size / shorter))
-                for side in (frame.height, frame.width)
-            )
-            if size[0] * size[1] > _MOST_PIXELS:
+            image = _cut(image, box)
+        height, width = image.shape[:2]
+        if fixed is None:
+            fixed = resized(size, height, width)
+            if fixed[0] * fixed[1] > _MOST_PIXELS:
                 raise VideoError(
-                    f"a frame of {frame.width} by {frame.height} pixels would "
-                    f"be resized to {size[1]} by {size[0]}"
+                    f"a frame of {width} by {height} pixels would be resized "
+                    f"to {fixed[1]} by {fixed[0]}"
                 )
-        height, width = size
-        return frame.to_ndarray(
-            format="rgb24", height=height, width=width, interpolation="BICUBIC"
-        )
+        return resize_frame(image, fixed)
 
     return convert
 
 
-def _cut(frame, box):
+def _cut(image, box):
+    height, width = image.shape[:2]
     x1, y1, x2, y2 = box
-    x1, x2 = max(x1, 0), min(x2, frame.width)
-    y1, y2 = max(y1, 0), min(y2, frame.height)
+    x1, x2 = max(x1, 0), min(x2, width)
+    y1, y2 = max(y1, 0), min(y2, height)
     if x1 >= x2 or y1 >= y2:
         raise VideoError(
             f"the box {tuple(box)} lies outside of the frames, which are "
-            f"{frame.width} pixels wide and {frame.height} high"
+            f"{width} pixels wide and {height} high"
         )
-    image = frame.to_ndarray(format="rgb24")[y1:y2, x1:x2]
-    return type(frame).from_ndarray(np.ascontiguousarray(image), format="rgb24")
+    return np.ascontiguousarray(image[y1:y2, x1:x2])
 
 
 def _check_arguments(num_frames, frame_rate, size):

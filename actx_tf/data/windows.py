@@ -12,58 +12,85 @@ def run_in_windows(
     frames: Iterator[np.ndarray],
     count: Callable[[], int],
     window: int | None,
-    stride: int,
-    reach: int,
+    frames_per_step: int,
+    receptive_radius: int | None,
 ) -> tuple[np.ndarray, int]:
     """Returns the feature map of a clip, as if it were run as a whole.
 
     Windows overlap by as much as a step of the feature map sees beyond its own
     frames; of each window, the steps that saw all they should are kept. Their
     values are those of the whole clip up to rounding: windows begin at a
-    multiple of `stride` and, by their length, are padded as the clip is ("SAME"
-    padding differs between even and odd lengths).
+    multiple of `frames_per_step` and, by their length, are padded as the clip
+    is ("SAME" padding differs between even and odd lengths).
 
     Args:
         run: The network: frames `(frames, height, width, channels)` -> feature
-            map `(ceil(frames / stride), height, width, channels)`.
+            map `(ceil(frames / frames_per_step), height, width, channels)`.
         frames: The frames of the clip, one by one. At most `window + 1` are
             held at a time.
         count: Returns the number of frames of the clip; called only for a clip
             that is longer than a window.
         window: Largest number of frames that the network is shown at once;
             `None` for no limit.
-        stride: Number of frames that one step covers.
-        reach: Number of frames that a step sees before those that it covers,
-            or after them: the larger of the two.
+        frames_per_step: Number of frames that one step covers.
+        receptive_radius: Number of frames that a step sees before those that
+            it covers, or after them: the larger of the two. `None`: each step
+            sees the whole clip, which takes `window=None`.
 
     Returns:
         The feature map, and the number of frames.
 
     Raises:
-        ValueError: If a window is too short for its overlaps.
+        ValueError: If `window` does not fit the steps, or what the network
+            returns does not.
     """
+    check_window(window, frames_per_step, receptive_radius)
     held = list(itertools.islice(frames, window and window + 1))
-    if window is None or len(held) <= window:
+    if window is None or receptive_radius is None or len(held) <= window:
         return run(np.stack(held)), len(held)
 
     total = count()
-    overlap = -(-reach // stride)  # steps a side
-    length = window - (window - total) % stride
-    kept = length // stride - overlap  # steps of a window, its first ones
-    if kept <= overlap:
-        raise ValueError(
-            "`window` must be more than twice the overlap, of "
-            f"{overlap * stride} frames a side. Received: window={window}"
-        )
+    overlap = -(-receptive_radius // frames_per_step)  # steps a side
+    length = window - (window - total) % frames_per_step
+    kept = length // frames_per_step - overlap  # steps of a window, its first
     maps = []
     first = 0  # step of the clip that the window begins with
     while True:
         held += itertools.islice(frames, max(0, length - len(held)))
-        is_last = first * stride + length >= total
-        features = run(np.stack(held[:length]))
+        is_last = first * frames_per_step + length >= total
+        shown = held[:length]
+        features = run(np.stack(shown))
+        if abs(len(features) - len(shown) / frames_per_step) >= 1:
+            raise ValueError(
+                f"`frames_per_step` must be that of the network. "
+                f"Received: frames_per_step={frames_per_step}, and "
+                f"{len(features)} steps of {len(shown)} frames"
+            )
         begin = overlap if first else 0
         maps.append(features[begin:] if is_last else features[begin:kept])
         if is_last:
             return np.concatenate(maps), total
-        held = held[(kept - overlap) * stride :]
+        held = held[(kept - overlap) * frames_per_step :]
         first += kept - overlap
+
+
+def check_window(
+    window: int | None, frames_per_step: int, receptive_radius: int | None
+) -> None:
+    """Raises `ValueError` if windows of this length have no whole steps."""
+    if window is None:
+        return
+    if receptive_radius is None:
+        raise ValueError(
+            "`window` must be None: each step of this network sees the whole "
+            f"clip. Received: window={window}"
+        )
+    overlap = -(-receptive_radius // frames_per_step)
+    # Some windows are shorter, by less than a step.
+    least = (2 * overlap + 2) * frames_per_step - 1
+    if window < least:
+        raise ValueError(
+            f"`window` must be at least {least} frames, as steps of "
+            f"{frames_per_step} frames see {receptive_radius} more on each "
+            f"side. Received: window={window}"
+        )

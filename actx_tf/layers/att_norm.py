@@ -1,9 +1,14 @@
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
 from actx_tf.layers.map_axes import resolve_axis
 from actx_tf.layers.map_axes import validate_axis
 from actx_tf.ops.masks import broadcast_mask
+from actx_tf.ops.types import Shape
+from actx_tf.ops.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="actx_tf")
@@ -18,15 +23,16 @@ class AttNorm(keras.layers.Layer):
     in float32 whatever the dtype policy. There are no weights.
 
     Args:
-        axis: integer or tuple of integers. The axes to normalize over.
+        axis: The axis or axes to normalize over, without the batch axis 0.
             Defaults to `(1, 2, 3)`: time, height and width.
-        epsilon: float. Added to the variance, so that a constant map becomes
-            zeros. Defaults to `1e-6`.
+        epsilon: Positive number, added to the variance, so that a constant
+            map becomes zeros. Defaults to `1e-6`.
 
     Call arguments:
-        x: tensor with any axes behind the batch axis.
-        mask: optional boolean tensor over the leading axes of `x`, True where
-            a value is real: `(batch, time)` or up to the shape of `x`.
+        x: Tensor with any axes after the batch axis.
+        mask: Optional booleans over the leading axes of `x`, True where a
+            value is real: `(batch, time)` or up to the shape of `x`. Defaults
+            to `None`: all are.
 
     Input shape: `(batch, time, height, width)` with the default `axis`.
 
@@ -35,7 +41,7 @@ class AttNorm(keras.layers.Layer):
     Masking: masked values take no part in the statistics and become zero.
 
     Raises:
-        ValueError: if `axis` holds the batch axis or one that the input does
+        ValueError: If `axis` holds the batch axis or one that the input does
             not have, or `epsilon` is not positive.
 
     Example:
@@ -44,11 +50,15 @@ class AttNorm(keras.layers.Layer):
     >>> y = actx_tf.layers.AttNorm()(x)     # mean 0, deviation 1 in each clip
 
     Reference:
-
-    - Wang et al., Attentive Action and Context Factorization, BMVC 2020.
+        - Wang et al., Attentive Action and Context Factorization, BMVC 2020.
     """
 
-    def __init__(self, axis=(1, 2, 3), epsilon=1e-6, **kwargs):
+    def __init__(
+        self,
+        axis: int | Sequence[int] = (1, 2, 3),
+        epsilon: float = 1e-6,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         validate_axis(axis)
         if not epsilon > 0:
@@ -61,10 +71,10 @@ class AttNorm(keras.layers.Layer):
         # Float32 inputs stay float32 under a mixed policy.
         self.autocast = False
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         resolve_axis(self.axis, len(input_shape))
 
-    def call(self, x, mask=None):
+    def call(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         axis = resolve_axis(self.axis, len(x.shape))
         x = ops.cast(x, "float32")
         if mask is None:
@@ -83,10 +93,10 @@ class AttNorm(keras.layers.Layer):
         normalized = centered * ops.rsqrt(variance + self.epsilon)
         return ops.cast(normalized, self.compute_dtype)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "axis": self.axis,

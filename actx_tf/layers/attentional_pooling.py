@@ -1,8 +1,14 @@
+from typing import Any
+
 import keras
 from keras import ops
 
 from actx_tf.ops.masks import broadcast_mask
 from actx_tf.ops.masks import zero_padding
+from actx_tf.ops.types import Shape
+from actx_tf.ops.types import Tensor
+from actx_tf.utils.checks import check_feature_map
+from actx_tf.utils.checks import check_positive
 
 
 @keras.saving.register_keras_serializable(package="actx_tf")
@@ -24,16 +30,16 @@ class AttentionalPooling(keras.layers.Layer):
     also has biases and drops features out.
 
     Args:
-        num_classes: integer >= 1. Number of logits.
-        rank: integer >= 1. Number of bottom-up maps, and of top-down maps a
-            class. Defaults to `1`.
+        num_classes: Number of logits.
+        rank: Number of bottom-up maps, and of top-down maps for each class.
+            Defaults to `1`.
 
     Call arguments:
-        features: the feature map F.
-        mask: optional boolean tensor, True where a location is real:
-            `(batch, time)` or `(batch, time, height, width)`.
-        return_attention_maps: boolean. Whether to return maps too. Defaults to
-            `False`.
+        features: The feature map F.
+        mask: Optional booleans, True where a location is real:
+            `(batch, time)` or `(batch, time, height, width)`. Defaults to
+            `None`: all are.
+        return_attention_maps: Whether to return maps too. Defaults to `False`.
 
     Input shape: `(batch, time, height, width, channels)`.
 
@@ -49,8 +55,8 @@ class AttentionalPooling(keras.layers.Layer):
     changes no output. The output has no mask.
 
     Raises:
-        ValueError: if an argument is less than 1, or the input is not a feature
-            map with a known number of channels.
+        ValueError: If an argument is not a positive integer, or the input is
+            not a feature map with a known number of channels.
 
     Example:
 
@@ -60,39 +66,34 @@ class AttentionalPooling(keras.layers.Layer):
     TensorShape([2, 8])
 
     Reference:
-
-    - Girdhar and Ramanan, Attentional Pooling for Action Recognition,
-      NeurIPS 2017.
+        - Girdhar and Ramanan, Attentional Pooling for Action Recognition,
+          NeurIPS 2017.
     """
 
-    def __init__(self, num_classes, rank=1, **kwargs):
+    def __init__(self, num_classes: int, rank: int = 1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        for name, value in (("num_classes", num_classes), ("rank", rank)):
-            if not value >= 1:
-                raise ValueError(
-                    f"`{name}` must be an integer >= 1. "
-                    f"Received: {name}={value}"
-                )
+        check_positive("num_classes", num_classes)
+        check_positive("rank", rank)
         self.num_classes = num_classes
         self.rank = rank
         self.supports_masking = True
         self.top_down = self._product(rank * num_classes, "top_down")
         self.bottom_up = self._product(rank, "bottom_up")
 
-    def build(self, input_shape):
-        if len(input_shape) != 5 or input_shape[-1] is None:
-            raise ValueError(
-                "`features` must have the shape (batch, time, height, width, "
-                "channels) with a known number of channels. "
-                f"Received: features.shape={tuple(input_shape)}"
-            )
+    def build(self, input_shape: Shape) -> None:
+        check_feature_map("features", input_shape, known_channels=True)
         self.input_spec = keras.layers.InputSpec(
             ndim=5, axes={-1: input_shape[-1]}
         )
         self.top_down.build(input_shape)
         self.bottom_up.build(input_shape)
 
-    def call(self, features, mask=None, return_attention_maps=False):
+    def call(
+        self,
+        features: Tensor,
+        mask: Tensor | None = None,
+        return_attention_maps: bool = False,
+    ) -> Tensor | tuple[Tensor, Tensor, Tensor]:
         locations = ops.shape(features)[:-1]
         real = ops.ones(locations, "float32")
         if mask is not None:
@@ -123,12 +124,15 @@ class AttentionalPooling(keras.layers.Layer):
             units, use_bias=False, dtype=self.dtype_policy, name=name
         )
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (input_shape[0], self.num_classes)
 
     def compute_output_spec(
-        self, features, mask=None, return_attention_maps=False
-    ):
+        self,
+        features: Tensor,
+        mask: Tensor | None = None,
+        return_attention_maps: bool = False,
+    ) -> keras.KerasTensor | tuple[keras.KerasTensor, ...]:
         shapes = [self.compute_output_shape(features.shape)]
         if return_attention_maps:
             locations = features.shape[:-1]
@@ -137,10 +141,10 @@ class AttentionalPooling(keras.layers.Layer):
         specs = [keras.KerasTensor(shape, "float32") for shape in shapes]
         return tuple(specs) if return_attention_maps else specs[0]
 
-    def compute_mask(self, inputs, mask=None):
+    def compute_mask(self, inputs: Tensor, mask: Tensor | None = None) -> None:
         return None
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_classes": self.num_classes,

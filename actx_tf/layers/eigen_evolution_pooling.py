@@ -1,8 +1,14 @@
+from collections.abc import Iterable
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
 from actx_tf.ops.masks import zero_padding
+from actx_tf.ops.types import Shape
+from actx_tf.ops.types import Tensor
+from actx_tf.utils.checks import check_positive
 
 
 @keras.saving.register_keras_serializable(package="actx_tf")
@@ -21,7 +27,7 @@ class EigenEvolutionPooling(keras.layers.Layer):
     `Dense` layer that follows has anyway. With this scale a g that is constant
     means average pooling, and `num_steps` does not matter to the magnitudes.
 
-    For the features of a clip as a whole, put it behind average pooling over
+    For the features of a clip as a whole, put it after average pooling over
     height and width or `FactorizedAttentionPooling` with `keep_time=True`.
 
     The layer has the weights `components`, `(num_components, num_steps)`, of
@@ -30,15 +36,15 @@ class EigenEvolutionPooling(keras.layers.Layer):
     are saved with the model.
 
     Args:
-        num_components: integer >= 1. Number of functions. Defaults to `3`.
-        num_steps: integer >= `num_components`. Values of a function; the
-            default is ours. Of clips with many more steps, some take no part.
-            Defaults to `32`.
+        num_components: Number of functions. Defaults to `3`.
+        num_steps: Number of values of a function, at least `num_components`;
+            the default is ours. Of clips with many more steps, some take no
+            part. Defaults to `32`.
 
     Call arguments:
-        x: the features of each step.
-        mask: optional boolean tensor `(batch, time)`, True where a step is
-            real.
+        x: The features of each step.
+        mask: Optional booleans `(batch, time)`, True where a step is real.
+            Defaults to `None`: all are.
 
     Input shape: `(batch, time, channels)`.
 
@@ -46,11 +52,11 @@ class EigenEvolutionPooling(keras.layers.Layer):
     first function first.
 
     Masking: the functions span a clip's real steps, whatever stands between or
-    behind them. A clip that is fully masked becomes zero. The output has no
+    after them. A clip that is fully masked becomes zero. The output has no
     mask.
 
     Raises:
-        ValueError: if an argument is out of range, the input is not of rank 3,
+        ValueError: If an argument is out of range, the input is not of rank 3,
             or the layer is called before it was adapted.
 
     Example:
@@ -61,21 +67,19 @@ class EigenEvolutionPooling(keras.layers.Layer):
     TensorShape([2, 192])
 
     Reference:
-
-    - Wang, Tran and Hoai, Eigen Evolution Pooling for Human Action
-      Recognition, arXiv 1708.05465, 2017.
-    - Wang, Tran and Hoai, Eigen-Evolution Dense Trajectory Descriptors,
-      FG 2018.
+        - Wang, Tran and Hoai, Eigen Evolution Pooling for Human Action
+          Recognition, arXiv 1708.05465, 2017.
+        - Wang, Tran and Hoai, Eigen-Evolution Dense Trajectory Descriptors,
+          FG 2018.
     """
 
-    def __init__(self, num_components=3, num_steps=32, **kwargs):
+    def __init__(
+        self, num_components: int = 3, num_steps: int = 32, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
-        if not num_components >= 1:
-            raise ValueError(
-                "`num_components` must be an integer >= 1. "
-                f"Received: num_components={num_components}"
-            )
-        if not num_steps >= num_components:
+        check_positive("num_components", num_components)
+        check_positive("num_steps", num_steps)
+        if num_steps < num_components:
             raise ValueError(
                 "`num_steps` must be an integer >= `num_components`, "
                 f"{num_components}. Received: num_steps={num_steps}"
@@ -84,11 +88,11 @@ class EigenEvolutionPooling(keras.layers.Layer):
         self.num_steps = num_steps
         self.supports_masking = True
         self.input_spec = keras.layers.InputSpec(ndim=3)
-        self.components = None
-        self.explained_variance_ratio = None
+        self.components: Any = None  # see `build`
+        self.explained_variance_ratio: Any = None
         self.is_adapted = False
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: Shape | None = None) -> None:
         self.components = self._statistic(
             "components", (self.num_components, self.num_steps)
         )
@@ -96,19 +100,20 @@ class EigenEvolutionPooling(keras.layers.Layer):
             "explained_variance_ratio", (self.num_components,)
         )
 
-    def adapt(self, data):
+    def adapt(self, data: np.ndarray | Iterable[Any]) -> None:
         """Learns the functions of time from clips.
 
-        A second call starts anew. One batch at a time is held in memory.
+        A second call starts from nothing. One batch at a time is held in
+        memory.
 
         Args:
-            data: array of shape `(clips, time, channels)`, or an iterable, such
-                as a `tf.data.Dataset`, of batches: arrays of such a shape, or
-                pairs of one and its mask, boolean, `(clips, time)`. Time may
-                change from batch to batch.
+            data: Array `(clips, time, channels)`, or an iterable, such as a
+                `tf.data.Dataset`, of batches: arrays of such a shape, or pairs
+                of one and its mask, booleans `(clips, time)`. Time may change
+                from batch to batch.
 
         Raises:
-            ValueError: if `data` has another shape, holds a value that is not
+            ValueError: If `data` has another shape, holds a value that is not
                 finite, or does not hold more functions, clips times channels,
                 than `num_components`.
         """
@@ -142,7 +147,7 @@ class EigenEvolutionPooling(keras.layers.Layer):
         self.explained_variance_ratio.assign(ratio[: self.num_components])
         self.is_adapted = True
 
-    def call(self, x, mask=None):
+    def call(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         if not self.is_adapted:
             raise ValueError(
                 "EigenEvolutionPooling must be adapted before it is called: "
@@ -218,17 +223,17 @@ class EigenEvolutionPooling(keras.layers.Layer):
             autocast=False,
         )
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: Any) -> None:
         super().load_own_variables(store)
         self.is_adapted = bool(np.any(ops.convert_to_numpy(self.components)))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (input_shape[0], self.num_components * input_shape[-1])
 
-    def compute_mask(self, inputs, mask=None):
+    def compute_mask(self, inputs: Tensor, mask: Tensor | None = None) -> None:
         return None
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_components": self.num_components,

@@ -1,4 +1,5 @@
-import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import ops
@@ -9,6 +10,10 @@ from actx_tf.ops.masks import broadcast_mask
 from actx_tf.ops.masks import zero_padding
 from actx_tf.ops.thin_products import scores
 from actx_tf.ops.thin_products import weighted_sums
+from actx_tf.ops.types import Shape
+from actx_tf.ops.types import Tensor
+from actx_tf.utils.checks import check_feature_map
+from actx_tf.utils.checks import check_not_negative
 
 
 @keras.saving.register_keras_serializable(package="actx_tf")
@@ -28,29 +33,28 @@ class FactorizedAttentionPooling(keras.layers.Layer):
     computed and returned in float32 whatever the dtype policy.
 
     Args:
-        rho: float in [0, 100]. Percentage of S_act above 0.5. Defaults to
-            `30.0`.
-        alpha: float >= 0. Sharpness of the border between action and context:
-            0 makes S_act 0.5 everywhere, large values make it binary.
-            Defaults to `1.0`.
-        beta: float >= 0. Sharpness of S_att: 0 makes it uniform (average
-            pooling), large values select one location (max pooling).
-            Defaults to `1.0`.
-        kernel_size: integer or tuple of 3 integers. Kernel of phi, psi and
-            theta over time, height and width. Defaults to `1`.
-        use_attention_map: boolean. If False, S = S_act, which is "w/o Satt" of
-            Table 1. Defaults to `True`.
+        rho: Percentage of S_act above 0.5, in [0, 100]. Defaults to `30.0`.
+        alpha: Sharpness of the border between action and context, >= 0: 0
+            makes S_act 0.5 everywhere, large values make it binary. Defaults
+            to `1.0`.
+        beta: Sharpness of S_att, >= 0: 0 makes it uniform (average pooling),
+            large values select one location (max pooling). Defaults to `1.0`.
+        kernel_size: Size of the kernels of phi, psi and theta: one integer,
+            or three for time, height and width. Defaults to `1`.
+        use_attention_map: If False, S = S_act, which is "w/o Satt" of Table 1.
+            Defaults to `True`.
 
     Call arguments:
-        features: the feature map F.
-        mask: optional boolean tensor, True where a location is real:
-            `(batch, time)` or `(batch, time, height, width)`.
-        return_attention_maps: boolean. Whether to return S and C too. Defaults
-            to `False`.
-        keep_time: boolean. Whether to pool each step by itself, for a layer
-            that pools time, such as `EigenEvolutionPooling`. Steps keep their
-            share of the maps: the mean over a clip's real steps is what is
-            returned otherwise. Defaults to `False`.
+        features: The feature map F.
+        mask: Optional booleans, True where a location is real:
+            `(batch, time)` or `(batch, time, height, width)`. Defaults to
+            `None`: all are.
+        return_attention_maps: Whether to return S and C too. Defaults to
+            `False`.
+        keep_time: Whether to pool each step by itself, for a layer that pools
+            time, such as `EigenEvolutionPooling`. Steps keep their share of
+            the maps: the mean over a clip's real steps is what is returned
+            otherwise. Defaults to `False`.
 
     Input shape: `(batch, time, height, width, channels)`.
 
@@ -63,7 +67,7 @@ class FactorizedAttentionPooling(keras.layers.Layer):
     changes no output. The output has no mask.
 
     Raises:
-        ValueError: if an argument is out of range, or the input is not a
+        ValueError: If an argument is out of range, or the input is not a
             feature map with a known number of channels.
 
     Example:
@@ -74,26 +78,21 @@ class FactorizedAttentionPooling(keras.layers.Layer):
     TensorShape([2, 128])
 
     Reference:
-
-    - Wang et al., Attentive Action and Context Factorization, BMVC 2020.
+        - Wang et al., Attentive Action and Context Factorization, BMVC 2020.
     """
 
     def __init__(
         self,
-        rho=30.0,
-        alpha=1.0,
-        beta=1.0,
-        kernel_size=1,
-        use_attention_map=True,
-        **kwargs,
-    ):
+        rho: float = 30.0,
+        alpha: float = 1.0,
+        beta: float = 1.0,
+        kernel_size: int | Sequence[int] = 1,
+        use_attention_map: bool = True,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
-        for name, value in (("alpha", alpha), ("beta", beta)):
-            if not (value >= 0 and math.isfinite(value)):
-                raise ValueError(
-                    f"`{name}` must be a finite number >= 0. "
-                    f"Received: {name}={value}"
-                )
+        check_not_negative("alpha", alpha)
+        check_not_negative("beta", beta)
         self.rho = rho
         self.alpha = alpha
         self.beta = beta
@@ -111,13 +110,8 @@ class FactorizedAttentionPooling(keras.layers.Layer):
             rho, dtype="float32", name="percentile_shift"
         )
 
-    def build(self, input_shape):
-        if len(input_shape) != 5 or input_shape[-1] is None:
-            raise ValueError(
-                "`features` must have the shape (batch, time, height, width, "
-                "channels) with a known number of channels. "
-                f"Received: features.shape={tuple(input_shape)}"
-            )
+    def build(self, input_shape: Shape) -> None:
+        check_feature_map("features", input_shape, known_channels=True)
         self.input_spec = keras.layers.InputSpec(
             ndim=5, axes={-1: input_shape[-1]}
         )
@@ -130,11 +124,11 @@ class FactorizedAttentionPooling(keras.layers.Layer):
 
     def call(
         self,
-        features,
-        mask=None,
-        return_attention_maps=False,
-        keep_time=False,
-    ):
+        features: Tensor,
+        mask: Tensor | None = None,
+        return_attention_maps: bool = False,
+        keep_time: bool = False,
+    ) -> Tensor | tuple[Tensor, Tensor, Tensor]:
         if mask is not None:
             mask = broadcast_mask(mask, ops.shape(features)[:-1])
             # Kernels larger than 1 would carry padding into real locations.
@@ -145,16 +139,18 @@ class FactorizedAttentionPooling(keras.layers.Layer):
             # and psi, and theta of a scaled clip is theta, scaled.
             scale = _scale(features)
             features = features / scale
-        action_map, context_map = self._attention_maps(features, mask)
-        pooled = self._pool(
-            features, action_map, context_map, mask, keep_time, scale
-        )
+        action_map, context_map, logits = self._attention_maps(features, mask)
+        pooled = self._pool(features, logits, mask, keep_time, scale)
         if return_attention_maps:
             return pooled, action_map, context_map
         return pooled
 
     def _attention_maps(self, features, mask):
-        """S and C of Eqs. 5 and 6."""
+        """S and C of Eqs. 5 and 6, and logits of S / sum S and C / sum C.
+
+        S is a product of two maps that can be largest at different places, and
+        then sums to almost nothing: its logits keep what its values lose.
+        """
         kernels = [self.phi.kernel]
         if self.use_attention_map:
             kernels.append(self.psi.kernel)
@@ -163,32 +159,33 @@ class FactorizedAttentionPooling(keras.layers.Layer):
             features, ops.concatenate(kernels, axis=-1), product=scores
         )
         confidence = self.att_norm(phi_and_psi[..., 0], mask=mask)
-        confidence = self.percentile_shift(confidence, mask=mask)
-        action_map = ops.sigmoid(self.alpha * confidence)
+        confidence = self.alpha * self.percentile_shift(confidence, mask=mask)
+        action_map = ops.sigmoid(confidence)
         context_map = 1.0 - action_map
+        action_logits = ops.log_sigmoid(confidence)
+        context_logits = ops.log_sigmoid(-confidence)
         if mask is not None:
             action_map = ops.where(mask, action_map, 0.0)
             context_map = ops.where(mask, context_map, 0.0)
         if self.use_attention_map:
-            attention = self.att_norm(phi_and_psi[..., 1], mask=mask)
-            # Not `*=`: PyTorch needs the sigmoid's own output for the gradient.
-            action_map = action_map * _softmax_over_locations(
-                self.beta * attention, mask
+            attention = self.beta * self.att_norm(
+                phi_and_psi[..., 1], mask=mask
             )
-        return action_map, context_map
+            # Not `*=`: PyTorch needs the sigmoid's own output for the gradient.
+            action_map = action_map * _softmax_over_locations(attention, mask)
+            action_logits = action_logits + attention
+        return action_map, context_map, (action_logits, context_logits)
 
-    def _pool(self, features, action_map, context_map, mask, keep_time, scale):
+    def _pool(self, features, logits, mask, keep_time, scale):
         """F_s and F_c of Sec. 3.3, or each step's part in them."""
         batch, time, height, width, channels = ops.shape(features)
         # Not -1: in an empty batch, a worker's last share, it could be any.
         locations = time * height * width
         transformed = self._transform(features, scale)
-        maps = ops.reshape(
-            ops.stack([action_map, context_map], axis=1),
-            (batch, 2, locations),
+        weights = ops.stack(
+            [_softmax_over_locations(x, mask) for x in logits], axis=1
         )
-        total = ops.sum(maps, axis=-1, keepdims=True)
-        weights = maps / ops.maximum(total, 1e-12)
+        weights = ops.reshape(weights, (batch, 2, locations))
         weights = ops.cast(weights, transformed.dtype)
         if not keep_time:
             transformed = ops.reshape(transformed, (batch, locations, channels))
@@ -237,16 +234,16 @@ class FactorizedAttentionPooling(keras.layers.Layer):
             name=name,
         )
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (input_shape[0], 2 * input_shape[-1])
 
     def compute_output_spec(
         self,
-        features,
-        mask=None,
-        return_attention_maps=False,
-        keep_time=False,
-    ):
+        features: Tensor,
+        mask: Tensor | None = None,
+        return_attention_maps: bool = False,
+        keep_time: bool = False,
+    ) -> keras.KerasTensor | tuple[keras.KerasTensor, ...]:
         shape = self.compute_output_shape(features.shape)
         if keep_time:
             shape = (shape[0], features.shape[1], shape[1])
@@ -258,10 +255,10 @@ class FactorizedAttentionPooling(keras.layers.Layer):
         ]
         return (pooled, *maps)
 
-    def compute_mask(self, inputs, mask=None):
+    def compute_mask(self, inputs: Tensor, mask: Tensor | None = None) -> None:
         return None
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "rho": self.rho,

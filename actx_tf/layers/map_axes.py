@@ -1,7 +1,9 @@
 """The axes that a layer over maps takes."""
 
+from collections.abc import Sequence
 
-def validate_axis(axis):
+
+def validate_axis(axis: int | Sequence[int]) -> None:
     """Raises unless `axis` is an integer or a sequence of integers, not 0."""
     axes = (axis,) if isinstance(axis, int) else tuple(axis)
     if not axes or not all(isinstance(a, int) for a in axes) or 0 in axes:
@@ -11,7 +13,7 @@ def validate_axis(axis):
         )
 
 
-def resolve_axis(axis, ndim):
+def resolve_axis(axis: int | Sequence[int], ndim: int) -> tuple[int, ...]:
     """Returns `axis` as a sorted tuple of axes in [1, ndim)."""
     axes = (axis,) if isinstance(axis, int) else tuple(axis)
     resolved = sorted({a + ndim if a < 0 else a for a in axes})

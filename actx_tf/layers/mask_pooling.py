@@ -1,8 +1,12 @@
+from typing import Any
+
 import keras
 from keras import ops
 
 from actx_tf.ops.masks import broadcast_mask
 from actx_tf.ops.masks import zero_padding
+from actx_tf.ops.types import Shape
+from actx_tf.ops.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="actx_tf")
@@ -18,11 +22,12 @@ class MaskPooling(keras.layers.Layer):
     average pooled over its real locations.
 
     Call arguments:
-        features: the feature map F.
-        weights: tensor of shape `(batch, time, height, width)`, >= 0: a binary
-            or a soft mask at the size of the feature map.
-        mask: optional boolean tensor, True where a location is real:
-            `(batch, time)` or `(batch, time, height, width)`.
+        features: The feature map F.
+        weights: Numbers >= 0, `(batch, time, height, width)`: a binary or a
+            soft mask at the size of the feature map.
+        mask: Optional booleans, True where a location is real:
+            `(batch, time)` or `(batch, time, height, width)`. Defaults to
+            `None`: all are.
 
     Input shape: `(batch, time, height, width, channels)`.
 
@@ -32,7 +37,7 @@ class MaskPooling(keras.layers.Layer):
     zero. The output has no mask.
 
     Raises:
-        ValueError: if `features` is not of rank 5, or `weights` has another
+        ValueError: If `features` is not of rank 5, or `weights` has another
             batch, time, height or width.
 
     Example:
@@ -43,21 +48,22 @@ class MaskPooling(keras.layers.Layer):
     TensorShape([2, 64])
 
     Reference:
-
-    - Wang et al., Attentive Action and Context Factorization, BMVC 2020.
+        - Wang et al., Attentive Action and Context Factorization, BMVC 2020.
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True
         self.input_spec = keras.layers.InputSpec(ndim=5)
         # Float32 weights stay float32 under a mixed policy.
         self.autocast = False
 
-    def build(self, features_shape, weights_shape):
+    def build(self, features_shape: Shape, weights_shape: Shape) -> None:
         _check_weights(features_shape, weights_shape)
 
-    def call(self, features, weights, mask=None):
+    def call(
+        self, features: Tensor, weights: Tensor, mask: Tensor | None = None
+    ) -> Tensor:
         _check_weights(features.shape, weights.shape)
         features = ops.cast(features, self.compute_dtype)
         batch, channels = ops.shape(features)[0], features.shape[-1]
@@ -78,10 +84,12 @@ class MaskPooling(keras.layers.Layer):
         )
         return ops.reshape(pooled, (batch, channels))
 
-    def compute_output_shape(self, features_shape, weights_shape):
+    def compute_output_shape(
+        self, features_shape: Shape, weights_shape: Shape
+    ) -> Shape:
         return (features_shape[0], features_shape[-1])
 
-    def compute_mask(self, inputs, mask=None):
+    def compute_mask(self, inputs: Tensor, mask: Tensor | None = None) -> None:
         return None
 
 

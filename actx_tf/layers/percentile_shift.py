@@ -1,9 +1,14 @@
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
 from actx_tf.layers.map_axes import resolve_axis
 from actx_tf.layers.map_axes import validate_axis
 from actx_tf.ops.masks import broadcast_mask
+from actx_tf.ops.types import Shape
+from actx_tf.ops.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="actx_tf")
@@ -20,15 +25,16 @@ class PercentileShift(keras.layers.Layer):
     positive values; here `rho` is that percentage.
 
     Args:
-        rho: float in [0, 100]. Percentage of positive values. Defaults to
-            `30.0`, the paper's starting point.
-        axis: integer or tuple of integers. The axes that form one map.
+        rho: Percentage of positive values, in [0, 100]. Defaults to `30.0`,
+            the paper's starting point.
+        axis: The axis or axes that form one map, without the batch axis 0.
             Defaults to `(1, 2, 3)`: time, height and width.
 
     Call arguments:
-        x: tensor with any axes behind the batch axis.
-        mask: optional boolean tensor over the leading axes of `x`, True where
-            a value is real: `(batch, time)` or up to the shape of `x`.
+        x: Tensor with any axes after the batch axis.
+        mask: Optional booleans over the leading axes of `x`, True where a
+            value is real: `(batch, time)` or up to the shape of `x`. Defaults
+            to `None`: all are.
 
     Input shape: `(batch, time, height, width)` with the default `axis`.
 
@@ -37,7 +43,7 @@ class PercentileShift(keras.layers.Layer):
     Masking: masked values take no part in the percentile and become zero.
 
     Raises:
-        ValueError: if `rho` is outside [0, 100], or `axis` holds the batch
+        ValueError: If `rho` is outside [0, 100], or `axis` holds the batch
             axis or one that the input does not have.
 
     Example:
@@ -48,11 +54,15 @@ class PercentileShift(keras.layers.Layer):
     0.3
 
     Reference:
-
-    - Wang et al., Attentive Action and Context Factorization, BMVC 2020.
+        - Wang et al., Attentive Action and Context Factorization, BMVC 2020.
     """
 
-    def __init__(self, rho=30.0, axis=(1, 2, 3), **kwargs):
+    def __init__(
+        self,
+        rho: float = 30.0,
+        axis: int | Sequence[int] = (1, 2, 3),
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if not 0 <= rho <= 100:
             raise ValueError(
@@ -65,16 +75,16 @@ class PercentileShift(keras.layers.Layer):
         # Float32 inputs stay float32 under a mixed policy.
         self.autocast = False
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         resolve_axis(self.axis, len(input_shape))
 
-    def call(self, x, mask=None):
+    def call(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         ndim = len(x.shape)
         axis = resolve_axis(self.axis, ndim)
         x = ops.cast(x, "float32")
         if mask is not None:
             mask = broadcast_mask(mask, ops.shape(x))
-            # Masked values sort behind all others.
+            # Masked values come after all others.
             ranked = ops.sort(self._flatten(ops.where(mask, x, 3e38), axis))
             count = ops.sum(
                 ops.cast(self._flatten(mask, axis), "float32"),
@@ -109,8 +119,8 @@ class PercentileShift(keras.layers.Layer):
             ops.transpose(x, kept + list(axis)), [shape[i] for i in kept] + [-1]
         )
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "rho": self.rho, "axis": self.axis}

@@ -1,8 +1,13 @@
+from typing import Any
+
 import keras
 from keras import ops
 
 from actx_tf.layers.mask_pooling import MaskPooling
 from actx_tf.ops.masks import broadcast_mask
+from actx_tf.ops.types import Shape
+from actx_tf.ops.types import Tensor
+from actx_tf.utils.checks import check_positive
 
 
 @keras.saving.register_keras_serializable(package="actx_tf")
@@ -22,21 +27,22 @@ class RegionPooling(keras.layers.Layer):
     height and width, and all boxes of a clip are one map of weights.
 
     Args:
-        samples: integer >= 1. Samples of a box along height and along width.
-            P bins of R samples each way, RoIAlign's size and sampling ratio,
+        samples: Number of samples of a box along height and along width. P
+            bins of R samples each way, RoIAlign's size and sampling ratio,
             have the mean of `samples=P * R`. Defaults to `14`: 7 x 7 bins of
             2 x 2 samples.
 
     Call arguments:
-        features: the feature map F.
-        boxes: tensor of shape `(batch, time, k, 4)`: x1, y1, x2, y2 relative
-            to the width and the height of the frame, in [0, 1]. What lies
-            outside is cut off: pixels must be divided by the frame's size.
+        features: The feature map F.
+        boxes: Floats `(batch, time, k, 4)`: x1, y1, x2, y2 relative to the
+            width and the height of the frame, in [0, 1]. What lies outside is
+            cut off: pixels must be divided by the frame's size.
             Boxes of no area, such as all zeros, and boxes with a NaN are
             missing ones: steps with fewer than k are filled up with them. A
             clip without any box is average pooled.
-        mask: optional boolean tensor, True where a location is real:
-            `(batch, time)` or `(batch, time, height, width)`.
+        mask: Optional booleans, True where a location is real:
+            `(batch, time)` or `(batch, time, height, width)`. Defaults to
+            `None`: all are.
 
     Input shape: `(batch, time, height, width, channels)`.
 
@@ -47,8 +53,8 @@ class RegionPooling(keras.layers.Layer):
     zero. The output has no mask.
 
     Raises:
-        ValueError: if `samples` is less than 1, `features` is not of rank 5, or
-            `boxes` has another shape.
+        ValueError: If `samples` is not a positive integer, `features` is not
+            of rank 5, or `boxes` has another shape.
 
     Example:
 
@@ -59,19 +65,14 @@ class RegionPooling(keras.layers.Layer):
     TensorShape([2, 64])
 
     Reference:
-
-    - Wang et al., Attentive Action and Context Factorization, BMVC 2020.
-    - He et al., Mask R-CNN, ICCV 2017; with the half-pixel offsets that
-      Detectron2 calls `aligned=True`.
+        - Wang et al., Attentive Action and Context Factorization, BMVC 2020.
+        - He et al., Mask R-CNN, ICCV 2017; with the half-pixel offsets that
+          Detectron2 calls `aligned=True`.
     """
 
-    def __init__(self, samples=14, **kwargs):
+    def __init__(self, samples: int = 14, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not samples >= 1:
-            raise ValueError(
-                "`samples` must be an integer >= 1. "
-                f"Received: samples={samples}"
-            )
+        check_positive("samples", samples)
         self.samples = samples
         self.supports_masking = True
         self.input_spec = keras.layers.InputSpec(ndim=5)
@@ -79,11 +80,13 @@ class RegionPooling(keras.layers.Layer):
         self.autocast = False
         self.pooling = MaskPooling(dtype=self.dtype_policy, name="pooling")
 
-    def build(self, features_shape, boxes_shape):
+    def build(self, features_shape: Shape, boxes_shape: Shape) -> None:
         _check_boxes(features_shape, boxes_shape)
         self.pooling.build(features_shape, features_shape[:-1])
 
-    def call(self, features, boxes, mask=None):
+    def call(
+        self, features: Tensor, boxes: Tensor, mask: Tensor | None = None
+    ) -> Tensor:
         _check_boxes(features.shape, boxes.shape)
         rows, columns = ops.shape(features)[2:4]
         height, width = rows, columns
@@ -120,13 +123,15 @@ class RegionPooling(keras.layers.Layer):
         near = ops.maximum(1.0 - ops.abs(position - cell), 0.0)
         return ops.mean(near, axis=-2)
 
-    def compute_output_shape(self, features_shape, boxes_shape):
+    def compute_output_shape(
+        self, features_shape: Shape, boxes_shape: Shape
+    ) -> Shape:
         return (features_shape[0], features_shape[-1])
 
-    def compute_mask(self, inputs, mask=None):
+    def compute_mask(self, inputs: Tensor, mask: Tensor | None = None) -> None:
         return None
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "samples": self.samples}
 
 

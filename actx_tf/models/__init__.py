@@ -3,4 +3,3 @@
 from actx_tf.models.acf import ACF as ACF
 from actx_tf.models.actx import ActX as ActX
 from actx_tf.models.paired_model import PairedModel as PairedModel
-from actx_tf.models.two_stream import TwoStream as TwoStream

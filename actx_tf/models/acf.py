@@ -1,15 +1,25 @@
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
 from actx_tf import losses
+from actx_tf.backbones.description import BackboneDescription
 from actx_tf.layers import MaskPooling
 from actx_tf.models.paired_model import PairedModel
+from actx_tf.models.paired_model import check_class_names
 from actx_tf.ops.masks import broadcast_mask
+from actx_tf.ops.masks import zero_padding
+from actx_tf.ops.types import Shape
+from actx_tf.ops.types import Tensor
+from actx_tf.utils.checks import check_feature_map
+from actx_tf.utils.checks import check_positive
 
 
 @keras.saving.register_keras_serializable(package="actx_tf")
 class ACF(PairedModel):
-    """Action and context factorization with pooled features, ActX's rival.
+    """Action and context factorization with pooled features: a baseline.
 
     ```
     f(a) = mean_i relu(conv3d_f(F))_i,   g(a) likewise with conv3d_g
@@ -23,17 +33,22 @@ class ACF(PairedModel):
     `PairedModel`. A `"conjugate_similarity"` cannot stand for the conjugate.
 
     Args:
-        num_classes: integer >= 1. Number of logits.
-        units: optional integer >= 1. Channels of each head. Defaults to half
-            of the feature map's: as many weights as ActX's theta, which are
-            the parameters that Table 1 counts.
-        xi: float. Similarity up to which L_s is zero. Defaults to `0.0`.
-        similarity_weight: float >= 0. Weight of L_s. Defaults to `1.0`.
-        difference_weight: float >= 0. Weight of L_d. Defaults to `1.0`.
-        kernel_size: integer or tuple of 3 integers. Kernel of both heads.
-            Defaults to `1`.
-        backbone: optional Keras model, clip -> feature map. Defaults to
+        num_classes: Number of logits.
+        units: Optional number of channels of each head. Defaults to `None`,
+            half of the feature map's: as many weights as ActX's theta, which
+            are the parameters that Table 1 counts.
+        xi: Similarity up to which L_s is zero. Defaults to `0.0`.
+        similarity_weight: Weight of L_s, >= 0. Defaults to `1.0`.
+        difference_weight: Weight of L_d, >= 0. Defaults to `1.0`.
+        kernel_size: Size of the kernels of both heads: one integer, or three
+            for time, height and width. Defaults to `1`.
+        backbone: Optional Keras model, clip -> feature map. Defaults to
             `None`: the inputs are feature maps.
+        description: Optional description of what made the feature maps.
+            Defaults to the backbone's own, or `None`: see `PairedModel`.
+        class_names: Optional names of the classes. Defaults to `None`.
+        activation: `"softmax"`, or `"sigmoid"` where a clip can be of several
+            classes. Defaults to `"softmax"`.
 
     Input shape: `(batch, time, height, width, channels)`, or a dictionary: see
         `PairedModel`.
@@ -45,7 +60,7 @@ class ACF(PairedModel):
     Masking: what is masked changes no output.
 
     Raises:
-        ValueError: if an argument is out of range, or a pair has no conjugate
+        ValueError: If an argument is out of range, or a pair has no conjugate
             clip.
 
     Example:
@@ -58,68 +73,70 @@ class ACF(PairedModel):
     >>> model.fit({"features": features, "conjugate": conjugates}, labels)
 
     Reference:
-
-    - Wang and Hoai, Pulling Actions out of Context: Explicit Separation for
-      Effective Combination, CVPR 2018; on frozen feature maps, as Table 1 of
-      the ActX paper compares it.
+        - Wang and Hoai, Pulling Actions out of Context: Explicit Separation
+          for Effective Combination, CVPR 2018; on frozen feature maps, as
+          Table 1 of the ActX paper compares it.
     """
 
     def __init__(
         self,
-        num_classes,
-        units=None,
-        xi=0.0,
-        similarity_weight=1.0,
-        difference_weight=1.0,
-        kernel_size=1,
-        backbone=None,
-        **kwargs,
-    ):
+        num_classes: int,
+        units: int | None = None,
+        xi: float = 0.0,
+        similarity_weight: float = 1.0,
+        difference_weight: float = 1.0,
+        kernel_size: int | Sequence[int] = 1,
+        backbone: keras.Model | None = None,
+        description: BackboneDescription | dict[str, Any] | None = None,
+        class_names: Sequence[str] | None = None,
+        activation: str = "softmax",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
-            similarity_weight, difference_weight, backbone, **kwargs
+            similarity_weight,
+            difference_weight,
+            backbone,
+            description,
+            class_names,
+            activation,
+            **kwargs,
         )
-        if not num_classes >= 1:
-            raise ValueError(
-                "`num_classes` must be an integer >= 1. "
-                f"Received: num_classes={num_classes}"
-            )
-        if units is not None and not units >= 1:
-            raise ValueError(
-                f"`units` must be None or an integer >= 1. "
-                f"Received: units={units}"
-            )
+        check_positive("num_classes", num_classes)
+        check_class_names(class_names, num_classes)
+        if units is not None:
+            check_positive("units", units)
         if xi != xi:
             raise ValueError(f"`xi` must be a number. Received: xi={xi}")
         self.num_classes = num_classes
         self.units = units
         self.xi = xi
         self.kernel_size = kernel_size
-        self.action_head = None  # as many filters as F asks for: see `build`
-        self.context_head = None
+        # As many filters as F asks for: see `build`.
+        self.action_head: Any = None
+        self.context_head: Any = None
         self.average = MaskPooling(dtype=self.dtype_policy, name="average")
         self.head = keras.layers.Dense(
             num_classes, dtype="float32", name="head"
         )
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape | dict[str, Shape]) -> None:
         if isinstance(input_shape, dict):
-            input_shape = input_shape["features"]
+            shape = input_shape["features"]
+        else:
+            shape = input_shape
         if self.backbone is not None:
-            input_shape = self.backbone.compute_output_shape(input_shape)
-        if len(input_shape) != 5 or input_shape[-1] is None:
-            raise ValueError(
-                "`features` must have the shape (batch, time, height, width, "
-                "channels) with a known number of channels. "
-                f"Received: features.shape={tuple(input_shape)}"
-            )
-        units = self.units or -(-input_shape[-1] // 2)
+            shape = self.backbone.compute_output_shape(shape)
+        check_feature_map("features", shape, known_channels=True)
+        units = self.units or -(-shape[-1] // 2)
         self.action_head = self._convolution(units, "action_head")
         self.context_head = self._convolution(units, "context_head")
         for head in (self.action_head, self.context_head):
-            head.build(input_shape)
-        self.head.build((input_shape[0], 2 * units))
+            head.build(shape)
+        self.head.build((shape[0], 2 * units))
 
-    def classify(self, features, mask=None):
+    def classify(
+        self, features: Tensor, mask: Tensor | None = None
+    ) -> dict[str, Tensor]:
         action, context = self._pooled_heads(features, mask)
         return {
             "logits": self.head(ops.concatenate([action, context], axis=-1)),
@@ -127,7 +144,9 @@ class ACF(PairedModel):
             "context_features": context,
         }
 
-    def pair_losses(self, outputs, pair):
+    def pair_losses(
+        self, outputs: dict[str, Tensor], pair: dict[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
         if "conjugate" not in pair:
             raise ValueError(
                 '`inputs` must have the key "conjugate": ACF compares pooled '
@@ -152,9 +171,7 @@ class ACF(PairedModel):
         if mask is not None:
             mask = broadcast_mask(mask, ops.shape(features)[:-1])
             # Kernels larger than 1 would carry padding into real locations.
-            features = ops.where(
-                mask[..., None], features, ops.zeros_like(features)
-            )
+            features = zero_padding(features, mask)
         return [
             self.average(head(features), everywhere, mask=mask)
             for head in (self.action_head, self.context_head)
@@ -171,7 +188,7 @@ class ACF(PairedModel):
             name=name,
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_classes": self.num_classes,

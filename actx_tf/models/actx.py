@@ -5,6 +5,7 @@ import keras
 from actx_tf import losses
 from actx_tf.layers import FactorizedAttentionPooling
 from actx_tf.models.paired_model import PairedModel
+from actx_tf.models.paired_model import check_class_names
 
 
 @keras.saving.register_keras_serializable(package="actx_tf")
@@ -40,6 +41,11 @@ class ActX(PairedModel):
             `True`.
         backbone: optional Keras model, clip -> feature map. Defaults to
             `None`: the inputs are feature maps.
+        description: optional description of what made the feature maps.
+            Defaults to the backbone's own, or `None`: see `PairedModel`.
+        class_names: optional names of the classes. Defaults to `None`.
+        activation: `"softmax"`, or `"sigmoid"` where a clip can be of several
+            classes. Defaults to `"softmax"`.
 
     Input shape: `(batch, time, height, width, channels)`, or a dictionary: see
         `PairedModel`.
@@ -83,16 +89,26 @@ class ActX(PairedModel):
         kernel_size=1,
         use_attention_map=True,
         backbone=None,
+        description=None,
+        class_names=None,
+        activation="softmax",
         **kwargs,
     ):
         super().__init__(
-            similarity_weight, difference_weight, backbone, **kwargs
+            similarity_weight,
+            difference_weight,
+            backbone,
+            description,
+            class_names,
+            activation,
+            **kwargs,
         )
         if not num_classes >= 1:
             raise ValueError(
                 "`num_classes` must be an integer >= 1. "
                 f"Received: num_classes={num_classes}"
             )
+        check_class_names(class_names, num_classes)
         if not (gamma >= 0 and math.isfinite(gamma)):
             raise ValueError(
                 f"`gamma` must be a finite number >= 0. Received: gamma={gamma}"

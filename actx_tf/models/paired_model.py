@@ -1,8 +1,25 @@
+import difflib
 import math
+import warnings
 
 import keras
-import tensorflow as tf
 from keras import ops
+
+from actx_tf.backbones.description import BackboneDescription
+from actx_tf.models.loss_of_logits import loss_of_logits
+from actx_tf.ops.activations import check_activation
+from actx_tf.ops.replicas import num_replicas
+from actx_tf.ops.replicas import sum_over_replicas
+
+_KEYS = (
+    "features",
+    "mask",
+    "conjugate",
+    "conjugate_mask",
+    "conjugate_similarity",
+    "has_conjugate",
+)
+_CONJUGATES = {"conjugate", "conjugate_similarity"}
 
 
 class PairedModel(keras.Model):
@@ -35,6 +52,16 @@ class PairedModel(keras.Model):
             `(batch, time, height, width, channels)`. It is trained along
             unless its `trainable` is False. Defaults to `None`: the inputs are
             feature maps.
+        description: optional `actx_tf.backbones.BackboneDescription` of what
+            made the feature maps: it is saved with the model, so that whoever
+            has the model knows how videos are read for it. Defaults to the
+            backbone's own, or `None`.
+        class_names: optional sequence of distinct strings, the names of the
+            classes, in the order of the logits. Saved with the model. Defaults
+            to `None`.
+        activation: `"softmax"`, or `"sigmoid"` where a clip can be of several
+            classes: what makes scores of the logits. Saved with the model; the
+            loss of `compile` should agree with it. Defaults to `"softmax"`.
 
     Call arguments:
         inputs: the clips, or a dictionary with
@@ -62,9 +89,13 @@ class PairedModel(keras.Model):
         similarity_weight=1.0,
         difference_weight=1.0,
         backbone=None,
+        description=None,
+        class_names=None,
+        activation="softmax",
         **kwargs,
     ):
         super().__init__(**kwargs)
+        check_activation(activation)
         for name, weight in (
             ("similarity_weight", similarity_weight),
             ("difference_weight", difference_weight),
@@ -77,15 +108,44 @@ class PairedModel(keras.Model):
         self.similarity_weight = similarity_weight
         self.difference_weight = difference_weight
         self.backbone = backbone
+        self.description = _description_of(description, backbone)
+        self.class_names = _distinct_names(class_names)
+        self.activation = activation
         self.supports_masking = True
         self._loss_means = {
-            name: keras.metrics.Mean(name=name)
+            name: _Mean(name=name)
             for name in (
                 "classification_loss",
                 "similarity_loss",
                 "difference_loss",
             )
         }
+        self._pairs_seen = True
+
+    def compile(self, optimizer="rmsprop", loss=None, **kwargs):
+        """See `keras.Model.compile`.
+
+        A cross-entropy that is given by its name takes logits here; one that
+        takes probabilities, or does not fit `activation`, is refused.
+        """
+        loss = loss_of_logits(loss, self.activation)
+        super().compile(optimizer, loss, **kwargs)
+
+    def compile_from_config(self, config):
+        """See `keras.Model`, which leaves this to whoever has a `compile`."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built and self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)
+
+    def fit(self, *args, class_weight=None, **kwargs):
+        """See `keras.Model.fit`."""
+        if class_weight is not None and self.activation == "sigmoid":
+            raise ValueError(
+                "`class_weight` must be None where a clip can be of several "
+                "classes: Keras would weigh it by the first of them; pass "
+                f"`sample_weight`. Received: class_weight={class_weight}"
+            )
+        return super().fit(*args, class_weight=class_weight, **kwargs)
 
     def classify(self, features, mask=None):
         """Returns what is served for feature maps: at least `"logits"`."""
@@ -99,21 +159,17 @@ class PairedModel(keras.Model):
         pair = inputs
         if not isinstance(inputs, dict):
             pair = {"features": inputs, "mask": mask}
-        elif "features" not in inputs:
-            raise ValueError(
-                "`inputs` must be clips or a dictionary with the key "
-                f'"features". Received: inputs with the keys {sorted(inputs)}'
-            )
+        _check_keys(pair)
         pair = {key: value for key, value in pair.items() if value is not None}
         if "has_conjugate" in pair:
             # Zeros, for whatever stands there could make the gradient NaN.
-            for key in {"conjugate", "conjugate_similarity"} & pair.keys():
+            for key in _CONJUGATES & pair.keys():
                 pair[key] = _keep(pair["has_conjugate"], pair[key])
         if self.backbone is not None:
             for key in {"features", "conjugate"} & pair.keys():
                 pair[key] = self.backbone(pair[key], training=training)
         outputs = self.classify(pair["features"], pair.get("mask"))
-        if {"conjugate", "conjugate_similarity"} & pair.keys():
+        if _CONJUGATES & pair.keys():
             losses = self.pair_losses(outputs, pair)
             outputs["similarity_loss"], outputs["difference_loss"] = losses
         return outputs
@@ -124,8 +180,9 @@ class PairedModel(keras.Model):
         """Eq. 1. See `keras.Model.compute_loss`."""
         logits = y_pred["logits"]
         loss = super().compute_loss(x, y, logits, sample_weight, training)
+        loss = ops.cast(loss, "float32")  # whatever floatx is
         # Keras scales a loss by 1 / replicas, since gradients are summed.
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        replicas = num_replicas()
         count = ops.shape(logits)[0]
         self._loss_means["classification_loss"].update_state(
             loss * replicas, sample_weight=count
@@ -134,12 +191,19 @@ class PairedModel(keras.Model):
             # Each clip of the global batch counts alike, also where the
             # replicas' parts of it differ in size.
             count = ops.cast(count, loss.dtype)
-            loss *= replicas * count / _sum_over_replicas(count)
-        if "similarity_loss" in y_pred:
+            loss *= replicas * count / sum_over_replicas(count)
+        self._pairs_seen = "similarity_loss" in y_pred
+        if self._pairs_seen:
             loss += self._loss_of_pairs(x, y_pred)
+        elif training:
+            warnings.warn(
+                f"{self.name} is trained on clips without conjugates: L_s and "
+                'L_d are not measured. Give fit() the "conjugate" clips.',
+                stacklevel=1,  # those of Keras are not shown
+            )
         if replicas > 1:
             # The value that Keras logs is that of the global batch.
-            value = _sum_over_replicas(loss) / replicas
+            value = sum_over_replicas(loss) / replicas
             loss += ops.stop_gradient(value - loss)
         return loss
 
@@ -149,7 +213,7 @@ class PairedModel(keras.Model):
         is_pair = ops.ones_like(y_pred["similarity_loss"])
         if x.get("has_conjugate") is not None:
             is_pair = ops.cast(x["has_conjugate"], is_pair.dtype)
-        num_pairs = ops.maximum(_sum_over_replicas(ops.sum(is_pair)), 1.0)
+        num_pairs = ops.maximum(sum_over_replicas(ops.sum(is_pair)), 1.0)
         loss = 0.0
         for name, weight in (
             ("similarity_loss", self.similarity_weight),
@@ -164,6 +228,21 @@ class PairedModel(keras.Model):
         """The metrics of `compile`, on the logits."""
         return super().compute_metrics(x, y, y_pred["logits"], sample_weight)
 
+    def get_metrics_result(self):
+        """See `keras.Model`; without the losses of pairs if none was given."""
+        results = super().get_metrics_result()
+        for name in ("similarity_loss", "difference_loss"):
+            if not self._is_measured(name):
+                results.pop(name, None)
+        return results
+
+    def _is_measured(self, name):
+        try:
+            return ops.convert_to_numpy(self._loss_means[name].count) > 0
+        # In a graph, where only what it is made of can tell.
+        except (NotImplementedError, TypeError):
+            return self._pairs_seen
+
     def compute_mask(self, inputs, mask=None):
         return None
 
@@ -173,6 +252,9 @@ class PairedModel(keras.Model):
             "similarity_weight": self.similarity_weight,
             "difference_weight": self.difference_weight,
             "backbone": keras.saving.serialize_keras_object(self.backbone),
+            "description": self.description and self.description.to_dict(),
+            "class_names": self.class_names,
+            "activation": self.activation,
         }
 
     @classmethod
@@ -181,15 +263,66 @@ class PairedModel(keras.Model):
         return cls(**{**config, "backbone": backbone})
 
 
+class _Mean(keras.metrics.Mean):
+    """A mean that is NaN, and not 0, where nothing was measured."""
+
+    def result(self):
+        return ops.where(self.count > 0, super().result(), float("nan"))
+
+
+def _check_keys(pair):
+    if "features" not in pair:
+        raise ValueError(
+            "`inputs` must be clips or a dictionary with the key "
+            f'"features". Received: inputs with the keys {sorted(pair)}'
+        )
+    for key in pair:
+        if key not in _KEYS:
+            near = difflib.get_close_matches(key, _KEYS, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(
+                f"`inputs` must have no other keys than {_KEYS}. "
+                f"Received: {key!r}{hint}"
+            )
+
+
+def check_class_names(class_names, num_classes):
+    """Raises `ValueError` if names are given, and not one a class."""
+    if class_names is not None and len(class_names) != num_classes:
+        raise ValueError(
+            f"`class_names` must name {num_classes} classes. "
+            f"Received: class_names={list(class_names)}"
+        )
+
+
+def _description_of(description, backbone):
+    own = getattr(backbone, "description", None)
+    if description is None:
+        return own
+    if not isinstance(description, BackboneDescription):
+        description = BackboneDescription.from_dict(description)
+    if own is not None and own != description:
+        raise ValueError(
+            "`description` must be that of `backbone`. "
+            f"Received: {', '.join(own.differences(description))}"
+        )
+    return description
+
+
+def _distinct_names(class_names):
+    if class_names is None:
+        return None
+    names = [str(name) for name in class_names]
+    if isinstance(class_names, str) or len(set(names)) < len(names):
+        raise ValueError(
+            "`class_names` must be distinct names. "
+            f"Received: class_names={class_names!r}"
+        )
+    return names
+
+
 def _keep(samples, values):
     """Zeros where the booleans `samples`, `(batch,)`, are False."""
     shape = [-1] + [1] * (len(values.shape) - 1)
     samples = ops.reshape(ops.cast(samples, "bool"), shape)
     return ops.where(samples, values, ops.zeros_like(values))
-
-
-def _sum_over_replicas(value):
-    context = tf.distribute.get_replica_context()
-    if context is None or context.num_replicas_in_sync == 1:
-        return value
-    return context.all_reduce(tf.distribute.ReduceOp.SUM, value)

@@ -2,11 +2,24 @@
 
 from keras import ops
 
+from actx_tf.ops.types import Shape
+from actx_tf.ops.types import Tensor
 
-def broadcast_mask(mask, shape):
+
+def broadcast_mask(mask: Tensor, shape: Shape) -> Tensor:
     """Broadcasts a mask over leading axes to `shape`, as booleans.
 
     A mask of shape `(batch, time)` holds for all of a step's locations.
+
+    Args:
+        mask: Booleans, or numbers that are not zero where True.
+        shape: Shape of what is masked; its sizes can be tensors.
+
+    Returns:
+        Booleans of this shape.
+
+    Raises:
+        ValueError: If the mask has more axes than `shape`.
     """
     mask = ops.cast(mask, "bool")
     if len(mask.shape) > len(shape):
@@ -19,11 +32,18 @@ def broadcast_mask(mask, shape):
     return ops.broadcast_to(mask, shape)
 
 
-def zero_padding(features, mask):
-    """Puts zeros where the mask of all locations, booleans, is False.
+def zero_padding(features: Tensor, mask: Tensor) -> Tensor:
+    """Puts zeros where a mask is False.
 
     A copy of the features is made only where something is masked: it costs a
     tenth of a training step on stored similarities.
+
+    Args:
+        features: Numbers `(..., channels)`.
+        mask: Booleans of all locations, `(...)`.
+
+    Returns:
+        Tensor of the shape of `features`.
     """
     return ops.cond(
         ops.all(mask),

@@ -3,28 +3,36 @@
 import keras
 from keras import ops
 
+from actx_tf.ops.types import Tensor
+
 # Scores that are held at once, over the batch: 64 MiB in float32. But products
 # of fewer queries are slow; their scores take half of what 1024 channels take.
 _MAX_SCORES = 2**24
 _MIN_QUERIES = 512
 
 
-def attend(queries, keys, values, mask=None):
+def attend(
+    queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None
+) -> Tensor:
     """Returns `softmax(queries @ keys^T) @ values`, block by block of queries.
 
     The scores of all queries are never held at once, neither here nor by the
-    gradient, which computes those of each block anew (as do Rabe and Staats,
-    Self-attention Does Not Need O(n^2) Memory, 2021). Products are computed in
-    the dtype of the values, the softmax in float32.
+    gradient, which computes those of each block again. Products are computed
+    in the dtype of the values, the softmax in float32.
 
     Args:
-        queries: `(batch, N, D)`.
-        keys: `(batch, M, D)`.
-        values: `(batch, M, E)`, float32 or bfloat16.
-        mask: optional boolean tensor `(batch, M)`, True where a key is real.
+        queries: Vectors `(batch, N, D)`.
+        keys: Vectors `(batch, M, D)`.
+        values: Vectors `(batch, M, E)`, float32 or bfloat16.
+        mask: Optional booleans `(batch, M)`, True where a key is real.
+            Defaults to `None`: all are.
 
     Returns:
         Tensor `(batch, N, E)`, of the dtype of `values`.
+
+    Reference:
+        - Rabe and Staats, Self-attention Does Not Need O(n^2) Memory, arXiv
+          2112.05682, 2021.
     """
     queries, keys = (ops.cast(x, values.dtype) for x in (queries, keys))
     bias = None if mask is None else ops.where(mask, 0.0, -1e9)[:, None]

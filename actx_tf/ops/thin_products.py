@@ -7,13 +7,15 @@ CPU: half of a training step on stored similarities.
 
 from keras import ops
 
+from actx_tf.ops.types import Tensor
 
-def scores(features, kernel):
+
+def scores(features: Tensor, kernel: Tensor) -> Tensor:
     """Returns `features @ kernel`: how well each location fits each filter.
 
     Args:
-        features: `(..., N, D)`.
-        kernel: `(..., D, K)` of a small K and the same leading axes.
+        features: The vectors of N locations, `(..., N, D)`.
+        kernel: K filters, `(..., D, K)`: a small K, the same leading axes.
 
     Returns:
         Tensor `(..., N, K)`.
@@ -33,12 +35,12 @@ def scores(features, kernel):
     return run(features, kernel)
 
 
-def weighted_sums(weights, features):
+def weighted_sums(weights: Tensor, features: Tensor) -> Tensor:
     """Returns `weights @ features`: the locations' sums under each map.
 
     Args:
-        weights: `(..., K, N)` of a small K and the same leading axes.
-        features: `(..., N, D)`.
+        weights: K maps, `(..., K, N)`: a small K, the same leading axes.
+        features: The vectors of N locations, `(..., N, D)`.
 
     Returns:
         Tensor `(..., K, D)`.

@@ -1,1 +1,1 @@
-"""Files: written whole or not at all, and read without trust."""
+"""What several parts of the package need: checks, files, imports."""

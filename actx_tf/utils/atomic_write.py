@@ -8,14 +8,17 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
-    """Yields a path beside this one, whose file takes its place at the end.
+    """Yields a path in the same folder, whose file replaces `path` at the end.
 
     Whenever the process is killed, the file at `path` is the old or the whole
     new one. The path that is yielded has the same suffix, by which writers
-    tell formats. After an exception nothing is left of it.
+    choose formats. After an exception nothing is left of it.
 
     Args:
         path: Path of the file. Its folder must exist.
+
+    Yields:
+        The path to write to.
     """
     path = Path(path)
     draft = path.with_name(f"{path.stem}.{os.getpid()}.tmp{path.suffix}")

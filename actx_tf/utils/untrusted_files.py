@@ -6,6 +6,7 @@ import math
 import os
 import pathlib
 import zipfile
+from typing import Any
 
 import h5py
 import numpy as np
@@ -31,6 +32,12 @@ def check_size(claimed: int, held: int, what: str) -> None:
         raise ValueError(
             f"{what} claims {claimed} bytes, of which the file holds {held}"
         )
+
+
+def check_plain_file(path: pathlib.Path) -> None:
+    """Raises `ValueError` if a path is no file, or leads to another one."""
+    if path.is_symlink() or not path.is_file():
+        raise ValueError(f"{path}: is a link, or no file.")
 
 
 def plain_dataset(file: h5py.File, name: str) -> h5py.Dataset:
@@ -122,7 +129,7 @@ def _check_array(file, entry):
         raise ValueError(f"{entry.filename!r} claims the shape {shape}")
 
 
-def load_keras_model(path: str | os.PathLike):
+def load_keras_model(path: str | os.PathLike) -> Any:
     """Loads a `.keras` file in Keras' safe mode.
 
     Args:

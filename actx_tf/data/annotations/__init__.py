@@ -2,7 +2,7 @@
 of a folder of videos.
 
 Each returns a list of `Clip`, in the order of the files. The videos
-themselves are not looked at: one that is gone stays in the list.
+themselves are not read: one that is missing stays in the list.
 """
 
 from actx_tf.data.annotations.action_thread import (

@@ -9,6 +9,7 @@ from actx_tf.data.annotations.parsing import BACKGROUND
 from actx_tf.data.annotations.parsing import check_exists
 from actx_tf.data.annotations.parsing import video_path
 from actx_tf.data.clip_index import Clip
+from actx_tf.utils.optional import import_optional
 
 _FRAME_RATE = 25.0
 _SPAN = ("acStart", "acEnd", "eacStart", "eacEnd")
@@ -21,13 +22,13 @@ def read_action_thread(
 
     A video shows what comes before an action, the action and what comes
     after: the clip is the stretch of the action, and its conjugates can be
-    cut from the rest of its file. Read are `NonAction.mat` (which videos are
-    for training and test, and their labels) and `anno/<video>.mat` of each
-    (the frames of the action, from 1, both ends included, taken at 25 frames a
-    second). They are MATLAB files: reading them needs SciPy. The owners'
-    frames can be off by some from those of the released videos, their README
-    says. The layout is that of the README; it was not checked on the owners'
-    files, only on small ones written for the tests.
+    cut from the rest of its file. The reader takes `NonAction.mat` (which
+    videos are for training and test, and their labels) and `anno/<video>.mat`
+    of each (the frames of the action, from 1, both ends included, taken at 25
+    frames a second). They are MATLAB files: reading them needs SciPy. The
+    owners' README says that their frames can be off by some from those of the
+    released videos. The layout is that of the README; it was not checked on
+    the owners' files, only on small ones written for the tests.
 
     Args:
         root: Folder that holds `NonAction.mat` and `anno`.
@@ -47,9 +48,10 @@ def read_action_thread(
         ValueError: If a file is wrong. The message starts with `{path}: `.
 
     Reference:
-        Hoai, Zisserman. "Thread-Safe: Towards Recognizing Human Actions
-        Across Shot Boundaries". ACCV 2014. The layout: Wang, Hoai. "Improving
-        Human Action Recognition by Non-action Classification". CVPR 2016.
+        - Hoai and Zisserman, Thread-Safe: Towards Recognizing Human Actions
+          Across Shot Boundaries, ACCV 2014.
+        - Wang and Hoai, Improving Human Action Recognition by Non-action
+          Classification, CVPR 2016, for the layout.
     """
     root = pathlib.Path(root)
     path = root / "NonAction.mat"
@@ -125,13 +127,7 @@ def _read_span(root, name):
 
 
 def _load(path, content):
-    try:
-        from scipy import io
-    except ImportError as error:
-        raise ImportError(
-            "`read_action_thread` needs SciPy. Install it with "
-            "`pip install scipy`."
-        ) from error
+    io = import_optional("scipy.io", "`read_action_thread`")
     check_exists(path, content)
     try:
         return io.loadmat(path, simplify_cells=True)

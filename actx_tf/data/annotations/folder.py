@@ -17,16 +17,17 @@ def read_folder(
     """Reads a folder that has a folder of videos for each class.
 
     Either `<root>/<class>/<video>`: then some clips are drawn for the test, by
-    their names, so that most stay where they are when others come. Or
+    their names, so that most keep their split when others are added. Or
     `<root>/<split>/<class>/<video>`, of the splits `train`, `validation` and
-    `test`. Whatever else lies there is passed over.
+    `test`. Other files and folders are passed over.
 
     Args:
         root: The folder.
-        test_percent: Percentage of each class that is drawn for the test, but
-            a clip at least if there are two; not used where the folders say
-            it. Videos that were cut from one recording should be of one split:
-            then make the folders of the splits. Defaults to 20.
+        test_percent: Percentage of each class that is drawn for the test, in
+            [0, 100], but at least one clip if there are two; not used where
+            the folders name the splits. Videos that were cut from one
+            recording should be of one split: then make the folders of the
+            splits. Defaults to `20.0`.
 
     Returns:
         A list of `Clip`, in the order of their names. A clip's name is that of

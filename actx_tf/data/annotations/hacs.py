@@ -46,14 +46,15 @@ def read_hacs(
 
     The paper's HACS-30 is `num_classes=30`: the 30 actions with the fewest
     positive training clips (by name where they tie), and `background`, which
-    are the negatives of these 30 alone. Which negatives the paper keeps, it
-    does not say.
+    are the negatives of these 30 alone. The paper does not say which negatives
+    it keeps.
 
     Args:
         root: Folder that holds `HACS_v1.1.1`.
-        part: `"clips"` or `"segments"`. Defaults to `"clips"`.
+        part: Which annotations: `"clips"` or `"segments"`. Defaults to
+            `"clips"`.
         num_classes: How many actions to keep, those with the fewest positive
-            training clips. Defaults to all.
+            training clips. Defaults to `None`: all.
         file_pattern: Where in `root` a video lies. `{class_name}` is the
             action with `_` for blanks, `{id}` YouTube's. Defaults to
             `"{class_name}/v_{id}.mp4"`, as the owners' script saves them. With
@@ -73,8 +74,8 @@ def read_hacs(
             video about the JSON's content.
 
     Reference:
-        Zhao, Torralba, Torresani, Yan. "HACS: Human Action Clips and Segments
-        Dataset for Recognition and Temporal Localization". ICCV 2019.
+        - Zhao et al., HACS: Human Action Clips and Segments Dataset for
+          Recognition and Temporal Localization, ICCV 2019.
     """
     if part not in ("clips", "segments"):
         raise ValueError(

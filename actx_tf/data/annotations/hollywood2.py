@@ -32,10 +32,11 @@ def read_hollywood2(
 ) -> list[Clip]:
     """Reads Hollywood2's lists of action clips.
 
-    Read are `ClipSets/<Action>_train.txt` (checked by hand; 823 clips) and
-    `_test.txt` (884 clips) of the 12 actions, a line a clip: its name, and 1
-    or -1. The noisy `_autotrain.txt` and the scenes are not. The format is
-    that of the owners' README; checked on small files written for the tests.
+    The reader takes `ClipSets/<Action>_train.txt` (checked by hand; 823 clips)
+    and `_test.txt` (884 clips) of the 12 actions, a line for each clip: its
+    name, and 1 or -1. It leaves out the noisy `_autotrain.txt` and the scenes.
+    The format is that of the owners' README; checked on small files written
+    for the tests.
 
     Args:
         root: Folder that holds `ClipSets`.
@@ -53,7 +54,7 @@ def read_hollywood2(
             `{path}:{line}: `.
 
     Reference:
-        Marszalek, Laptev, Schmid. "Actions in Context". CVPR 2009.
+        - Marszalek, Laptev and Schmid, Actions in Context, CVPR 2009.
     """
     clips = []
     for split in ("train", "test"):

@@ -26,7 +26,7 @@ def read_kth(
     A file shows its action three or four times: each time is a clip. The
     table counts frames from 1, both ends included, at 25 frames a second.
     Stretches may touch or overlap by a frame, and are not always in order.
-    `person13_handclapping_d3`, which the owners miss, is left out. Checked on
+    `person13_handclapping_d3`, which the owners lost, is left out. Checked on
     the owners' table (599 files, 2391 clips) and two of their videos.
 
     Args:
@@ -46,8 +46,8 @@ def read_kth(
             `{path}:{line}: `.
 
     Reference:
-        Schuldt, Laptev, Caputo. "Recognizing human actions: a local SVM
-        approach". ICPR 2004.
+        - Schuldt, Laptev and Caputo, Recognizing Human Actions: a Local SVM
+          Approach, ICPR 2004.
     """
     path = pathlib.Path(root) / "00sequences.txt"
     splits = {}

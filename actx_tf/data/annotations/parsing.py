@@ -1,18 +1,20 @@
 """What the readers share: lines of text, paths of videos, errors."""
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
 BACKGROUND = "background"  # the class of clips that show none of the actions
 
 
-def check_exists(path, content):
+def check_exists(path: Path, content: str) -> None:
     """Raises an error that says what `path` should hold, if it is no file."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: expected {content}.")
 
 
-def read_text(path, content):
-    """The text of a file in UTF-8 that is not empty."""
+def read_text(path: Path, content: str) -> str:
+    """Returns the text of a file in UTF-8 that is not empty."""
     check_exists(path, content)
     data = path.read_bytes()
     try:
@@ -25,7 +27,7 @@ def read_text(path, content):
     return text
 
 
-def read_lines(path, content):
+def read_lines(path: Path, content: str) -> Iterator[tuple[int, str]]:
     """Yields (line, text) of each line of a file that is not blank."""
     lines = read_text(path, content).splitlines()
     for line, text in enumerate(lines, start=1):
@@ -33,8 +35,10 @@ def read_lines(path, content):
             yield line, text
 
 
-def video_path(root, file_pattern, **fields):
-    """Fills in the pattern of a video's path."""
+def video_path(
+    root: str | os.PathLike, file_pattern: str, **fields: object
+) -> str:
+    """Returns the path of a video: the pattern with its fields filled in."""
     try:
         return os.path.join(root, file_pattern.format(**fields))
     except (AttributeError, IndexError, KeyError, ValueError) as error:
@@ -45,5 +49,6 @@ def video_path(root, file_pattern, **fields):
         ) from error
 
 
-def error_at(path, line, problem):
+def error_at(path: Path, line: int, problem: str) -> ValueError:
+    """Returns the error of a line of a file."""
     return ValueError(f"{path}:{line}: {problem}.")

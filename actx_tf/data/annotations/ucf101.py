@@ -20,13 +20,13 @@ def read_ucf101(
 ) -> list[Clip]:
     """Reads one of UCF101's three divisions into training and test clips.
 
-    Read are `classInd.txt`, `trainlist01.txt` and `testlist01.txt` (or 02, 03)
-    in `ucfTrainTestlist`. Checked on clip names and lists from public copies
-    of these files, not on the whole of the owners' archive.
+    The reader takes `classInd.txt`, `trainlist01.txt` and `testlist01.txt` (or
+    02, 03) in `ucfTrainTestlist`. Checked on clip names and lists from public
+    copies of these files, not on the whole of the owners' archive.
 
     Args:
         root: Folder that holds `ucfTrainTestlist`.
-        split: Number of the division, 1 to 3. Defaults to 1.
+        split: Number of the division, 1 to 3. Defaults to `1`.
         file_pattern: Where in `root` a video lies; `{name}` is such as
             `v_Archery_g02_c02`, `{class_name}` such as `Archery`. Defaults to
             `"UCF-101/{class_name}/{name}.avi"`, as the owners' archive
@@ -43,8 +43,8 @@ def read_ucf101(
             starts with `{path}:{line}: `.
 
     Reference:
-        Soomro, Zamir, Shah. "UCF101: A Dataset of 101 Human Actions Classes
-        From Videos in The Wild". CRCV-TR-12-01, 2012.
+        - Soomro, Zamir and Shah, UCF101: A Dataset of 101 Human Actions
+          Classes From Videos in The Wild, CRCV-TR-12-01, 2012.
     """
     if split not in (1, 2, 3):
         raise ValueError(

@@ -33,10 +33,11 @@ def read_voc_action(
 ) -> list[Clip]:
     """Reads the people of PASCAL VOC 2012's action classification task.
 
-    Read are `ImageSets/Action/<action>_train.txt` and `_val.txt` of the 10
-    actions, a line a person: the image, which of its objects (from 1, in the
-    order of the image's annotation), and 1, -1, or 0 if not labelled. A person
-    is not in the lists of all actions: those of older images lack `jumping`.
+    The reader takes `ImageSets/Action/<action>_train.txt` and `_val.txt` of the
+    10 actions, a line for each person: the image, which of its objects (from 1,
+    in the order of the image's annotation), and 1, -1, or 0 if not labelled. A
+    person is not in the lists of all actions: those of older images lack
+    `jumping`.
     The test set has no public labels and is left out. The XML is taken from
     the owners and trusted. The format is that of the owners' development kit;
     checked on small files written for the tests.
@@ -47,8 +48,8 @@ def read_voc_action(
             `2011_003285`. Defaults to `"JPEGImages/{name}.jpg"`.
 
     Returns:
-        A list of `Clip` of the splits `train` and `validation`, one a person,
-        such as `2011_003285_1`; each is one image, that is one step of time.
+        A list of `Clip` of the splits `train` and `validation`, one for each
+        person, such as `2011_003285_1`; each is one image, one step of time.
         `box` is the person's, widened to whole pixels. A person of several
         actions has a label such as `phoning|walking`; one of none is `other`,
         as the owners call it. `extra` holds `scene`, the image, and
@@ -61,8 +62,8 @@ def read_voc_action(
             or with `{path}: ` about the XML's content.
 
     Reference:
-        Everingham, Van Gool, Williams, Winn, Zisserman. "The PASCAL Visual
-        Object Classes Challenge 2012 (VOC2012)". 2012.
+        - Everingham et al., The PASCAL Visual Object Classes Challenge 2012
+          (VOC2012), 2012.
     """
     root = pathlib.Path(root)
     flags = {}  # (image, number) -> {action: "1", "0" or "-1"}

@@ -1,0 +1,66 @@
+"""The one way in which frames are resized, in Python and in TensorFlow graphs.
+
+Bilinear, with a filter as wide as the step from one pixel to the next where
+frames get smaller (antialiased). Both give the same values to 1 of 255.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+
+def resize_frame(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resizes a frame.
+
+    Args:
+        frame: uint8 `(height, width, 3)`.
+        size: The new (height, width), in pixels.
+
+    Returns:
+        uint8 `(*size, 3)`.
+    """
+    if frame.shape[:2] == tuple(size):
+        return frame
+    image = _import_image()
+    height, width = size
+    resized = image.fromarray(frame).resize(
+        (width, height), image.Resampling.BILINEAR
+    )
+    return np.asarray(resized)
+
+
+def resize_frames(
+    frames: tf.Tensor, size: int | tuple[int, int] | None
+) -> tf.Tensor:
+    """Resizes the frames of a clip, in a graph.
+
+    Args:
+        frames: uint8 `(frames, height, width, 3)`; all sizes can be unknown.
+        size: The new (height, width), in pixels; the length of the shorter
+            side, where the aspect ratio is kept; or `None`: as they are.
+
+    Returns:
+        float32, whole numbers in [0, 255], as those of `resize_frame`.
+    """
+    if size is None:
+        return tf.cast(frames, tf.float32)
+    if isinstance(size, int):
+        sides = tf.cast(tf.shape(frames)[1:3], tf.float64)
+        sides = tf.round(sides * size / tf.reduce_min(sides))
+        size = tf.maximum(tf.cast(sides, tf.int32), size)
+    same = tf.reduce_all(tf.equal(tf.shape(frames)[1:3], size))
+    return tf.cond(
+        same,
+        lambda: tf.cast(frames, tf.float32),
+        lambda: tf.round(tf.image.resize(frames, size, antialias=True)),
+    )
+
+
+def _import_image():
+    # Imported late: all but the resizing of frames works without it.
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise ImportError(
+            "Resizing frames takes Pillow: pip install actx_tf[video]"
+        ) from error
+    return Image

@@ -1,0 +1,43 @@
+"""Frames to show people: in the shape of the file, no larger than needed."""
+
+import os
+from typing import Any
+
+import numpy as np
+
+from actx_tf.data.video import ClipFrames
+from actx_tf.data.video import read_clip
+
+
+def read_shown_frames(
+    path: str | os.PathLike, longest: int, **sampling: Any
+) -> tuple[np.ndarray, float, tuple[int, int]]:
+    """Reads a clip to show it, where a backbone may see squares.
+
+    Args:
+        path: Path of the video file.
+        longest: Most pixels of the frames' longer side.
+        **sampling: Arguments of `read_clip` but `size`.
+
+    Returns:
+        A tuple `(frames, frame_rate, size)`: the first two as `read_clip`
+        returns them, and the (height, width) of the file's own frames, inside
+        of `box` if it is given.
+
+    Raises:
+        VideoError: If the video cannot be read.
+    """
+    height, width = next(iter(ClipFrames(path, **sampling))).shape[:2]
+    size = shrunk((height, width), longest)
+    frames, frame_rate = read_clip(path, size=size, **sampling)
+    return frames, frame_rate, (height, width)
+
+
+def shrunk(size: tuple[int, int], longest: int) -> tuple[int, int]:
+    """The (height, width) of a frame whose longer side is at most `longest`.
+
+    The aspect ratio is kept, and a frame that is small enough.
+    """
+    scale = min(1.0, longest / max(size))
+    height, width = (max(1, round(scale * side)) for side in size)
+    return height, width

@@ -1,0 +1,36 @@
+"""The experiments of the paper, from data to tables.
+
+Each has a function that does all of it, and goes on where it was interrupted:
+`train_actx`, `compare_methods`, `sweep_hyperparameters`, `fine_tune`,
+`localize`. The examples' scripts call these.
+"""
+
+from actx_tf.experiments.actx_training import train_actx as train_actx
+from actx_tf.experiments.comparison import compare_methods as compare_methods
+from actx_tf.experiments.evaluation import evaluate as evaluate
+from actx_tf.experiments.fine_tuning import (
+    FineTuningSettings as FineTuningSettings,
+)
+from actx_tf.experiments.fine_tuning import fine_tune as fine_tune
+from actx_tf.experiments.loading import load_data as load_data
+from actx_tf.experiments.localization import localize as localize
+from actx_tf.experiments.localization_figures import (
+    localization_figures as localization_figures,
+)
+from actx_tf.experiments.localization_figures import (
+    localization_table as localization_table,
+)
+from actx_tf.experiments.method_training import train_method as train_method
+from actx_tf.experiments.paper_tables import (
+    comparison_tables as comparison_tables,
+)
+from actx_tf.experiments.ray_training import train_on_ray as train_on_ray
+from actx_tf.experiments.settings import DataSettings as DataSettings
+from actx_tf.experiments.settings import TrainingSettings as TrainingSettings
+from actx_tf.experiments.sweep import (
+    sweep_hyperparameters as sweep_hyperparameters,
+)
+from actx_tf.experiments.tables import format_table as format_table
+from actx_tf.experiments.tables import read_rows as read_rows
+from actx_tf.experiments.tables import summarize as summarize
+from actx_tf.experiments.tables import write_rows as write_rows

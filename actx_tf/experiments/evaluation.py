@@ -1,0 +1,84 @@
+"""How well a trained model does on a part of the data."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from actx_tf import metrics
+from actx_tf.experiments.methods import METHODS
+from actx_tf.experiments.run_data import Part
+from actx_tf.experiments.run_data import pick_inputs
+from actx_tf.ops import activations
+
+
+def class_scores(logits: Any, activation: str) -> np.ndarray:
+    """Returns the scores of classes as a NumPy array: see `Task`."""
+    logits = ops.convert_to_tensor(logits)
+    return ops.convert_to_numpy(activations.scores(logits, activation))
+
+
+def figures_of(part: Part, scores: np.ndarray) -> dict[str, float]:
+    """Returns accuracy, mean class accuracy and mean average precision.
+
+    Where a clip can be of several classes, the last alone; and all of them a
+    second time, of the clips that have conjugates, if the part tells which.
+
+    Args:
+        part: The clips.
+        scores: Their scores, `(clips, classes)`.
+    """
+    row = _figures(part.labels, scores, part.scored)
+    if part.paired is not None and part.paired.any():
+        paired = _figures(
+            part.labels[part.paired], scores[part.paired], part.scored
+        )
+        row |= {f"{name} (paired)": value for name, value in paired.items()}
+    return row
+
+
+def _figures(labels, scores, scored):
+    if labels.ndim > 1:
+        member, row = labels, {}
+    else:
+        member = labels[:, None] == np.arange(len(scored))
+        answers = np.argmax(scores, axis=-1)
+        row = {
+            "accuracy": np.mean(answers == labels),
+            "mAcc": metrics.mean_class_accuracy(labels, scores),
+        }
+    row["mAP"] = metrics.mean_average_precision(
+        member[:, scored], scores[:, scored]
+    )
+    return {name: float(value) for name, value in row.items()}
+
+
+def evaluate(
+    name: str, model: keras.Model, part: Part, activation: str
+) -> tuple[np.ndarray, dict[str, float], dict[str, np.ndarray]]:
+    """Runs a trained method on a part of the data.
+
+    Args:
+        name: Name of the method, one of `METHODS`.
+        model: The trained model.
+        part: The clips.
+        activation: See `Task`.
+
+    Returns:
+        The scores; the figures, with the localization AUC where the true
+        voxels are known; and all outputs by name.
+    """
+    method = METHODS[name]
+    dataset = pick_inputs(part.make_dataset(), method.inputs)
+    outputs = model.predict(dataset, verbose=0)
+    if not isinstance(outputs, dict):
+        outputs = {"logits": outputs}
+    scores = class_scores(outputs["logits"], activation)
+    row = figures_of(part, scores)
+    if part.voxels is not None and method.localize is not None:
+        batches = [inputs for inputs, _ in dataset.as_numpy_iterator()]
+        maps = [method.localize(model, inputs) for inputs in batches]
+        auc = metrics.localization_auc(part.voxels, np.concatenate(maps))
+        row["localization AUC"] = float(auc)
+    return scores, row, outputs

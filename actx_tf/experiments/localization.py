@@ -1,0 +1,239 @@
+"""Measures whether maps find where and when an action happens."""
+
+import os
+from typing import Any
+
+import numpy as np
+
+from actx_tf.data import synthetic
+from actx_tf.data.clip_index import read_clip_index
+from actx_tf.data.feature_store import FeatureStore
+from actx_tf.data.tubes import draw_tubes
+from actx_tf.data.tubes import masks_to_voxels
+from actx_tf.data.tubes import read_tubes
+from actx_tf.data.video import ClipFrames
+from actx_tf.data.video import VideoError
+from actx_tf.data.video import read_clip
+from actx_tf.data.video import video_duration
+from actx_tf.experiments.attending_models import load_attending_model
+from actx_tf.experiments.localization_figures import CHANCE
+from actx_tf.experiments.localization_figures import localization_figures
+from actx_tf.utils.checks import check_not_negative
+from actx_tf.utils.checks import check_positive
+
+
+def localize(
+    model: str | os.PathLike,
+    *,
+    index: str | os.PathLike | None = None,
+    features: str | os.PathLike | None = None,
+    boxes: str | os.PathLike | None = None,
+    masks: str | os.PathLike | None = None,
+    conjugates_column: str = "conjugates",
+    split: str | None = None,
+    test_clips: int = 100,
+    share: float = 0.1,
+    tolerance: float = 0.0,
+    threshold: float = 0.5,
+) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
+    """Measures the maps of a model, clip by clip.
+
+    S and 1 - C are the model's maps of action and of what is not context. The
+    others are baselines that have learned nothing: the norm of the features, a
+    Gaussian in the middle of the frame, and a constant map, which is chance.
+
+    Boxes are put on the grid of the feature map: see `masks_to_voxels`.
+
+    Args:
+        model: Path of an `ActX` (`.keras`), or of the folder of a SavedModel's
+            version.
+        index: Path of the clip index. Defaults to none: the test clips of the
+            built-in set.
+        features: Path of the clips' features. Defaults to none: the videos are
+            shown to the SavedModel.
+        boxes: Path of the clips' tubes: see `read_tubes`.
+        masks: Path of a store like that of the features, of one channel, in
+            place of boxes.
+        conjugates_column: The index's column of conjugates. Defaults to
+            `"conjugates"`.
+        split: Of the clips. Defaults to all.
+        test_clips: Clips of the built-in set. Defaults to `100`.
+        share: As in `masks_to_voxels`. Defaults to `0.1`.
+        tolerance: Voxels by which pointing may miss. Defaults to `0`.
+        threshold: As in `metrics.temporal_overlap`. Defaults to `0.5`.
+
+    Returns:
+        Rows of a clip and map each, with the figures of
+        `localization_figures`; and the clips left out, as (name, reason).
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: If a file is wrong, they do not fit together, or no clip is
+            left.
+    """
+    if (features or boxes or masks) and index is None:
+        raise ValueError(
+            "`index` must go with `features`, `boxes` and `masks`. "
+            f"Received: index={index}"
+        )
+    if index is not None and bool(boxes) == bool(masks):
+        raise ValueError(
+            "`boxes` or `masks` must go with `index`, one of them. "
+            f"Received: boxes={boxes}, masks={masks}"
+        )
+    for name, value in (("share", share), ("threshold", threshold)):
+        if not 0 <= value <= 1:
+            raise ValueError(
+                f"`{name}` must be in [0, 1]. Received: {name}={value}"
+            )
+    check_not_negative("tolerance", tolerance)
+    check_positive("test_clips", test_clips)
+    attend = load_attending_model(model)
+    if index is None:
+        clips = _built_in_clips(attend, test_clips)
+    else:
+        clips = _indexed_clips(
+            attend,
+            [
+                clip
+                for clip in read_clip_index(index, conjugates_column)
+                if split in (None, clip.split)
+            ],
+            features and FeatureStore(features),
+            boxes,
+            masks,
+            share,
+        )
+    rows, left_out = [], []
+    for name, maps, voxels in clips:
+        if isinstance(voxels, str):
+            left_out.append((name, voxels))
+        elif not voxels.any():
+            left_out.append((name, "no action"))
+        else:
+            for kind, scores in maps.items():
+                figures = localization_figures(
+                    voxels, scores, tolerance, threshold
+                )
+                rows.append({"clip": name, "map": kind, **figures})
+    if not rows:
+        raise ValueError(
+            "`index` must have a clip with features and action. "
+            f"Received: {len(left_out)} clips, left out for "
+            f"{sorted({reason for _, reason in left_out})}"
+        )
+    return rows, left_out
+
+
+def _add_baselines(maps, features=None):
+    """Adds maps of what has learned nothing, and the constant one of chance."""
+    time, height, width = maps["S"].shape
+    if features is not None:
+        features = np.asarray(features, "float32")
+        maps["norm of features"] = np.linalg.norm(features, axis=-1)
+    # A quarter of the sides is its standard deviation.
+    y, x = (
+        np.exp(-8.0 * ((np.arange(n) + 0.5) / n - 0.5) ** 2)
+        for n in (height, width)
+    )
+    center = np.broadcast_to(np.outer(y, x), (time, height, width))
+    return {**maps, "center": center, CHANCE: np.ones(center.shape)}
+
+
+def _built_in_clips(attend, test_clips):
+    """Yields the name, the maps and the true voxels of each clip."""
+    backbone = synthetic.backbone()
+    _check_description(attend, backbone.description, "the built-in set")
+    clips = synthetic.make_part("test", test_clips)
+    features = backbone.predict(clips.videos, verbose=0)
+    voxels = synthetic.to_voxels(clips.actor_masks)
+    for i, clip in enumerate(features):
+        yield str(i), _add_baselines(attend.of_features(clip), clip), voxels[i]
+
+
+def _indexed_clips(attend, clips, store, boxes, masks, share):
+    """The same of an index; in place of voxels, why there are none."""
+    description = _description_of(attend, store)
+    if boxes is not None and description is None:
+        raise ValueError(
+            f"{store.path} does not say what made its features, so that boxes "
+            "cannot be put on their grid: give `masks`"
+        )
+    tubes = read_tubes(boxes) if boxes else None
+    masks = FeatureStore(masks) if masks else None
+    known = masks if tubes is None else tubes
+    for clip in clips:
+        name = clip.clip
+        if name not in known:
+            yield name, None, "no boxes" if masks is None else "no masks"
+        elif store is not None and name not in store:
+            yield name, None, "no features"
+        else:
+            try:
+                maps, rate, count = _attend(attend, clip, store, description)
+                if tubes is None:
+                    voxels = masks[name][..., 0] > 0.5
+                else:
+                    steps = np.arange(len(maps["S"]) + 1)
+                    frames = steps * description.frames_per_step
+                    seconds = clip.start + np.minimum(frames, count) / rate
+                    voxels = _to_voxels(clip, tubes[name], maps, seconds, share)
+            except VideoError as error:
+                yield name, None, str(error)
+            else:
+                yield name, maps, voxels
+
+
+def _description_of(attend, store):
+    """Of what the model sees; it must be what the store holds."""
+    if store is None:
+        if not attend.takes_videos:
+            raise ValueError(
+                "`features` must be given, unless `model` is a SavedModel that "
+                "takes videos. Received: features=None"
+            )
+        return attend.description
+    _check_description(attend, store.description, store.path)
+    return store.description
+
+
+def _check_description(attend, made_by, source):
+    """Refuses features that are known to differ from the model's own."""
+    if made_by is None or attend.description is None:
+        return
+    if differences := attend.description.differences(made_by):
+        raise ValueError(
+            "`features` must be made as those that `model` was trained on. "
+            f"Received: {source}, with {', '.join(differences)}"
+        )
+
+
+def _attend(attend, clip, store, description):
+    """The maps of a clip, and the rate and number of the frames seen."""
+    if store is not None:
+        features = store[clip.clip]
+        maps = _add_baselines(attend.of_features(features), features)
+        attributes = store.attributes(clip.clip)
+        return maps, attributes["frame_rate"], attributes["frames"]
+    frames, rate = read_clip(
+        clip.file,
+        **description.sampling,
+        start=clip.start,
+        end=clip.end,
+        box=clip.box,
+    )
+    return _add_baselines(attend.of_video(frames)), rate, len(frames)
+
+
+def _to_voxels(clip, tubes, maps, seconds, share):
+    """Puts tubes on the maps' grid, whose steps have these borders."""
+    video = ClipFrames(clip.file)
+    size = (video.count(), *next(iter(video)).shape[:2])
+    frame_rate = size[0] / video_duration(clip.file)
+    return masks_to_voxels(
+        draw_tubes(tubes, size),
+        maps["S"].shape,
+        seconds * frame_rate,
+        clip.box,
+        share,
+    )

@@ -1,0 +1,142 @@
+"""The data of a run: what is to be learned, and batches of clips."""
+
+import dataclasses
+from collections.abc import Callable
+from collections.abc import Collection
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from actx_tf.backbones.description import BackboneDescription
+from actx_tf.data.epochs import make_epoch
+from actx_tf.experiments.settings import DataSettings
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What a model learns to tell apart, and from which features.
+
+    Attributes:
+        class_names: Names of the classes, in the order of the logits.
+        channels: Channels of the feature maps.
+        activation: `"softmax"`, or `"sigmoid"` where a clip can be of several
+            classes. Defaults to `"softmax"`.
+        description: Of what made the feature maps, `None` if it is not known.
+    """
+
+    class_names: tuple[str, ...]
+    channels: int
+    activation: str = "softmax"
+    description: BackboneDescription | None = None
+
+    @property
+    def is_multi_label(self) -> bool:
+        """Whether a clip can be of several classes."""
+        return self.activation == "sigmoid"
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """Clips that a model is evaluated on.
+
+    Attributes:
+        make_dataset: Function of the keywords `shard` and `num_shards`, both
+            optional, that makes batches of whole clips.
+        labels: `(clips,)`, places among the classes; or `(clips, classes)`,
+            zeros and ones.
+        scored: Booleans `(classes,)`: those that count for mean average
+            precision.
+        read_videos: Function from places of clips to the frames of each; it
+            raises `VideoError` if one cannot be read.
+        paired: Booleans `(clips,)`, True where the index names conjugates;
+            `None` where all clips have some.
+        voxels: Booleans `(clips, time, height, width)`, where the action is;
+            `None` if it is not known.
+    """
+
+    make_dataset: Callable[..., tf.data.Dataset]
+    labels: np.ndarray
+    scored: np.ndarray
+    read_videos: Callable[[Collection[int]], list[np.ndarray]]
+    paired: np.ndarray | None = None
+    voxels: np.ndarray | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class RunData:
+    """All that a run needs of a data set.
+
+    Attributes:
+        settings: What it was made of.
+        task: What is to be learned.
+        inputs: Keys of a training pair's inputs.
+        num_training: Number of training clips.
+        make_training: Function of `seed`, and of the keywords `pairs` (False:
+            no conjugates are read), `epoch`, `shard` and `num_shards`, that
+            makes batches of training pairs.
+        whole_training: The training clips, uncropped.
+        validation: The validation clips; `None` if there are none.
+        test: The test clips.
+        backbone: What made the features, if it was given.
+    """
+
+    settings: DataSettings
+    task: Task
+    inputs: frozenset[str]
+    num_training: int
+    make_training: Callable[..., tf.data.Dataset]
+    whole_training: tf.data.Dataset
+    validation: Part | None
+    test: Part
+    backbone: keras.Model | None = None
+
+
+def batches_of_arrays(
+    inputs: Any, labels: np.ndarray, batch_size: int
+) -> Callable[..., tf.data.Dataset]:
+    """Returns a function that makes batches of arrays.
+
+    Args:
+        inputs: An array, or a dictionary of arrays, a row a clip.
+        labels: The clips' labels.
+        batch_size: Clips in a batch.
+
+    Returns:
+        A function of the further keywords of `make_epoch`.
+    """
+    with tf.device("CPU"):  # once, and not into the memory of a GPU
+        tensors = tf.nest.map_structure(tf.convert_to_tensor, (inputs, labels))
+
+    def take(places):  # a batch at once: a third faster than one by one
+        return tf.nest.map_structure(lambda x: tf.gather(x, places), tensors)
+
+    def batches(**which):
+        places = make_epoch(
+            len(labels), lambda place, epoch: place, batch_size, **which
+        )
+        return places.map(take)
+
+    return batches
+
+
+def pick_inputs(
+    dataset: tf.data.Dataset, keys: Collection[str]
+) -> tf.data.Dataset:
+    """Returns the dataset with these inputs alone.
+
+    The mask is always there, as one of all locations: `(batch, time, height,
+    width)`.
+    """
+
+    def pick(inputs, label):
+        picked = {key: inputs[key] for key in keys if key in inputs}
+        mask = inputs["mask"]
+        if len(mask.shape) == 2:
+            mask = mask[:, :, None, None]
+        locations = tf.shape(inputs["features"])[:-1]
+        picked["mask"] = tf.broadcast_to(mask, locations)
+        return picked, label
+
+    return dataset.map(pick)

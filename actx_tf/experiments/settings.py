@@ -1,0 +1,132 @@
+"""What a training is asked to do; the defaults are those of the examples."""
+
+import dataclasses
+
+from actx_tf.utils.checks import check_not_negative
+from actx_tf.utils.checks import check_positive
+
+DTYPE_POLICIES = ("float32", "mixed_bfloat16")
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSettings:
+    """Which clips models are trained and tested on.
+
+    Attributes:
+        features: Path of a feature store. Defaults to `None`, the built-in
+            set; what is below is for a store, but for the last three.
+        index: Path of the clip index (CSV) of the store.
+        conjugates_column: The index's column of conjugates. Defaults to
+            `"conjugates"`.
+        background: Labels that show no action: they get no conjugates, and
+            mean average precision leaves them out. Defaults to none.
+        multi_label: Whether a clip can be of several classes. Defaults to
+            `False`.
+        crop_steps: Steps of a training crop. Defaults to `10`.
+        similarities: Path of what `store_similarities` wrote: a training step
+            then reads no conjugates. Defaults to none.
+        pose_masks: Path of a store of masks of people. Defaults to none.
+        boxes: Path of a store of boxes of people. Defaults to none.
+        backbone: Path of what made the features (`.keras`): the SavedModel
+            then takes videos too. Defaults to none.
+        batch_size: Pairs in a batch. Defaults to `36`.
+        train_clips: Training pairs of the built-in set. Defaults to `2400`.
+        test_clips: Validation clips of the built-in set, and as many test
+            clips. Defaults to `400`.
+
+    Raises:
+        ValueError: If they do not go together, or a number is out of range.
+    """
+
+    features: str | None = None
+    index: str | None = None
+    conjugates_column: str = "conjugates"
+    background: tuple[str, ...] = ()
+    multi_label: bool = False
+    crop_steps: int = 10
+    similarities: str | None = None
+    pose_masks: str | None = None
+    boxes: str | None = None
+    backbone: str | None = None
+    batch_size: int = 36
+    train_clips: int = 2400
+    test_clips: int = 400
+
+    def __post_init__(self) -> None:
+        for name in ("crop_steps", "batch_size", "train_clips", "test_clips"):
+            check_positive(name, getattr(self, name))
+        object.__setattr__(self, "background", tuple(self.background))
+        if bool(self.features) != bool(self.index):
+            raise ValueError(
+                "`features` and `index` must be given together, or neither. "
+                f"Received: features={self.features}, index={self.index}"
+            )
+        if self.features:
+            return
+        for name in (
+            "background",
+            "multi_label",
+            "similarities",
+            "pose_masks",
+            "boxes",
+            "backbone",
+        ):
+            if value := getattr(self, name):
+                raise ValueError(
+                    f"`{name}` must be left out for the built-in set; it is "
+                    f"for `features`. Received: {name}={value}"
+                )
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingSettings:
+    """How models are trained, and the hyperparameters of each method.
+
+    Attributes:
+        epochs: Epochs of each run. Defaults to `40`.
+        learning_rate: Of Adam. Defaults to `3e-3`.
+        dtype_policy: `"float32"`, or `"mixed_bfloat16"`, which is fast on a
+            CPU or GPU that has it. Defaults to `"float32"`.
+        deterministic: Whether the same call gives the same figures to the last
+            digit, on the same machine. Defaults to `True`.
+        rho: ActX: percentage of a clip that is action. Defaults to `30`.
+        alpha: ActX: sharpness of the action map. Defaults to `1`.
+        beta: ActX: sharpness of the attention. Defaults to `1`.
+        gamma: ActX: sharpness of the matching. Defaults to `20`.
+        xi: ActX: similarity that costs nothing. Defaults to `0`.
+        similarity_weight: ActX: weight of L_s. Defaults to `0.1`.
+        difference_weight: ActX: weight of L_d. Defaults to `30`.
+        acf_similarity_weight: ACF: weight of its L_s. Defaults to `1`.
+        acf_difference_weight: ACF: weight of its L_d. Defaults to `1`.
+        rank: Attentional pooling: its rank. Defaults to `1`.
+        components: Eigen evolution pooling: basis functions. Defaults to `3`.
+
+    Raises:
+        ValueError: If one of the first three is out of range. The others are
+            checked by the models: see `check_methods`.
+    """
+
+    epochs: int = 40
+    learning_rate: float = 3e-3
+    dtype_policy: str = "float32"
+    deterministic: bool = True
+    rho: float = 30.0
+    alpha: float = 1.0
+    beta: float = 1.0
+    gamma: float = 20.0
+    xi: float = 0.0
+    similarity_weight: float = 0.1
+    difference_weight: float = 30.0
+    acf_similarity_weight: float = 1.0
+    acf_difference_weight: float = 1.0
+    rank: int = 1
+    components: int = 3
+
+    def __post_init__(self) -> None:
+        check_positive("epochs", self.epochs)
+        check_not_negative("learning_rate", self.learning_rate)
+        if self.dtype_policy not in DTYPE_POLICIES:
+            raise ValueError(
+                f"`dtype_policy` must be one of {DTYPE_POLICIES}. "
+                f"Received: dtype_policy={self.dtype_policy!r}"
+            )

@@ -1,0 +1,59 @@
+"""Files for LiteRT (once TensorFlow Lite)."""
+
+import os
+import tempfile
+
+import keras
+import tensorflow as tf
+
+from actx_tf.backbones.backbone import Backbone
+from actx_tf.export.served_model import ServedModel
+from actx_tf.export.served_model import clips_to_answers
+from actx_tf.models.paired_model import PairedModel
+from actx_tf.utils.atomic_write import atomic_write
+
+
+def export_litert(
+    model: PairedModel,
+    path: str | os.PathLike,
+    *,
+    backbone: Backbone | None = None,
+    float16: bool = False,
+) -> None:
+    """Writes a model as a file for LiteRT (once TensorFlow Lite).
+
+    Its one signature takes `features`, float32 `(batch, time, height, width,
+    channels)`, all sizes but the channels free, and returns `scores`,
+    `(batch, classes)`, and, of a model with maps, `action_map` and
+    `context_map`, `(batch, time, height, width)`.
+
+    With a backbone it takes `frames` in their place, uint8 `(batch, frames,
+    height, width, colors)`: clips of one length, read as its description says
+    (`read_clip(video, **description.sampling)`).
+
+    Args:
+        model: A built `PairedModel`.
+        path: Path of the file, which is replaced if it is there.
+        backbone: What made the features that the model was trained on.
+            Defaults to the model's own, if any.
+        float16: Whether to store the weights in half the size. Defaults to
+            `False`.
+
+    Raises:
+        TypeError: If the backbone does not say what it sees.
+        ValueError: If the model is not built, or the backbone is not that of
+            its features.
+    """
+    function = clips_to_answers(ServedModel(model, backbone))
+    with tempfile.TemporaryDirectory() as folder:
+        # Of a SavedModel the converter makes constants of the variables.
+        archive = keras.export.ExportArchive()
+        archive.add_endpoint("serving_default", function)
+        archive.write_out(folder, verbose=False)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        if float16:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.target_spec.supported_types = [tf.float16]
+        content = converter.convert()
+    with atomic_write(path) as draft:
+        draft.write_bytes(content)

@@ -1,0 +1,103 @@
+"""What an exported model says of itself."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import actx_tf
+from actx_tf.backbones.description import BackboneDescription
+
+PATH = "assets/actx_tf.json"  # in the folder of a version
+_KINDS = {
+    "actx_tf": str,
+    "class_names": list,
+    "activation": str,
+    "channels": int,
+    "max_steps": int,
+    "signatures": list,
+    "backbone": (dict, type(None)),
+}
+
+
+def read_metadata(version_dir: str | os.PathLike) -> dict[str, Any]:
+    """Reads what an exported model says of itself.
+
+    A client asks the signature `describe` for the same: see `parse_metadata`.
+
+    Args:
+        version_dir: Path of `<base_dir>/<version>`, see `export_saved_model`.
+
+    Returns:
+        As `parse_metadata`.
+
+    Raises:
+        FileNotFoundError: If there is no such SavedModel.
+        ValueError: If it says something else.
+    """
+    path = Path(version_dir) / PATH
+    if not path.is_file():
+        raise FileNotFoundError(f"no SavedModel of actx_tf: there is no {path}")
+    return parse_metadata(path.read_text(encoding="utf-8"), str(path))
+
+
+def parse_metadata(text: str, source: str) -> dict[str, Any]:
+    """Returns what an exported model says of itself.
+
+    Args:
+        text: The content of `assets/actx_tf.json`, or what the signature
+            `describe` answers.
+        source: What to call it in errors.
+
+    Returns:
+        A dictionary: `class_names`; `activation`; `channels` of the feature
+        maps; `max_steps` of a request; the names of the `signatures`;
+        `backbone`, the `BackboneDescription` of what makes the feature maps,
+        `None` if it is not known; and `actx_tf`, the package's version.
+
+    Raises:
+        ValueError: If it is anything else.
+    """
+    try:
+        metadata = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{source}: not JSON: {error}") from error
+    for key, kinds in _KINDS.items():
+        if not isinstance(metadata, dict) or key not in metadata:
+            raise ValueError(f"{source}: `{key}` is missing.")
+        if not isinstance(metadata[key], kinds):
+            raise ValueError(
+                f"{source}: `{key}` is of another kind. "
+                f"Received: {key}={metadata[key]!r:.80}"
+            )
+    if metadata["backbone"] is not None:
+        try:
+            metadata["backbone"] = BackboneDescription.from_dict(
+                metadata["backbone"]
+            )
+        except ValueError as error:
+            raise ValueError(f"{source}: `backbone`: {error}") from error
+    return metadata
+
+
+def metadata_text(
+    class_names: list[str],
+    activation: str,
+    channels: int,
+    max_steps: int,
+    signatures: list[str],
+    backbone: BackboneDescription | None,
+) -> str:
+    """Returns the JSON that `parse_metadata` reads."""
+    return json.dumps(
+        {
+            "actx_tf": actx_tf.__version__,
+            "class_names": class_names,
+            "activation": activation,
+            "channels": channels,
+            "max_steps": max_steps,
+            "signatures": signatures,
+            "backbone": backbone and backbone.to_dict(),
+        },
+        indent=2,
+    )

@@ -1,0 +1,344 @@
+"""What an exported model answers: a function for each signature."""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from actx_tf.backbones.backbone import Backbone
+from actx_tf.data.resizing import resize_frames
+from actx_tf.export.metadata import metadata_text
+from actx_tf.models.paired_model import PairedModel
+from actx_tf.ops.activations import scores as scores_of
+
+_MOST_PIXELS = 2**25  # of an image: 8K video has as many
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_PLACES = np.array([2**24, 2**16, 2**8, 1], np.int64)
+
+
+class ServedModel:
+    """TensorFlow functions around a model and a backbone.
+
+    Args:
+        model: A built `PairedModel`.
+        backbone: What made the features that it was trained on; `None`: its
+            own, if any.
+        max_steps: Largest number of steps of a clip.
+
+    Raises:
+        TypeError: If the backbone does not describe itself.
+        ValueError: If the model is not built, or the backbone is not that of
+            its features.
+    """
+
+    def __init__(
+        self,
+        model: PairedModel,
+        backbone: Backbone | None = None,
+        max_steps: int = 4096,
+    ):
+        if not model.built:
+            raise ValueError(
+                "`model` must be built: call it on a batch first. "
+                f"Received: model={model}"
+            )
+        if max_steps < 1:
+            raise ValueError(
+                f"`max_steps` must be positive. Received: max_steps={max_steps}"
+            )
+        self.model = model
+        self.max_steps = max_steps
+        self.channels = _channels(model)
+        self.backbone = check_backbone(backbone or model.backbone, model)
+        outputs = model.classify(tf.zeros((1, 2, 2, 2, self.channels)))
+        self.has_maps = "action_map" in outputs
+        num_classes = outputs["logits"].shape[-1]
+        self.class_names = model.class_names or list(
+            map(str, range(num_classes))
+        )
+
+    @property
+    def metadata(self) -> str:
+        """See `parse_metadata`."""
+        description = self.model.description
+        if self.backbone is not None:
+            description = self.backbone.description
+        return metadata_text(
+            self.class_names,
+            self.model.activation,
+            self.channels,
+            self.max_steps,
+            [*self.endpoints(), "describe"],
+            description,
+        )
+
+    def describe(self, about: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The metadata, once for each entry of `about`: REST needs an input."""
+        return {"description": tf.fill(tf.shape(about), self.metadata)}
+
+    def endpoints(self) -> dict[str, tuple[Callable, list[tf.TensorSpec]]]:
+        """(function, input signature) of what answers, by the name."""
+        features = tf.TensorSpec(
+            (None, None, None, None, self.channels), tf.float32, "features"
+        )
+        lengths = tf.TensorSpec((None,), tf.int32, "lengths")
+        endpoints = {
+            "serving_default": (self.classify, [features, lengths]),
+            "unpadded": (self.classify, [features]),
+        }
+        if self.has_maps:
+            endpoints |= {
+                "attention": (self.attend, [features, lengths]),
+                "unpadded_attention": (self.attend, [features]),
+            }
+        if self.backbone is not None and self.backbone.description.colors == 3:
+            frames = (None, None, None, None, 3)
+            video = tf.TensorSpec(frames, tf.uint8, "frames")
+            jpeg = tf.TensorSpec(frames[:2], tf.string, "frames")
+            endpoints |= {
+                "video": (self.attend_video, [video, lengths]),
+                "jpeg": (self.attend_jpeg, [jpeg, lengths]),
+            }
+        return endpoints
+
+    def classify(self, features, lengths=None):
+        outputs = self.attend(features, lengths)
+        return {key: outputs[key] for key in ("scores", "label_index", "label")}
+
+    def attend(self, features, lengths=None):
+        features = _check_shape(features, "features")
+        checks = _check_sizes(features, self.max_steps, "features", "steps")
+        if lengths is not None:
+            lengths = _check_shape(lengths, "lengths")
+            checks += _check_lengths(lengths, features)
+        with tf.control_dependencies(checks):
+            features = tf.identity(features)
+        return self._answer(features, lengths, "features")
+
+    def attend_video(self, frames, lengths):
+        return self._attend_clips(frames, lengths, lambda clip: clip)
+
+    def attend_jpeg(self, frames, lengths):
+        return self._attend_clips(frames, lengths, _decode_images)
+
+    def _attend_clips(self, clips, lengths, decode):
+        clips = _check_shape(clips, "frames")
+        lengths = _check_shape(lengths, "lengths")
+        description = self.backbone.description
+        max_frames = self.max_steps * description.frames_per_step
+        checks = _check_sizes(clips, max_frames, "frames", "frames")
+        checks += _check_lengths(lengths, clips)
+        with tf.control_dependencies(checks):
+            lengths = tf.identity(lengths)
+        # No network makes more steps than it begins.
+        most = -(-tf.reduce_max(lengths) // description.frames_per_step)
+
+        def features_of_one(arguments):
+            clip, length = arguments
+            clip = resize_frames(decode(clip[:length]), description.size)
+            features = self.backbone(clip[tf.newaxis], training=False)[0]
+            features = tf.cast(features, tf.float32)
+            steps = tf.shape(features)[0]
+            padding = [(0, most - steps), (0, 0), (0, 0), (0, 0)]
+            return tf.pad(features, padding), steps
+
+        features, steps = tf.map_fn(
+            features_of_one,
+            (clips, lengths),
+            fn_output_signature=(
+                tf.TensorSpec((None, None, None, self.channels), tf.float32),
+                tf.TensorSpec((), tf.int32),
+            ),
+            parallel_iterations=1,  # takes the memory of one clip
+        )
+        return self._answer(features, steps, "frames")
+
+    def _answer(self, features, lengths, name):
+        # ReLU makes 0 of a NaN on some processors: outputs do not tell it.
+        finite = tf.reduce_all(tf.math.is_finite(features), axis=(2, 3, 4))
+        if lengths is None:
+            outputs = self.model.classify(features)
+        else:
+            mask = tf.sequence_mask(lengths, tf.shape(features)[1])
+            finite |= ~mask
+            # To mask what needs none would cost a tenth of the time.
+            outputs = tf.cond(
+                tf.reduce_all(mask),
+                lambda: self.model.classify(features),
+                lambda: self.model.classify(features, mask),
+            )
+        # Every output is checked, also of those that return the scores alone.
+        checks = [
+            tf.debugging.assert_equal(
+                finite, True, f"`{name}` must be finite, not NaN or Inf"
+            )
+        ]
+        checks += [
+            tf.debugging.assert_all_finite(
+                value, f"`{name}` must be finite: they make `{key}` NaN or Inf"
+            )
+            for key, value in outputs.items()
+        ]
+        with tf.control_dependencies(checks):
+            logits = tf.identity(outputs["logits"])
+        scores = scores_of(logits, self.model.activation)
+        index = tf.argmax(scores, axis=-1)
+        answers = {
+            "scores": scores,
+            "label_index": index,
+            "label": tf.gather(tf.constant(self.class_names), index),
+        }
+        if self.has_maps:
+            answers["action_map"] = outputs["action_map"]
+            answers["context_map"] = outputs["context_map"]
+        return answers
+
+
+def clips_to_answers(served: ServedModel) -> Callable:
+    """Returns the function of clips that files for other runtimes hold.
+
+    It takes feature maps; frames, as the backbone sees them, if there is one.
+    """
+    shape = (None, None, None, None, served.channels)
+    name, dtype = "features", tf.float32
+    if served.backbone is not None:
+        shape = served.backbone.input_shape
+        name = "frames"
+        dtype = tf.uint8 if shape[-1] == 3 else tf.float32  # flow
+
+    @tf.function(input_signature=[tf.TensorSpec(shape, dtype, name)])
+    def answer(clips):
+        if served.backbone is not None:
+            clips = tf.cast(clips, tf.float32)
+            clips = served.backbone(clips, training=False)
+        outputs = served.model.classify(clips)
+        scores = scores_of(outputs["logits"], served.model.activation)
+        maps = {"action_map", "context_map"} & outputs.keys()
+        return {"scores": scores, **{name: outputs[name] for name in maps}}
+
+    return answer
+
+
+def _decode_images(frames):
+    def decode(frame):
+        # A few kilobytes can claim gigabytes; what is no image fails here, too.
+        height, width = tf.cond(
+            tf.equal(tf.strings.substr(frame, 0, len(_PNG)), _PNG),
+            lambda: _png_size(frame),
+            lambda: _jpeg_size(frame),
+        )
+        check = tf.debugging.assert_less_equal(
+            height * width,
+            tf.constant(_MOST_PIXELS, tf.int64),
+            f"`frames` must have at most {_MOST_PIXELS} pixels each",
+        )
+        with tf.control_dependencies([check]):
+            # It reads PNGs, too. Of JPEGs the other methods are less exact.
+            return tf.io.decode_jpeg(
+                frame, channels=3, dct_method="INTEGER_ACCURATE"
+            )
+
+    return tf.map_fn(
+        decode,
+        frames,
+        fn_output_signature=tf.TensorSpec((None, None, 3), tf.uint8),
+    )
+
+
+def _jpeg_size(frame):
+    height, width, _ = tf.unstack(tf.io.extract_jpeg_shape(frame, tf.int64))
+    return height, width
+
+
+def _png_size(frame):
+    # Two numbers of four bytes, after the mark and the name of the header.
+    # What is shorter has no pixels, and does not decode.
+    padded = tf.strings.join([tf.strings.substr(frame, 0, 24), b"\0" * 24])
+    header = tf.io.decode_raw(tf.strings.substr(padded, 16, 8), tf.uint8)
+    digits = tf.cast(tf.reshape(header, (2, 4)), tf.int64)
+    width, height = tf.unstack(tf.linalg.matvec(digits, _PNG_PLACES))
+    return height, width
+
+
+def _check_shape(tensor, name):
+    """The tensor, after a check at run time: sessions feed any shape."""
+    # What stands behind this may not be taken to have the signature's shape.
+    fed = tf.raw_ops.PlaceholderWithDefault(
+        input=tensor, shape=tf.TensorShape(None), name=f"fed_{name}"
+    )
+    return tf.ensure_shape(fed, tensor.shape)
+
+
+def _check_sizes(clips, most, name, unit):
+    """Returns the checks of the sizes of `(batch, time, ...)`."""
+    return [
+        tf.debugging.assert_positive(
+            tf.size(clips), f"`{name}` must not be empty"
+        ),
+        tf.debugging.assert_less_equal(
+            tf.shape(clips)[1],
+            most,
+            f"`{name}` must have at most {most} {unit}",
+        ),
+    ]
+
+
+def _check_lengths(lengths, clips):
+    """Returns the checks of lengths against `(batch, time, ...)`."""
+    return [
+        tf.debugging.assert_equal(
+            tf.shape(lengths)[0],
+            tf.shape(clips)[0],
+            "`lengths` must have one entry a clip",
+        ),
+        tf.debugging.assert_positive(lengths, "`lengths` must be positive"),
+        tf.debugging.assert_less_equal(
+            lengths,
+            tf.shape(clips)[1],
+            "`lengths` must be at most what is sent of each clip",
+        ),
+    ]
+
+
+def _channels(model):
+    """Number of channels of the feature maps that a built model takes."""
+    shape = model.get_build_config()["input_shape"]
+    if isinstance(shape, dict):
+        shape = shape["features"]
+    if model.backbone is not None:
+        shape = model.backbone.compute_output_shape(tuple(shape))
+    return shape[-1]
+
+
+def check_backbone(
+    backbone: keras.Model | None, model: PairedModel
+) -> Backbone | None:
+    """Returns the backbone, if it made the model's features; or `None`.
+
+    Raises:
+        TypeError: If it does not say what it sees.
+        ValueError: If it is another one.
+    """
+    if backbone is None:
+        return None
+    if not isinstance(backbone, Backbone):
+        raise TypeError(
+            "`backbone` must say what it sees: make it with "
+            "actx_tf.backbones.make_backbone. "
+            f"Received: backbone={backbone!r:.100}"
+        )
+    description = backbone.description
+    if model.description not in (None, description):
+        differences = ", ".join(model.description.differences(description))
+        raise ValueError(
+            "`backbone` must be what made the features that `model` was "
+            f"trained on. Received: {differences}"
+        )
+    channels = _channels(model)
+    if description.channels != channels:
+        raise ValueError(
+            f"`backbone` must make the {channels} channels that `model` takes. "
+            f"Received: {description.name}, which makes {description.channels}"
+        )
+    return backbone

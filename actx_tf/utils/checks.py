@@ -1,0 +1,41 @@
+"""What arguments must be; an error says so of those that are not."""
+
+import math
+import numbers
+
+from actx_tf.ops.types import Shape
+
+
+def check_positive(name: str, value: int) -> None:
+    """Raises a `ValueError` unless the value is an integer above 0."""
+    if not isinstance(value, numbers.Integral) or value < 1:
+        raise ValueError(
+            f"`{name}` must be a positive integer. Received: {name}={value}"
+        )
+
+
+def check_not_negative(name: str, value: float) -> None:
+    """Raises a `ValueError` unless the value is a finite number >= 0."""
+    if not (value >= 0 and math.isfinite(value)):
+        raise ValueError(
+            f"`{name}` must be a finite number >= 0. Received: {name}={value}"
+        )
+
+
+def check_feature_map(
+    name: str, shape: Shape, known_channels: bool = False
+) -> None:
+    """Raises a `ValueError` unless the shape is that of a feature map.
+
+    Args:
+        name: Name of the argument that has the shape.
+        shape: The shape.
+        known_channels: Whether the number of channels must be known. Defaults
+            to `False`.
+    """
+    if len(shape) != 5 or (known_channels and shape[-1] is None):
+        known = " with a known number of channels" if known_channels else ""
+        raise ValueError(
+            f"`{name}` must have the shape (batch, time, height, width, "
+            f"channels){known}. Received: {name}.shape={tuple(shape)}"
+        )

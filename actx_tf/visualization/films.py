@@ -1,0 +1,162 @@
+"""Films of clips beside their maps."""
+
+import os
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from actx_tf.utils.atomic_write import atomic_write
+from actx_tf.utils.optional import import_optional
+from actx_tf.visualization.overlays import Centers
+from actx_tf.visualization.overlays import check_video
+from actx_tf.visualization.overlays import map_colors
+from actx_tf.visualization.overlays import overlaid_frames
+
+_MOST_GIF_FRAMES = 15  # a second: more double the file and show little
+
+
+def save_attention_video(
+    path: str | os.PathLike,
+    video: np.ndarray,
+    action_map: np.ndarray,
+    context_map: np.ndarray,
+    frame_rate: float,
+    centers: Centers | None = None,
+    title: str = "",
+    side: int | None = None,
+) -> None:
+    """Writes a clip beside its action and context maps as a GIF or an MP4.
+
+    Frame, action and context stand side by side, over the bar of their
+    colors. MP4 is H.264 in 4:2:0, which browsers play. A GIF has at most 15
+    frames a second and lasts as long as the clip.
+
+    Args:
+        path: Path of the file, `.gif` or `.mp4`. It is written whole or not
+            at all.
+        video: Frames, uint8 `(frames, height, width, 3)`.
+        action_map: `(time, height, width)`, S of the clip.
+        context_map: The same for C.
+        frame_rate: Frames per second of `video`.
+        centers: Of the maps' locations, as `location_centers` gives them.
+            Defaults to `None`: those of equal cells.
+        title: Title above the frames. Defaults to `""`.
+        side: Longer side of each of the three pictures, in pixels. Defaults
+            to `None`: 240 in a GIF and 480 in an MP4.
+
+    Raises:
+        ValueError: If an argument is wrong.
+        ImportError: If PyAV is needed and not installed.
+    """
+    path = Path(path)
+    writers = {".gif": _write_gif, ".mp4": _write_mp4}
+    write = writers.get(path.suffix.lower())
+    if write is None:
+        raise ValueError(
+            f"`path` must end in {' or '.join(writers)}. Received: path={path}"
+        )
+    if not 0 < frame_rate < float("inf"):
+        raise ValueError(
+            "`frame_rate` must be positive and finite (frames per second). "
+            f"Received: frame_rate={frame_rate}"
+        )
+    check_video(video)
+    if write is _write_gif and frame_rate > _MOST_GIF_FRAMES:
+        count = max(1, round(len(video) * _MOST_GIF_FRAMES / frame_rate))
+        # Each shows the middle of its time, as the maps are resized.
+        chosen = (np.arange(count) + 0.5) * len(video) / count
+        frame_rate *= count / len(video)
+        video = video[chosen.astype(int)]
+    side = side or (240 if write is _write_gif else 480)
+    frames = _side_by_side(
+        video, (action_map, context_map), centers, title, side
+    )
+    with atomic_write(path) as draft:
+        write(draft, frames, frame_rate)
+
+
+def _side_by_side(video, maps, centers, title, longest) -> Iterator:
+    """Yields images: frame, action and context in a row, a legend below."""
+    Image = import_optional("PIL.Image", "Writing films")
+    ImageDraw = import_optional("PIL.ImageDraw", "Writing films")
+    ImageFont = import_optional("PIL.ImageFont", "Writing films")
+    scale = longest / max(video.shape[1:3])
+    height, width = (max(1, round(scale * n)) for n in video.shape[1:3])
+    gap, line = 8, 22
+    top = gap + (line if title else 0)
+    canvas = Image.new(
+        "RGB",
+        # 4:2:0 takes even sizes.
+        tuple(
+            side + side % 2
+            for side in (3 * width + 4 * gap, top + height + 2 * line + gap)
+        ),
+        "white",
+    )
+    draw = ImageDraw.Draw(canvas)
+    font = ImageFont.load_default(13)
+    places = [(gap + k * (width + gap), top) for k in range(3)]
+    draw.text((gap, gap // 2), title, "black", font)
+    for (x, y), name in zip(
+        places, ("frame", "action", "context"), strict=True
+    ):
+        draw.text((x, y + height + 3), name, "black", font)
+    bar = Image.fromarray(map_colors()[None]).resize((2 * width + gap, 10))
+    (x, _), below = places[1], top + height + line
+    canvas.paste(bar, (x, below))
+    draw.text((x, below + 10), "0", "black", font)
+    draw.text(
+        (x + bar.width, below + 10), "largest value", "black", font, anchor="ra"
+    )
+    overlays = [overlaid_frames(video, values, centers) for values in maps]
+    for images in zip(video, *overlays, strict=True):
+        for image, place in zip(images, places, strict=True):
+            image = Image.fromarray(np.ascontiguousarray(image))
+            canvas.paste(image.resize((width, height)), place)
+        yield canvas.copy()
+
+
+def _write_gif(path, images, frame_rate):
+    first, *others = images
+    # One palette of all, or colors would flicker; GIF counts hundredths.
+    count = 1 + len(others)
+    ends = np.rint(100 * np.arange(1, count + 1) / frame_rate).astype(int)
+    durations = 10 * np.diff(ends, prepend=0)
+    palette = _common_palette([first, *others])
+    indexed = [image.quantize(palette=palette) for image in (first, *others)]
+    indexed[0].save(
+        path,
+        format="GIF",
+        save_all=True,
+        append_images=indexed[1:],
+        duration=durations.tolist(),
+        loop=0,
+    )
+
+
+def _common_palette(images):
+    Image = import_optional("PIL.Image", "Writing films")
+    chosen = images[:: max(1, len(images) // 8)]
+    width, height = images[0].size
+    sheet = Image.new("RGB", (width, height * len(chosen)))
+    for k, image in enumerate(chosen):
+        sheet.paste(image, (0, k * height))
+    # What is small and rare, such as the action, keeps its color.
+    return sheet.quantize(256, method=Image.Quantize.MAXCOVERAGE)
+
+
+def _write_mp4(path, images, frame_rate):
+    av = import_optional("av", "Writing MP4")
+    rate = Fraction(frame_rate).limit_denominator(1000)
+    with av.open(
+        str(path), "w", format="mp4", options={"movflags": "+faststart"}
+    ) as container:
+        stream = container.add_stream("libx264", rate, options={"crf": "20"})
+        stream.pix_fmt = "yuv420p"
+        for number, image in enumerate(images):
+            if not number:
+                stream.width, stream.height = image.size
+            container.mux(stream.encode(av.VideoFrame.from_image(image)))
+        container.mux(stream.encode())

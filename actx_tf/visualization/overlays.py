@@ -1,0 +1,160 @@
+"""Attention maps over the frames that they belong to.
+
+Maps are drawn as a share of their largest value in the clip, on one scale of
+colors; where a map is small, the frame shows through. A value is drawn at the
+center of what its location of the feature map sees (see `location_centers`),
+in space and in time; in between, maps are interpolated linearly, and what lies
+outside of the centers has the value of the nearest. Time is interpolated as
+space is: a step sees far more frames than those that it covers, so maps that
+jumped from step to step would show borders that are none.
+"""
+
+from collections.abc import Iterator
+from collections.abc import Sequence
+
+import numpy as np
+
+from actx_tf.backbones.description import location_centers
+from actx_tf.utils.optional import import_optional
+
+COLORS = "inferno"
+OPACITY = 0.8
+
+Centers = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def resize_map(
+    attention_map: np.ndarray,
+    size: Sequence[int],
+    centers: Centers | None = None,
+) -> np.ndarray:
+    """Resizes a map to the frames of a clip.
+
+    Args:
+        attention_map: `(time, height, width)`.
+        size: (frames, height, width) of the clip, at any frame rate.
+        centers: Of the map's locations, as `location_centers` gives them.
+            Defaults to `None`: those of equal cells.
+
+    Returns:
+        Float32 array `(frames, height, width)`.
+
+    Raises:
+        ValueError: If `attention_map`, `size` and `centers` do not fit.
+    """
+    time, *space = interpolation(attention_map, size, centers)
+    values = np.asarray(attention_map, np.float32)
+    return np.stack([_at_frame(values, row, space) for row in time])
+
+
+def overlay_attention(
+    video: np.ndarray,
+    attention_map: np.ndarray,
+    centers: Centers | None = None,
+    opacity: float = OPACITY,
+) -> np.ndarray:
+    """Draws a map over the frames of a clip.
+
+    Args:
+        video: Frames, uint8 `(frames, height, width, 3)`, at any size and
+            frame rate.
+        attention_map: `(time, height, width)`: S, C, or any other map that is
+            not negative.
+        centers: Of the map's locations, as `location_centers` gives them.
+            Defaults to `None`: those of equal cells.
+        opacity: In [0, 1]: how much of a frame the map's largest value
+            hides. Defaults to `0.8`.
+
+    Returns:
+        uint8 array like `video`.
+
+    Raises:
+        ValueError: If an argument is wrong.
+    """
+    check_video(video)
+    if not 0 <= opacity <= 1:
+        raise ValueError(
+            f"`opacity` must be in [0, 1]. Received: opacity={opacity}"
+        )
+    frames = overlaid_frames(video, attention_map, centers, opacity)
+    return np.stack(list(frames))
+
+
+def map_colors() -> np.ndarray:
+    """Returns the scale that maps are drawn with: uint8 `(256, 3)`, RGB."""
+    matplotlib = import_optional("matplotlib", "Drawing maps")
+    return matplotlib.colormaps[COLORS](np.arange(256), bytes=True)[:, :3]
+
+
+def interpolation(
+    attention_map: np.ndarray, size: Sequence[int], centers: Centers | None
+) -> list[np.ndarray]:
+    """Interpolation along each axis, matrices `(new size, old size)`."""
+    shape = check_map(attention_map).shape
+    if len(size) != 3 or min(size) < 1:
+        raise ValueError(
+            "`size` must be (frames, height, width), all positive. "
+            f"Received: size={tuple(size)}"
+        )
+    if centers is None:
+        centers = location_centers(None, shape)
+    if tuple(map(len, centers)) != shape:
+        raise ValueError(
+            f"`centers` must be those of a map of the shape {shape}. "
+            f"Received: centers of {tuple(map(len, centers))} locations"
+        )
+    matrices = []
+    for count, middles in zip(size, centers, strict=True):
+        places = (np.arange(count) + 0.5) / count
+        rows = [np.interp(places, middles, x) for x in np.eye(len(middles))]
+        matrices.append(np.stack(rows, axis=1).astype(np.float32))
+    return matrices
+
+
+def _at_frame(values, row, space):
+    height, width = space
+    return height @ np.tensordot(row, values, axes=1) @ width.T
+
+
+def overlaid_frames(
+    video: np.ndarray,
+    attention_map: np.ndarray,
+    centers: Centers | None,
+    opacity: float = OPACITY,
+) -> Iterator[np.ndarray]:
+    """Yields the frames with the map over them."""
+    time, *space = interpolation(attention_map, video.shape[:3], centers)
+    values = np.asarray(attention_map, np.float32)
+    values = values / max(float(values.max()), 1e-12)
+    for frame, row in zip(video, time, strict=True):
+        yield blend(frame, _at_frame(values, row, space), opacity)
+
+
+def blend(frame: np.ndarray, share: np.ndarray, opacity: float) -> np.ndarray:
+    """Returns a frame with a map, in [0, 1], over it."""
+    colors = map_colors()[np.rint(255 * np.clip(share, 0, 1)).astype(int)]
+    alpha = opacity * share[..., None]
+    return np.rint(frame + alpha * (colors - frame.astype(np.float32))).astype(
+        np.uint8
+    )
+
+
+def check_map(attention_map: np.ndarray) -> np.ndarray:
+    """Returns the map of a clip; raises `ValueError` if it is none."""
+    values = np.asarray(attention_map)
+    if values.ndim != 3 or not values.size:
+        raise ValueError(
+            "`attention_map` must be (time, height, width), of one clip. "
+            f"Received: a shape of {values.shape}"
+        )
+    return values
+
+
+def check_video(video: np.ndarray) -> None:
+    """Raises `ValueError` unless these are frames."""
+    shape, dtype = np.shape(video), getattr(video, "dtype", None)
+    if len(shape) != 4 or shape[-1] != 3 or not all(shape) or dtype != np.uint8:
+        raise ValueError(
+            "`video` must be uint8 (frames, height, width, 3). "
+            f"Received: shape={shape}, dtype={dtype}"
+        )

@@ -1,0 +1,41 @@
+import ast
+import re
+import sys
+from importlib import metadata
+
+import pytest
+
+from actx_tf.utils import optional
+from tests.harness import ROOT
+
+
+def extras():
+    """The distributions of each extra of setup.py."""
+    tree = ast.parse((ROOT / "setup.py").read_text(encoding="utf-8"))
+    (table,) = (
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and node.targets[0].id == "EXTRAS"
+    )
+    return {
+        f"actx_tf[{extra}]": {
+            re.split(r"[\[<>=]", requirement)[0] for requirement in requirements
+        }
+        for extra, requirements in table.items()
+    }
+
+
+@pytest.mark.parametrize("module", optional._PACKAGES)
+def test_the_error_names_what_installs_the_package(module, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ImportError, match="^Some work needs ") as info:
+        optional.import_optional(module, "Some work")
+    requirement = str(info.value).rpartition("pip install ")[2]
+    installed = metadata.packages_distributions()[module.split(".")[0]]
+    assert extras().get(requirement, {requirement}) & set(installed)
+
+
+def test_imports_the_module_itself():
+    from scipy import io
+
+    assert optional.import_optional("scipy.io", "Reading") is io
