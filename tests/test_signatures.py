@@ -20,13 +20,6 @@ NOT_YET = (
     "actx_tf/backbones/",
     "actx_tf/data/extraction.py",
     "actx_tf/data/feature_",
-    "actx_tf/data/pairs.py",
-    "actx_tf/data/resizing.py",
-    "actx_tf/data/video.py",
-    "actx_tf/export/",
-    "actx_tf/models/actx.py",
-    "actx_tf/models/paired_model.py",
-    "actx_tf/prediction.py",
 )
 SECTION = re.compile(r"(\w[\w ]*):$")
 ENTRY = re.compile(r"    (\*{0,2}\w+): (.*)$")

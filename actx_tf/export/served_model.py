@@ -11,6 +11,7 @@ from actx_tf.data.resizing import resize_frames
 from actx_tf.export.metadata import metadata_text
 from actx_tf.models.paired_model import PairedModel
 from actx_tf.ops.activations import scores as scores_of
+from actx_tf.ops.types import Tensor
 
 _MOST_PIXELS = 2**25  # of an image: 8K video has as many
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -37,7 +38,7 @@ class ServedModel:
         model: PairedModel,
         backbone: Backbone | None = None,
         max_steps: int = 4096,
-    ):
+    ) -> None:
         if not model.built:
             raise ValueError(
                 "`model` must be built: call it on a batch first. "
@@ -103,11 +104,15 @@ class ServedModel:
             }
         return endpoints
 
-    def classify(self, features, lengths=None):
+    def classify(
+        self, features: Tensor, lengths: Tensor | None = None
+    ) -> dict[str, Tensor]:
         outputs = self.attend(features, lengths)
         return {key: outputs[key] for key in ("scores", "label_index", "label")}
 
-    def attend(self, features, lengths=None):
+    def attend(
+        self, features: Tensor, lengths: Tensor | None = None
+    ) -> dict[str, Tensor]:
         features = _check_shape(features, "features")
         checks = _check_sizes(features, self.max_steps, "features", "steps")
         if lengths is not None:
@@ -117,10 +122,10 @@ class ServedModel:
             features = tf.identity(features)
         return self._answer(features, lengths, "features")
 
-    def attend_video(self, frames, lengths):
+    def attend_video(self, frames: Tensor, lengths: Tensor) -> dict[str, Tensor]:
         return self._attend_clips(frames, lengths, lambda clip: clip)
 
-    def attend_jpeg(self, frames, lengths):
+    def attend_jpeg(self, frames: Tensor, lengths: Tensor) -> dict[str, Tensor]:
         return self._attend_clips(frames, lengths, _decode_images)
 
     def _attend_clips(self, clips, lengths, decode):
