@@ -25,10 +25,12 @@ EXTRAS = {
     "pose": ["ai-edge-litert"],
     "ray": ["ray[data,train]"],
     "serving": ["tensorflow-serving-api"],
-    "onnx": ["tf2onnx"],
+    "onnx": ["onnx", "onnxruntime", "tf2onnx"],
     "dev": [
+        "keras-hub",
         "mlserver",
         "mypy",
+        "onnx",
         "onnxruntime",
         "openvino",
         "pytest",

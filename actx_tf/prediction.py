@@ -16,8 +16,8 @@ from actx_tf.data.extraction import FeatureExtractor
 from actx_tf.data.shown_frames import read_shown_frames
 from actx_tf.export.metadata import read_metadata
 from actx_tf.export.served_model import check_backbone
+from actx_tf.models import load_model
 from actx_tf.ops.activations import scores as scores_of
-from actx_tf.utils.untrusted_files import load_keras_model
 
 _SHOWN_PIXELS = 640  # of the longer side of what is shown
 
@@ -190,4 +190,4 @@ def _load(model):
         raise FileNotFoundError(
             f"no .keras file and no SavedModel (of actx_tf.export) at {path}"
         )
-    return load_keras_model(path)
+    return load_model(path)

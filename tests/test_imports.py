@@ -23,6 +23,8 @@ PLAIN = (
 )
 WITHIN_PLAIN = ("actx_tf.ops", "actx_tf.utils.checks")
 WITH_TENSORFLOW = (
+    "actx_tf/backbones/from_onnx.py",
+    "actx_tf/backbones/from_saved_model.py",
     "actx_tf/backbones/inception_i3d_weights.py",
     "actx_tf/callbacks.py",
     "actx_tf/client/",

@@ -16,6 +16,10 @@ _LAYOUTS = {
 LAYOUTS = tuple(_LAYOUTS)
 
 
+class AdaptationError(ValueError):
+    """What a network returns is not what the arguments say."""
+
+
 @keras.saving.register_keras_serializable(package="actx_tf")
 class AdaptedNetwork(keras.layers.Layer):
     """A network, and what lies between it and a backbone's input and output.
@@ -160,7 +164,7 @@ class AdaptedNetwork(keras.layers.Layer):
         else:
             keys = [None]
         if key not in keys:
-            raise ValueError(
+            raise AdaptationError(
                 f"`output` must be one of {keys}, which of the network's "
                 f"outputs is the feature map. Received: output={key!r}"
             )
@@ -170,35 +174,41 @@ class AdaptedNetwork(keras.layers.Layer):
         if len(features.shape) == len(self._order):
             return
         of_each = " of each frame" if self.frame_by_frame else ""
-        raise ValueError(
+        raise AdaptationError(
             f"`network` must make a feature map of {len(self._order)} axes"
-            f"{of_each}, or tokens (batch, tokens, channels); then `tokens` "
-            "must say how many of them lie along time, height and width, and "
-            "`prefix_tokens` how many come before. "
+            f"{of_each}, or tokens; then `tokens` must say how many of them "
+            "lie along time, height and width, and `prefix_tokens` how many "
+            "come before. "
             f"Received: an output of the shape {tuple(features.shape)}"
         )
 
     def _to_map(self, tokens):
         shape = tuple(tokens.shape)
-        count = None
-        if None not in self.tokens:
-            time, height, width = self.tokens
-            count = self.prefix_tokens + time * height * width
-        if len(shape) != 3 or (
-            None not in (count, shape[1]) and count != shape[1]
+        time, height, width = self.tokens
+        # The tokens of a clip, or of each of its steps.
+        expected = {
+            3: (None if time is None else time * height * width,),
+            4: (time, height * width),
+        }.get(len(shape), ())
+        found = [size or None for size in shape[1:-1]]
+        if found and found[-1] is not None:
+            found[-1] -= self.prefix_tokens
+        if not expected or any(
+            None not in pair and len(set(pair)) > 1
+            for pair in zip(found, expected, strict=True)
         ):
-            raise ValueError(
+            raise AdaptationError(
                 "`tokens` must be (time, height, width) of the network's "
-                "output (batch, tokens, channels) after `prefix_tokens`. "
+                "output, (batch, tokens, channels) or (batch, time, tokens, "
+                "channels), after `prefix_tokens`. "
                 f"Received: tokens={tuple(self.tokens)}, "
                 f"prefix_tokens={self.prefix_tokens}, and an output of the "
                 f"shape {shape}"
             )
-        tokens = tokens[:, self.prefix_tokens :]
-        sizes = [-1 if size is None else size for size in self.tokens]
-        return ops.reshape(
-            tokens, (ops.shape(tokens)[0], *sizes, ops.shape(tokens)[2])
-        )
+        tokens = tokens[..., self.prefix_tokens :, :]
+        sizes = (-1 if time is None else time, height, width)
+        batch, *_, channels = ops.shape(tokens)
+        return ops.reshape(tokens, (batch, *sizes, channels))
 
     def get_config(self):
         if not isinstance(self.network, keras.layers.Layer):

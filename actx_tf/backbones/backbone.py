@@ -1,5 +1,7 @@
 """A network from clips to feature maps, with its description."""
 
+import re
+
 import keras
 
 from actx_tf.backbones.description import BackboneDescription
@@ -29,7 +31,7 @@ class Backbone(keras.Model):
     def __init__(self, network, description, **kwargs):
         if not isinstance(description, BackboneDescription):
             description = BackboneDescription.from_dict(description)
-        kwargs.setdefault("name", description.name)
+        kwargs.setdefault("name", layer_name(description.name))
         # The network casts: 255 shades are more than bfloat16 tells apart.
         super().__init__(autocast=False, **kwargs)
         self.network = network
@@ -42,6 +44,17 @@ class Backbone(keras.Model):
         size = self.description.size
         sides = size if isinstance(size, tuple) else (None, None)
         return (None, None, *sides, self.description.colors)
+
+    @property
+    def export_obstacle(self):
+        """Why a SavedModel cannot hold it, a sentence; `None` if it can.
+
+        It is that of a layer of its own that has such an attribute.
+        """
+        for layer in self._flatten_layers(include_self=False):
+            if getattr(layer, "export_obstacle", None):
+                return layer.export_obstacle
+        return None
 
     def call(self, clip, training=None):
         return self.network(clip, training=training)
@@ -67,3 +80,8 @@ class Backbone(keras.Model):
     def from_config(cls, config):
         network = keras.saving.deserialize_keras_object(config["network"])
         return cls(**{**config, "network": network})
+
+
+def layer_name(name: str) -> str:
+    """What TensorFlow takes for the name of a layer."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", name).lstrip("_-") or "network"

@@ -73,15 +73,17 @@ def make_backbone(
             `"channels_last"`, (batch, frames, height, width, channels), the
             default; `"channels_first"`, (batch, channels, frames, height,
             width); or `"frames_first"`, (batch, frames, channels, height,
-            width). Frame by frame the same without the frames. Tokens always
-            are (batch, tokens, channels).
+            width). Frame by frame the same without the frames. Channels of
+            tokens always are last.
         frame_by_frame: Whether the network takes images, (batch, height,
             width, colors). A step of the feature map then is a frame. Defaults
             to `False`.
         tokens: (time, height, width), how many of the tokens that the network
-            returns lie along each axis; time comes first and width last. Of
-            images time is 1. Time can be `None`: as many as there are. Needs a
-            `size` of height and width and, unless time is `None`,
+            returns lie along each axis. Its output is (batch, tokens,
+            channels), of which those of the first step come first and, of
+            them, those of the first row; or (batch, time, tokens, channels).
+            Time can be `None`: as many as there are. Of images it is 1. Needs
+            a `size` of height and width and, unless time is `None`,
             `num_frames`. Defaults to `None`: it returns feature maps.
         prefix_tokens: Number of class and register tokens that come before
             these and are dropped. Defaults to 0.

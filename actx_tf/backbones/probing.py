@@ -1,12 +1,14 @@
 """How the locations of a feature map see a clip, from the network's answers."""
 
 import dataclasses
+import re
 from collections.abc import Callable
 from collections.abc import Sequence
 
 import keras
 import numpy as np
 
+from actx_tf.backbones.adapted_network import AdaptationError
 from actx_tf.backbones.description import Axis
 
 # Frames, rows and columns of the clips that are tried: the first one that the
@@ -121,8 +123,10 @@ def _first_clip(runner, fixed, seen):
     for shape in dict.fromkeys((*shapes, known)):
         try:
             features = runner.run(runner.clip(shape))
+        except AdaptationError:
+            raise
         except Exception as error:  # whatever the network raises
-            mistake = error
+            mistake = _without_arguments(error)
             continue
         if features.ndim != 4:
             raise ValueError(
@@ -139,10 +143,17 @@ def _first_clip(runner, fixed, seen):
             return shape, features.shape
         mistake = f"it makes a feature map of the shape {features.shape}"
     raise ValueError(
-        "`network` must take a clip (batch, frames, height, width, colors) of "
-        "the right size and make a feature map of it. Received: of one of "
+        "`network` must take a clip, in the order of `layout` and of a size "
+        "that is right for it, and make a feature map. Received: of one of "
         f"{shape} frames, rows and columns: {mistake}"
     )
+
+
+def _without_arguments(error):
+    """A message without what Keras adds: colors, and the layer's arguments."""
+    message = re.sub(r"\x1b\[\d+m", "", str(error))
+    message = message.split("\n\nArguments received by")[0]
+    return message.split(".call().\n\n")[-1]
 
 
 class _Prober:

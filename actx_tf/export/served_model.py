@@ -29,7 +29,7 @@ class ServedModel:
     Raises:
         TypeError: If the backbone does not describe itself.
         ValueError: If the model is not built, or the backbone is not that of
-            its features.
+            its features, or cannot be exported.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class ServedModel:
         self.max_steps = max_steps
         self.channels = _channels(model)
         self.backbone = check_backbone(backbone or model.backbone, model)
+        _check_exportable(self.backbone)
         outputs = model.classify(tf.zeros((1, 2, 2, 2, self.channels)))
         self.has_maps = "action_map" in outputs
         num_classes = outputs["logits"].shape[-1]
@@ -309,6 +310,17 @@ def _channels(model):
     if model.backbone is not None:
         shape = model.backbone.compute_output_shape(tuple(shape))
     return shape[-1]
+
+
+def _check_exportable(backbone):
+    network = backbone
+    while network is not None:  # a backbone can wrap one that wraps another
+        if obstacle := getattr(network, "export_obstacle", None):
+            raise ValueError(
+                f"`backbone` must be exportable: {obstacle}. "
+                f"Received: {backbone.name}"
+            )
+        network = getattr(network, "network", None)
 
 
 def check_backbone(

@@ -238,9 +238,10 @@ class PairedModel(keras.Model):
 
     def _is_measured(self, name):
         try:
-            return ops.convert_to_numpy(self._loss_means[name].count) > 0
+            # The sum reads what may be a variable of several replicas.
+            return float(self._loss_means[name].count + 0.0) > 0
         # In a graph, where only what it is made of can tell.
-        except (NotImplementedError, TypeError):
+        except (AttributeError, TypeError):
             return self._pairs_seen
 
     def compute_mask(self, inputs, mask=None):

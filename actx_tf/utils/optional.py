@@ -15,6 +15,8 @@ _PACKAGES = {
     "matplotlib": ("matplotlib", "actx_tf[video]"),
     "matplotlib.cm": ("matplotlib", "actx_tf[video]"),
     "matplotlib.figure": ("matplotlib", "actx_tf[video]"),
+    "onnx": ("onnx", "actx_tf[onnx]"),
+    "onnxruntime": ("ONNX Runtime", "actx_tf[onnx]"),
     "ray": ("Ray", "actx_tf[ray]"),
     "scipy.io": ("SciPy", "scipy"),
     "tensorflow_serving.apis.prediction_log_pb2": (
