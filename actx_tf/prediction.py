@@ -94,7 +94,7 @@ def predict_video(
     """
     model = _load(model)
     if isinstance(model, Path):
-        run = _SavedModel(model)
+        run: _SavedModel | _KerasModel = _SavedModel(model)
     else:
         run = _KerasModel(model, _load(backbone), memory)
     description = run.description

@@ -8,10 +8,10 @@ import numpy as np
 import tensorflow as tf
 
 from actx_tf.data.clip_index import Clip
-from actx_tf.utils.checks import check_positive
 from actx_tf.data.epochs import make_epoch
 from actx_tf.data.feature_store import FeatureStore
 from actx_tf.data.similarities import pair_name
+from actx_tf.utils.checks import check_positive
 
 
 def make_pair_dataset(

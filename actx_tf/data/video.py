@@ -49,7 +49,9 @@ def read_clip(
         ValueError: If an argument is wrong.
     """
     clip = ClipFrames(path, num_frames, frame_rate, size, start, end, box)
-    return np.stack(list(clip)), clip.frame_rate
+    frames = np.stack(list(clip))
+    assert clip.frame_rate is not None  # known after an iteration
+    return frames, clip.frame_rate
 
 
 class ClipFrames:

@@ -1,6 +1,7 @@
 """What an exported model answers: a function for each signature."""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -85,7 +86,7 @@ class ServedModel:
             (None, None, None, None, self.channels), tf.float32, "features"
         )
         lengths = tf.TensorSpec((None,), tf.int32, "lengths")
-        endpoints = {
+        endpoints: dict[str, tuple[Callable, list[tf.TensorSpec]]] = {
             "serving_default": (self.classify, [features, lengths]),
             "unpadded": (self.classify, [features]),
         }
@@ -122,7 +123,9 @@ class ServedModel:
             features = tf.identity(features)
         return self._answer(features, lengths, "features")
 
-    def attend_video(self, frames: Tensor, lengths: Tensor) -> dict[str, Tensor]:
+    def attend_video(
+        self, frames: Tensor, lengths: Tensor
+    ) -> dict[str, Tensor]:
         return self._attend_clips(frames, lengths, lambda clip: clip)
 
     def attend_jpeg(self, frames: Tensor, lengths: Tensor) -> dict[str, Tensor]:
@@ -201,7 +204,7 @@ class ServedModel:
         return answers
 
 
-def clips_to_answers(served: ServedModel) -> Callable:
+def clips_to_answers(served: ServedModel) -> Any:
     """Returns the function of clips that files for other runtimes hold.
 
     It takes feature maps; frames, as the backbone sees them, if there is one.

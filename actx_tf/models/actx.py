@@ -137,11 +137,13 @@ class ActX(PairedModel):
 
     def build(self, input_shape: Shape | dict[str, Shape]) -> None:
         if isinstance(input_shape, dict):
-            input_shape = input_shape["features"]
+            shape = input_shape["features"]
+        else:
+            shape = input_shape
         if self.backbone is not None:
-            input_shape = self.backbone.compute_output_shape(input_shape)
-        self.pooling.build(input_shape)
-        self.head.build(self.pooling.compute_output_shape(input_shape))
+            shape = self.backbone.compute_output_shape(shape)
+        self.pooling.build(shape)
+        self.head.build(self.pooling.compute_output_shape(shape))
 
     def classify(
         self, features: Tensor, mask: Tensor | None = None
