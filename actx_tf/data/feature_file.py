@@ -229,7 +229,8 @@ class FeatureFile:
     def close(self) -> None:
         """Closes the file; the features can no longer be read."""
         self._file.close()
-        del self._pages  # unmapped with the last view
+        if hasattr(self, "_pages"):
+            del self._pages  # unmapped with the last view
 
     def _dataset(self, clip):
         if not self._file:
