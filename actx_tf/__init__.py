@@ -45,10 +45,12 @@ _SUBPACKAGES = (
 
 
 def __getattr__(name: str) -> ModuleType:
+    """Loads a subpackage."""
     if name in _SUBPACKAGES:
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
+    """Names the subpackages that are not loaded, too."""
     return [*globals(), *_SUBPACKAGES]

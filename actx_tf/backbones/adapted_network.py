@@ -7,6 +7,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from actx_tf.ops.types import Shape
+from actx_tf.ops.types import Tensor
+
 # Which axes of a clip (batch, frames, height, width, colors) it takes, in turn.
 _LAYOUTS = {
     "channels_last": (0, 1, 2, 3, 4),
@@ -55,8 +58,8 @@ class AdaptedNetwork(keras.layers.Layer):
         prefix_tokens: int = 0,
         input_key: str | None = None,
         output_key: str | int | None = None,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         # The network casts: 255 shades are more than bfloat16 tells apart.
         super().__init__(autocast=False, **kwargs)
         self.network = network
@@ -69,7 +72,7 @@ class AdaptedNetwork(keras.layers.Layer):
         self.output_key = output_key
         self.built = getattr(network, "built", True)
 
-    def call(self, clip):
+    def call(self, clip: Tensor) -> Tensor:
         x = ops.cast(clip, "float32")
         if self.value_range is not None:
             black, white = (
@@ -114,7 +117,7 @@ class AdaptedNetwork(keras.layers.Layer):
         }
 
     @property
-    def clip_shape(self) -> tuple[int | None, ...]:
+    def clip_shape(self) -> Shape:
         """(frames, height, width, colors) that the network's input says.
 
         `None` where it says nothing.
@@ -138,11 +141,12 @@ class AdaptedNetwork(keras.layers.Layer):
         _, *sizes = (shape[order.index(i)] for i in range(len(order)))
         return (None, *sizes) if self.frame_by_frame else tuple(sizes)
 
-    def map_shape(self, clip_shape: Sequence[int | None]) -> tuple:
+    def map_shape(self, clip_shape: Shape) -> Shape:
         """(time, height, width, channels) that it makes of a clip's shape."""
         shape = (1, *clip_shape)
+        network: Any = self.network
         if self.built and not self.adapts:  # layer by layer, which is fast
-            return tuple(self.network.compute_output_shape(shape)[1:])
+            return tuple(network.compute_output_shape(shape)[1:])
         clip = keras.KerasTensor(shape, "float32")
         return tuple(self.compute_output_spec(clip).shape[1:])
 
@@ -210,7 +214,7 @@ class AdaptedNetwork(keras.layers.Layer):
         batch, *_, channels = ops.shape(tokens)
         return ops.reshape(tokens, (batch, *sizes, channels))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         if not isinstance(self.network, keras.layers.Layer):
             raise ValueError(
                 "A backbone of a function cannot be saved: `network` must be "
@@ -223,6 +227,6 @@ class AdaptedNetwork(keras.layers.Layer):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "AdaptedNetwork":
         network = keras.saving.deserialize_keras_object(config["network"])
         return cls(**{**config, "network": network})

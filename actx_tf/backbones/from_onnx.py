@@ -11,6 +11,7 @@ import numpy as np
 from actx_tf.backbones.backbone import Backbone
 from actx_tf.backbones.backbone import layer_name
 from actx_tf.backbones.make_backbone import make_backbone
+from actx_tf.ops.types import Tensor
 from actx_tf.utils.optional import import_optional
 
 _FILE = "network.onnx"
@@ -95,11 +96,11 @@ class OnnxNetwork(keras.layers.Layer):
         "cannot hold"
     )
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
-        self._content = None
-        self._session = None
-        self._mistake = ValueError("the file holds no ONNX network")
+        self._content = b""
+        self._session: Any = None
+        self._mistake: Exception = ValueError("the file holds no ONNX network")
         self.built = True
 
     def load(self, content: bytes) -> None:
@@ -154,7 +155,7 @@ class OnnxNetwork(keras.layers.Layer):
         _, *sizes = self._session.get_inputs()[0].shape
         return (None, *map(_size, sizes))
 
-    def call(self, clip):
+    def call(self, clip: Tensor) -> Tensor | dict[str, Tensor]:
         if self._session is None:
             raise ValueError(
                 "An ONNX network in a .keras file is loaded along with its "

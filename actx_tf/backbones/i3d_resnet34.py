@@ -65,7 +65,7 @@ def I3DResNet34(
         input_shape: (frames, height, width, channels) of a clip; each of the
             first three can be `None`. Three channels for RGB, two for optical
             flow. Defaults to `(None, 224, 224, 3)`.
-        classes: Number of classes of the top. Defaults to 400.
+        classes: Number of classes of the top. Defaults to `400`.
         classifier_activation: Activation of the top; `None` for the logits.
             Defaults to `"softmax"`.
         include_preprocessing: Whether RGB values are in [0, 255] and are
@@ -75,7 +75,7 @@ def I3DResNet34(
         name: Name of the model. By default it tells the stream and the
             weights (by a checksum), and so names features made with it.
         frame_rate: Frames per second that the backbone sees; `None` for those
-            of the file. Defaults to 25.
+            of the file. Defaults to `25`.
         num_frames: Frames that it sees of a clip, evenly over it, in the place
             of a rate. Defaults to those of `input_shape`, if any.
         size: (height, width) of the frames that it sees, or the length of
@@ -164,7 +164,7 @@ def I3DResNet34(
             classes, classifier_activation, dtype="float32", name="fc"
         )(x)
     model = keras.Model(clip, x, name=name)
-    if state is not None:
+    if weights is not None and state is not None:
         _assign(model, state, os.fspath(weights))
     if include_top or not include_preprocessing:
         return model

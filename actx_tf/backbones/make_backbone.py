@@ -86,7 +86,7 @@ def make_backbone(
             a `size` of height and width and, unless time is `None`,
             `num_frames`. Defaults to `None`: it returns feature maps.
         prefix_tokens: Number of class and register tokens that come before
-            these and are dropped. Defaults to 0.
+            these and are dropped. Defaults to `0`.
         input: Key of the clip, for a network that takes a dictionary.
         output: Key or number of the feature map, or of the tokens, for a
             network that returns several tensors.

@@ -1,6 +1,8 @@
 import keras
 from keras import ops
 
+from actx_tf.ops.types import Tensor
+
 
 @keras.saving.register_keras_serializable(package="actx_tf")
 class MaxPooling3D(keras.layers.MaxPooling3D):
@@ -10,7 +12,7 @@ class MaxPooling3D(keras.layers.MaxPooling3D):
     than three that features of I3D take a quarter less time.
     """
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         shape = ops.shape(inputs)
         x = ops.max_pool(
             ops.reshape(inputs, (*shape[:2], -1, shape[4])),

@@ -22,7 +22,7 @@ from actx_tf.utils.untrusted_files import check_plain_file
 
 # After so many bytes a file is finished and the next one begun: it is what is
 # written again, at most, of a run that was killed.
-_MOST_BYTES = 2**32
+_MOST_BYTES = 2**34
 _MOST_LINE_BYTES = 2**18
 
 

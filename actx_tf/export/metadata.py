@@ -9,7 +9,7 @@ import actx_tf
 from actx_tf.backbones.description import BackboneDescription
 
 PATH = "assets/actx_tf.json"  # in the folder of a version
-_KINDS = {
+_KINDS: dict[str, Any] = {
     "actx_tf": str,
     "class_names": list,
     "activation": str,
