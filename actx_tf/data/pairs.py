@@ -309,7 +309,7 @@ def _pad_features(array, specs):
 
 
 def _pad(array, shape):
-    """Returns the array, with zeros behind it along every axis."""
+    """Returns the array, with zeros after it along every axis."""
     if array.shape == tuple(shape):
         return array  # not copied
     return np.pad(

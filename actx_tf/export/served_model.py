@@ -272,7 +272,7 @@ def _png_size(frame):
 
 def _check_shape(tensor, name):
     """The tensor, after a check at run time: sessions feed any shape."""
-    # What stands behind this may not be taken to have the signature's shape.
+    # What comes after this may not be taken to have the signature's shape.
     fed = tf.raw_ops.PlaceholderWithDefault(
         input=tensor, shape=tf.TensorShape(None), name=f"fed_{name}"
     )
