@@ -10,7 +10,7 @@ import importlib
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from actx_tf.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from actx_tf import backbones as backbones
