@@ -321,14 +321,11 @@ def _channels(model):
 
 
 def _check_exportable(backbone):
-    network = backbone
-    while network is not None:  # a backbone can wrap one that wraps another
-        if obstacle := getattr(network, "export_obstacle", None):
-            raise ValueError(
-                f"`backbone` must be exportable: {obstacle}. "
-                f"Received: {backbone.name}"
-            )
-        network = getattr(network, "network", None)
+    if backbone is not None and backbone.export_obstacle:
+        raise ValueError(
+            f"`backbone` must be exportable: {backbone.export_obstacle}. "
+            f"Received: {backbone.name}"
+        )
 
 
 def check_backbone(
