@@ -70,10 +70,10 @@ class FeatureStoreWriter:
         path: str | os.PathLike,
         made_by: BackboneDescription | str,
         dtype: str = "float16",
-    ):
+    ) -> None:
         self.path = pathlib.Path(path)
         self._header = Header(made_by, dtype)
-        self._draft = None
+        self._draft: _Draft | None = None
         if self.path.is_file():
             FeatureStore(self.path).close()  # tells what is wrong with it
             raise ValueError(
