@@ -28,7 +28,8 @@ outputs = [
 ]
 for kind in (models.ActX, models.ACF):
     model = kind(3)
-    model.compile("adam", "sparse_categorical_crossentropy", ["accuracy"])
+    loss = "sparse_categorical_crossentropy"
+    model.compile("adam", loss, None, ["accuracy"])
     pairs = {"features": x, "conjugate": x[::-1].copy()}
     model.fit(pairs, np.array([0, 1]), verbose=0)
     outputs += model.predict(x, verbose=0).values()

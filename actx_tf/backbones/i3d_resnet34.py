@@ -142,7 +142,7 @@ def I3DResNet34(
     clip = keras.Input(input_shape, name="clip")
     x = clip
     if include_preprocessing and stream == "rgb":
-        # Not Rescaling, which would look for the channels where keras.json says.
+        # Not Rescaling: it looks for the channels where keras.json says.
         x = layers.Normalization(
             -1,
             mean=(255 * _MEAN).tolist(),
