@@ -13,6 +13,7 @@ from onnx import helper
 
 from actx_tf.backbones import from_onnx
 from actx_tf.backbones.description import Axis
+from actx_tf.data.extraction import FeatureExtractor
 from actx_tf.models import ActX
 from actx_tf.utils.untrusted_files import load_keras_model
 from tests.harness import assert_close
@@ -57,7 +58,7 @@ def of_clips(layer, tmp_path_factory):
 
 
 def expected(layer, clip):
-    x = torch.tensor(clip / 127.5 - 1).permute(0, 4, 1, 2, 3)
+    x = torch.tensor(clip / 127.5 - 1).float().permute(0, 4, 1, 2, 3)
     with torch.no_grad():
         return layer(x).permute(0, 2, 3, 4, 1).numpy()
 
@@ -108,6 +109,15 @@ def test_a_file_in_a_fresh_process(layer, of_clips, tmp_path):
         tmp_path,
     )
     assert digest.strip() == backbone.description.digest
+
+
+def test_long_clips_are_run_in_windows(layer, of_clips):
+    rng = np.random.default_rng(1)
+    clip = rng.integers(0, 256, (100, 8, 8, 3), "uint8")
+    extractor = FeatureExtractor(make(of_clips), window=36)
+    features, count = extractor(iter(clip), lambda: len(clip))
+    assert count == 100
+    assert_close(features, expected(layer, clip[None])[0], 1e-5)
 
 
 def test_a_model_holds_it(of_clips, tmp_path):
