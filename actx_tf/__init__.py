@@ -1,18 +1,56 @@
 """Attentive action and context factorization (ActX) for Keras.
 
-Importing the package registers every layer and model, so that
-`keras.saving.load_model` finds them.
+A subpackage loads when it is first used: `actx_tf.layers`, `losses`, `metrics`
+and `models` need Keras and its backend alone. `actx_tf.models.load_model` loads
+what was saved; `keras.saving.load_model` does once `actx_tf.models` is
+imported, which registers its classes and all that they are made of.
 """
 
-from actx_tf import backbones as backbones
-from actx_tf import callbacks as callbacks
-from actx_tf import data as data
-from actx_tf import export as export
-from actx_tf import layers as layers
-from actx_tf import losses as losses
-from actx_tf import metrics as metrics
-from actx_tf import models as models
-from actx_tf import training as training
-from actx_tf import visualization as visualization
+import importlib
+from types import ModuleType
+from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from actx_tf.version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from actx_tf import backbones as backbones
+    from actx_tf import callbacks as callbacks
+    from actx_tf import client as client
+    from actx_tf import data as data
+    from actx_tf import experiments as experiments
+    from actx_tf import export as export
+    from actx_tf import layers as layers
+    from actx_tf import losses as losses
+    from actx_tf import metrics as metrics
+    from actx_tf import models as models
+    from actx_tf import prediction as prediction
+    from actx_tf import training as training
+    from actx_tf import visualization as visualization
+
+_SUBPACKAGES = (
+    "backbones",
+    "callbacks",
+    "client",
+    "data",
+    "experiments",
+    "export",
+    "layers",
+    "losses",
+    "metrics",
+    "models",
+    "prediction",
+    "training",
+    "visualization",
+)
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Loads a subpackage."""
+    if name in _SUBPACKAGES:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Names the subpackages that are not loaded, too."""
+    return [*globals(), *_SUBPACKAGES]

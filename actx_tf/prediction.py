@@ -11,13 +11,13 @@ import tensorflow as tf
 from keras import ops
 
 from actx_tf.backbones.backbone import Backbone
+from actx_tf.data.backbone_input import seen_frames
 from actx_tf.data.extraction import FeatureExtractor
-from actx_tf.data.seen_frames import seen_frames
 from actx_tf.data.shown_frames import read_shown_frames
 from actx_tf.export.metadata import read_metadata
 from actx_tf.export.served_model import check_backbone
+from actx_tf.models import load_model
 from actx_tf.ops.activations import scores as scores_of
-from actx_tf.utils.untrusted_files import load_keras_model
 
 _SHOWN_PIXELS = 640  # of the longer side of what is shown
 
@@ -27,16 +27,16 @@ class VideoPrediction:
     """What a model sees in a video.
 
     Attributes:
-        frames: uint8 `(frames, height, width, 3)`, RGB, those that the model
-            saw, in the shape of the file's frames; the longer side is at most
+        frames: Those that the model saw, uint8 `(frames, height, width, 3)`,
+            RGB, in the shape of the file's frames; the longer side is at most
             640 pixels.
         frame_rate: Frames per second of `frames`.
-        action_map: float32 `(time, height, width)`, S; `None` if the model has
+        action_map: S, float32 `(time, height, width)`; `None` if the model has
             no maps.
         context_map: The same for C.
         centers: Where in the clip the maps' locations look, see
             `BackboneDescription.centers`; `None` if there are no maps.
-        scores: float32 `(classes,)`.
+        scores: Scores of the classes, float32 `(classes,)`.
         class_names: Names of the classes.
     """
 
@@ -94,7 +94,7 @@ def predict_video(
     """
     model = _load(model)
     if isinstance(model, Path):
-        run = _SavedModel(model)
+        run: _SavedModel | _KerasModel = _SavedModel(model)
     else:
         run = _KerasModel(model, _load(backbone), memory)
     description = run.description
@@ -190,4 +190,4 @@ def _load(model):
         raise FileNotFoundError(
             f"no .keras file and no SavedModel (of actx_tf.export) at {path}"
         )
-    return load_keras_model(path)
+    return load_model(path)

@@ -189,10 +189,10 @@ def read_arguments():
 
 def make_backbone(name, **settings):
     from actx_tf import backbones
-    from actx_tf.utils.untrusted_files import load_keras_model
+    from actx_tf.models import load_model
 
     if name.endswith(".keras"):
-        backbone = load_keras_model(name)
+        backbone = load_model(name)
         if not isinstance(backbone, backbones.Backbone):
             raise ValueError(f"{name}: not a Backbone, which says what it sees")
         return backbone

@@ -81,10 +81,10 @@ def main(argv):
     if bool(FLAGS.features) != bool(FLAGS.index):
         sys.exit("error: --features and --index are given together or not")
     # Imported late: a wrong flag is reported at once.
-    from actx_tf.utils.untrusted_files import load_keras_model
+    from actx_tf.models import load_model
 
     try:
-        page = write(load_keras_model(FLAGS.model))
+        page = write(load_model(FLAGS.model))
     except (ImportError, OSError, TypeError, ValueError) as error:
         sys.exit(f"error: {error}")
     for name, reason in page.left_out:

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-import actx_tf
+import actx_tf.models
 from actx_tf import losses
 from actx_tf.models import ACF
 from tests import reference
@@ -159,7 +159,7 @@ def test_keras_file_in_a_fresh_process(tmp_path):
     np.save(tmp_path / "features.npy", PAIR["features"])
     code = """
 import sys, pathlib, keras, numpy as np
-import actx_tf
+import actx_tf.models
 folder = pathlib.Path(sys.argv[1])
 model = keras.models.load_model(folder / "acf.keras")
 logits = model.predict(np.load(folder / "features.npy"), verbose=0)["logits"]

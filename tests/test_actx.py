@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-import actx_tf
+import actx_tf.models
 from actx_tf import metrics
 from actx_tf.models import ActX
 from tests.harness import assert_close

@@ -37,7 +37,7 @@ from actx_tf.data import read_clip
 from actx_tf.data import read_clip_index
 from actx_tf.data import video_duration
 from actx_tf.export import read_metadata
-from actx_tf.utils.untrusted_files import load_keras_model
+from actx_tf.models import load_model
 from benchmarks.measuring import peak_mebibytes
 from tests.described import describe
 from tests.harness import PROCESSES
@@ -157,7 +157,7 @@ ENTRIES = {
     "state.pt": read_arrays,
     "state.h5": read_arrays,
     "mobilenet.npz": read_weights_of_mobilenet,
-    "model.keras": load_keras_model,
+    "model.keras": load_model,
     "network.onnx": read_onnx,
     "i3d.ckpt.index": read_checkpoint,
     "settings.json": read_metadata_of,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import actx_tf
+import actx_tf.models
 from actx_tf.layers import AttentionalPooling
 from actx_tf.layers import AttNorm
 from actx_tf.layers import EigenEvolutionPooling

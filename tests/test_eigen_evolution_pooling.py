@@ -196,7 +196,7 @@ def test_a_saved_model_is_adapted(tmp_path):
     np.savez(tmp_path / "clip.npz", x=x, y=to_numpy(layer(x)))
     code = """
 import sys, pathlib, keras, numpy as np
-import actx_tf
+import actx_tf.models
 folder = pathlib.Path(sys.argv[1])
 data = np.load(folder / "clip.npz")
 loaded = keras.models.load_model(folder / "model.keras")

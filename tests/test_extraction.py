@@ -11,13 +11,13 @@ import torch
 from actx_tf.backbones.backbone import Backbone
 from actx_tf.data import Clip
 from actx_tf.data import ClipFrames
+from actx_tf.data import FeatureExtractor
 from actx_tf.data import FeatureStore
 from actx_tf.data import extract_features
 from actx_tf.data import optical_flow
 from actx_tf.data import read_clip
 from actx_tf.data import read_clip_index
-from actx_tf.data.extraction import FeatureExtractor
-from actx_tf.data.seen_frames import seen_frames
+from actx_tf.data import seen_frames
 from tests.described import describe
 from tests.harness import run_example
 from tests.i3d_in_torch import InceptionI3d
@@ -223,12 +223,12 @@ def test_interrupt_keeps_finished_clips(clips, tmp_path, monkeypatch):
         read.append(path)
         return ClipFrames(path, *arguments, **part)
 
-    monkeypatch.setattr("actx_tf.data.seen_frames.ClipFrames", interrupted)
+    monkeypatch.setattr("actx_tf.data.backbone_input.ClipFrames", interrupted)
     with pytest.raises(KeyboardInterrupt):
         extract(clips, tmp_path / "f")
     with FeatureStore(tmp_path / "f") as store:
         assert list(store) == ["a", "b"]
-    monkeypatch.setattr("actx_tf.data.seen_frames.ClipFrames", ClipFrames)
+    monkeypatch.setattr("actx_tf.data.backbone_input.ClipFrames", ClipFrames)
     for clip in clips[:2]:
         pathlib.Path(clip.file).unlink()
     extract(clips, tmp_path / "f")

@@ -256,6 +256,17 @@ def test_features_that_do_not_belong_together(path, made_by, dtype, words):
         FeatureStore(path)
 
 
+def test_another_estimate_of_memory_makes_no_other_features(path):
+    with FeatureStoreWriter(path, NET) as writer:
+        add(writer, "a")
+    other = dataclasses.replace(NET, bytes_per_pixel=60.0)
+    assert other.digest == NET.digest
+    with FeatureStoreWriter(path, other) as writer:
+        add(writer, "b")
+    with FeatureStore(path) as store:
+        assert list(store) == ["a", "b"]
+
+
 def test_a_clip_in_two_files(path):
     for name in "ab":
         with FeatureStoreWriter(

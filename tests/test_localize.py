@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import actx_tf
+from actx_tf import experiments
 from actx_tf.backbones import Backbone
 from actx_tf.data import FeatureStoreWriter
 from actx_tf.data import synthetic
@@ -255,3 +256,37 @@ def test_tubes_of_real_clips_are_where_the_index_says():
         voxels = masks_to_voxels(masks, (size[0] // 8, 7, 7))
         # Cells that are touched: not less than the boxes, but not all.
         assert masks.mean() < voxels.mean() < 0.9
+
+
+def test_features_of_other_frames_than_the_model_s_are_refused(folder):
+    model = keras.models.load_model(folder / "actx.keras")
+    config = model.get_config()
+    config["description"] = describe("random", 8, frame_rate=25.0).to_dict()
+    other = actx_tf.models.ActX.from_config(config)
+    other.build((None, None, None, None, 8))
+    other.save(folder / "other.keras")
+    with pytest.raises(ValueError, match=r"`features`.*frame_rate=None \(not"):
+        experiments.localize(
+            folder / "other.keras",
+            index=folder / "index.csv",
+            features=folder / "features",
+            boxes=folder / "boxes.json",
+        )
+
+
+def test_boxes_need_to_know_what_a_step_is(folder):
+    with FeatureStoreWriter(folder / "unknown", "maps by hand") as writer:
+        writer.add("whole", np.ones((4, 4, 6, 8)), "a", "test", 8.0, 16)
+    arguments = {
+        "index": folder / "index.csv",
+        "features": folder / "unknown",
+    }
+    with pytest.raises(ValueError, match="unknown does not say what made"):
+        experiments.localize(
+            folder / "actx.keras", boxes=folder / "boxes.json", **arguments
+        )
+    rows, left_out = experiments.localize(
+        folder / "actx.keras", masks=folder / "masks", **arguments
+    )
+    assert {row["clip"] for row in rows} == {"whole"}
+    assert left_out == [("part", "no masks"), ("no_tube", "no masks")]

@@ -10,7 +10,7 @@ from keras import ops
 from actx_tf.backbones import Backbone
 from actx_tf.backbones import make_backbone
 from actx_tf.backbones.description import Axis
-from actx_tf.utils.untrusted_files import load_keras_model
+from actx_tf.models import load_model
 from tests.harness import assert_close
 from tests.harness import run_fresh
 
@@ -244,10 +244,10 @@ def test_a_file_in_a_fresh_process(tmp_path):
         np.save(tmp_path / f"{name}.npy", backbone(clip))
     printed = run_fresh(
         "import sys, numpy as np\n"
-        "from actx_tf.utils.untrusted_files import load_keras_model\n"
+        "from actx_tf.models import load_model\n"
         "clip = np.load(f'{sys.argv[1]}/clip.npy')\n"
         "for name in sys.argv[2:]:\n"
-        "    model = load_keras_model(f'{sys.argv[1]}/{name}.keras')\n"
+        "    model = load_model(f'{sys.argv[1]}/{name}.keras')\n"
         "    features = np.load(f'{sys.argv[1]}/{name}.npy')\n"
         "    np.testing.assert_allclose(model(clip), features, 1e-4, 1e-5)\n"
         "    print(model.description.digest)",
@@ -415,8 +415,8 @@ def test_a_layer_that_tells_something_wrong_is_probed():
 def test_a_loaded_file_is_one_of_its_own(tmp_path):
     backbone = make_backbone(network(layers.Conv3D(4, 3, 2)), frame_rate=9.0)
     backbone.save(tmp_path / "backbone.keras")
-    loaded = load_keras_model(tmp_path / "backbone.keras")
+    loaded = load_model(tmp_path / "backbone.keras")
     assert loaded.description == backbone.description
     loaded.save(tmp_path / "again.keras")
-    again = load_keras_model(tmp_path / "again.keras")
+    again = load_model(tmp_path / "again.keras")
     assert again.description == backbone.description

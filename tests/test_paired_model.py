@@ -11,7 +11,7 @@ from actx_tf.backbones.description import Axis
 from actx_tf.backbones.description import BackboneDescription
 from actx_tf.models import ActX
 from actx_tf.models import PairedModel
-from actx_tf.utils.untrusted_files import load_keras_model
+from actx_tf.models import load_model
 from tests import reference
 from tests.harness import assert_close
 from tests.harness import clips
@@ -397,7 +397,7 @@ def test_keras_file_in_a_fresh_process(tmp_path):
         np.savez(tmp_path / name, logits=logits, loss=logs["loss"], **pairs)
     code = """
 import sys, pathlib, keras, numpy as np
-import actx_tf
+import actx_tf.models
 for path in sorted(pathlib.Path(sys.argv[1]).glob("*.keras")):
     model = keras.models.load_model(path)
     data = np.load(path.with_suffix(".npz"))
@@ -466,7 +466,7 @@ def test_what_a_model_knows_of_its_answers_travels_with_it(tmp_path):
     )
     model.build((None, None, None, None, 5))
     model.save(tmp_path / "actx.keras")
-    loaded = load_keras_model(tmp_path / "actx.keras")
+    loaded = load_model(tmp_path / "actx.keras")
     assert loaded.description == DESCRIPTION
     assert loaded.class_names == ["run", "jump", "none"]
     assert loaded.activation == "sigmoid"

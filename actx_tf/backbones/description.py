@@ -215,7 +215,8 @@ class BackboneDescription:
     size: int | tuple[int, int] | None = None
     stream: str = "rgb"
     flow_method: str | None = None
-    bytes_per_pixel: float = 200.0
+    # Features do not depend on it: other estimates make no other features.
+    bytes_per_pixel: float = dataclasses.field(default=200.0, compare=False)
     resizing: str = RESIZING
 
     def __post_init__(self) -> None:
@@ -411,8 +412,10 @@ class BackboneDescription:
 
     @property
     def digest(self) -> str:
-        """Eight letters that tell it from other descriptions."""
-        text = json.dumps(self.to_dict(), sort_keys=True)
+        """Eight letters that tell it from those of other features."""
+        values = self.to_dict()
+        del values["bytes_per_pixel"]
+        text = json.dumps(values, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     def differences(self, other: "BackboneDescription") -> list[str]:
@@ -421,7 +424,8 @@ class BackboneDescription:
             f"{field.name}={getattr(other, field.name)!r} "
             f"(not {getattr(self, field.name)!r})"
             for field in dataclasses.fields(self)
-            if getattr(self, field.name) != getattr(other, field.name)
+            if field.compare
+            and getattr(self, field.name) != getattr(other, field.name)
         ]
 
 

@@ -46,7 +46,7 @@ def I3DResNet34(
 
     The paper names this backbone and leaves its strides open. Here they are
     those of InceptionI3D, in the places where Wang et al. have them: the first
-    convolution, the first pooling, and a pooling over time alone behind the
+    convolution, the first pooling, and a pooling over time alone after the
     first stage halve the time. Every 3x3 kernel becomes 3x3x3, the 7x7 one
     7x7x7, and a 1x1 one stays so in time. Layers are named as in torchvision,
     with `_` for `.`: `"layer1_0_conv1"`; a block ends in `"layer1_0"`. Padding

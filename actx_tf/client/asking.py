@@ -9,7 +9,7 @@ import numpy as np
 from actx_tf.client.requests import ServingError
 from actx_tf.client.requests import predict_by_grpc
 from actx_tf.client.requests import predict_by_rest
-from actx_tf.data.seen_frames import seen_frames
+from actx_tf.data.backbone_input import seen_frames
 from actx_tf.data.shown_frames import read_shown_frames
 from actx_tf.export.metadata import parse_metadata
 from actx_tf.prediction import VideoPrediction

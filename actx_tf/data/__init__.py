@@ -2,6 +2,7 @@
 
 from actx_tf.data import annotations as annotations
 from actx_tf.data import synthetic as synthetic
+from actx_tf.data.backbone_input import seen_frames as seen_frames
 from actx_tf.data.clip_index import Clip as Clip
 from actx_tf.data.clip_index import class_names_of as class_names_of
 from actx_tf.data.clip_index import read_clip_index as read_clip_index
@@ -14,6 +15,7 @@ from actx_tf.data.conjugates import (
 )
 from actx_tf.data.conjugates import mean_embeddings as mean_embeddings
 from actx_tf.data.conjugates import nearest_negatives as nearest_negatives
+from actx_tf.data.extraction import FeatureExtractor as FeatureExtractor
 from actx_tf.data.extraction import extract_features as extract_features
 from actx_tf.data.feature_store import FeatureStore as FeatureStore
 from actx_tf.data.feature_store_writer import (

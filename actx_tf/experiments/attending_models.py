@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from actx_tf.export.metadata import read_metadata
 from actx_tf.models import ActX
-from actx_tf.utils.untrusted_files import load_keras_model
+from actx_tf.models import load_model
 
 
 def load_attending_model(
@@ -37,7 +37,7 @@ class _KerasModel:
     takes_videos = False
 
     def __init__(self, path):
-        self._model = load_keras_model(path)
+        self._model = load_model(path)
         if not isinstance(self._model, ActX):
             raise ValueError(
                 f"{path}: an ActX is expected. "

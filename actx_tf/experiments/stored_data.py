@@ -20,7 +20,7 @@ from actx_tf.experiments.run_data import Part
 from actx_tf.experiments.run_data import RunData
 from actx_tf.experiments.run_data import Task
 from actx_tf.experiments.settings import DataSettings
-from actx_tf.utils.untrusted_files import load_keras_model
+from actx_tf.models import load_model
 
 _LOG = logging.getLogger(__name__)
 # Axes of size 1 of the stores of aligned inputs, which methods do without.
@@ -142,7 +142,7 @@ def stored_data(
 def _load_backbone(path, store):
     if path is None:
         return None
-    backbone = load_keras_model(path)
+    backbone = load_model(path)
     if not isinstance(backbone, Backbone):
         raise ValueError(
             f"{path}: a backbone that says what it sees is expected, as "

@@ -6,7 +6,6 @@ import math
 import os
 import pathlib
 import zipfile
-from typing import Any
 
 import h5py
 import numpy as np
@@ -127,33 +126,3 @@ def _check_array(file, entry):
     shape, _, dtype = read(file)
     if math.prod(shape) * dtype.itemsize > entry.file_size:
         raise ValueError(f"{entry.filename!r} claims the shape {shape}")
-
-
-def load_keras_model(path: str | os.PathLike) -> Any:
-    """Loads a `.keras` file in Keras' safe mode.
-
-    Args:
-        path: Path of the file. Its classes must be Keras' or this package's.
-
-    Returns:
-        The model.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is no such file, or would run code.
-    """
-    import keras
-
-    path = pathlib.Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no Keras model at {path}")
-    try:
-        check_archive(path)
-        if path.suffix != ".keras":  # Keras' other formats have other rules
-            raise ValueError("the name must end with .keras")
-        return keras.saving.load_model(path, safe_mode=True)
-    # What Keras raises on broken files is not documented.
-    except Exception as error:
-        raise ValueError(
-            f"{path}: not a Keras model, or not a safe one: {error}"
-        ) from error
