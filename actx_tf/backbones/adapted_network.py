@@ -1,10 +1,12 @@
 """Any network from clips, as one from RGB values to feature maps."""
 
+import numbers
 from collections.abc import Callable
 from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from actx_tf.ops.types import Shape
@@ -16,7 +18,6 @@ _LAYOUTS = {
     "channels_first": (0, 4, 1, 2, 3),
     "frames_first": (0, 1, 4, 2, 3),
 }
-LAYOUTS = tuple(_LAYOUTS)
 
 
 class AdaptationError(ValueError):
@@ -31,8 +32,8 @@ class AdaptedNetwork(keras.layers.Layer):
 
     Args:
         network: A Keras layer or model, or a function of a tensor.
-        value_range: What it takes for black and white, each a number or a list
-            of one for each color. `None`: [0, 255], or flow.
+        value_range: What it takes for black and white, each a number or one
+            for each color. Defaults to `(0.0, 255.0)`, the values as they are.
         layout: Order of the axes of what it takes and returns.
         frame_by_frame: Whether it takes images.
         tokens: (time, height, width) of the tokens that it returns.
@@ -51,7 +52,7 @@ class AdaptedNetwork(keras.layers.Layer):
     def __init__(
         self,
         network: keras.layers.Layer | Callable,
-        value_range: Sequence[float | list[float]] | None = None,
+        value_range: Sequence = (0.0, 255.0),
         layout: str = "channels_last",
         frame_by_frame: bool = False,
         tokens: Sequence[int | None] | None = None,
@@ -62,8 +63,10 @@ class AdaptedNetwork(keras.layers.Layer):
     ) -> None:
         # The network casts: 255 shades are more than bfloat16 tells apart.
         super().__init__(autocast=False, **kwargs)
+        _check_layout(layout)
+        _check_tokens(tokens, prefix_tokens, frame_by_frame)
         self.network = network
-        self.value_range = value_range
+        self.value_range = _plain_range(value_range)
         self.layout = layout
         self.frame_by_frame = frame_by_frame
         self.tokens = tokens
@@ -74,7 +77,7 @@ class AdaptedNetwork(keras.layers.Layer):
 
     def call(self, clip: Tensor) -> Tensor:
         x = ops.cast(clip, "float32")
-        if self.value_range is not None:
+        if self.rescales:
             black, white = (
                 ops.convert_to_tensor(value, "float32")
                 for value in self.value_range
@@ -95,6 +98,11 @@ class AdaptedNetwork(keras.layers.Layer):
             frames = ops.shape(clip)[1]
             y = ops.reshape(y, (-1, frames, *ops.shape(y)[-3:]))
         return y
+
+    @property
+    def rescales(self) -> bool:
+        """Whether the network takes other values than [0, 255]."""
+        return self.value_range != [0.0, 255.0]
 
     @property
     def adapts(self) -> bool:
@@ -230,3 +238,59 @@ class AdaptedNetwork(keras.layers.Layer):
     def from_config(cls, config: dict[str, Any]) -> "AdaptedNetwork":
         network = keras.saving.deserialize_keras_object(config["network"])
         return cls(**{**config, "network": network})
+
+
+def _plain_range(value_range):
+    """Black and white, as numbers or lists that JSON can hold."""
+    received = f"Received: value_range={value_range!r}"
+    try:
+        black, white = (np.asarray(value, "float64") for value in value_range)
+        differ = (black != white) & np.isfinite(black) & np.isfinite(white)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "`value_range` must be what the network takes for black and for "
+            f"white, each a number or one for each color. {received}"
+        ) from error
+    if differ.shape not in ((), (3,)) or not differ.all():
+        raise ValueError(
+            "`value_range` must be two different finite values, each a number "
+            f"or one for each of the three colors. {received}"
+        )
+    return [black.tolist(), white.tolist()]
+
+
+def _check_layout(layout):
+    if layout not in _LAYOUTS:
+        raise ValueError(
+            f"`layout` must be one of {tuple(_LAYOUTS)}. "
+            f"Received: layout={layout!r}"
+        )
+
+
+def _check_tokens(tokens, prefix_tokens, frame_by_frame):
+    if not _is_count(prefix_tokens, 0) or (prefix_tokens and tokens is None):
+        raise ValueError(
+            "`prefix_tokens` must be a whole number >= 0, and 0 without "
+            f"`tokens`. Received: prefix_tokens={prefix_tokens}"
+        )
+    if tokens is None:
+        return
+    if (
+        not isinstance(tokens, (tuple, list))
+        or len(tokens) != 3
+        or not (tokens[0] is None or _is_count(tokens[0], 1))
+        or not all(_is_count(count, 1) for count in tokens[1:])
+    ):
+        raise ValueError(
+            "`tokens` must be (time, height, width), whole numbers, of which "
+            f"time may be None. Received: tokens={tokens}"
+        )
+    if frame_by_frame and tokens[0] != 1:
+        raise ValueError(
+            "`tokens` of images must be (1, height, width). "
+            f"Received: tokens={tokens}"
+        )
+
+
+def _is_count(value, least):
+    return isinstance(value, numbers.Integral) and value >= least

@@ -79,8 +79,11 @@ def from_onnx(path: str | os.PathLike, **options: Any) -> Backbone:
         raise ValueError(f"{path}: not an ONNX file: {error}") from error
     name = f"{path.stem}_{zlib.crc32(content):08x}"
     network = OnnxNetwork(name=layer_name(name))
-    network.load(content)
-    return make_backbone(network, **options)
+    try:
+        network.load(content)
+        return make_backbone(network, **options)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 @keras.saving.register_keras_serializable(package="actx_tf")
@@ -119,9 +122,13 @@ class OnnxNetwork(keras.layers.Layer):
                 raise ValueError(
                     f"the weights {external!r} lie in another file"
                 )
-            session = onnxruntime.InferenceSession(
-                content, providers=onnxruntime.get_available_providers()
-            )
+            # All that this machine has, but none of the network.
+            providers = [
+                name
+                for name in onnxruntime.get_available_providers()
+                if name != "AzureExecutionProvider"
+            ]
+            session = onnxruntime.InferenceSession(content, providers=providers)
         # What the readers raise on broken files is not documented.
         except Exception as error:
             raise ValueError(f"not a whole ONNX file: {error}") from error
