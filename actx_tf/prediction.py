@@ -141,6 +141,11 @@ class _SavedModel:
             frames=tf.constant(clip[None]), lengths=tf.constant([len(clip)])
         )
         answers = {name: value[0].numpy() for name, value in answers.items()}
+        if len(answers["scores"]) != len(self.class_names):
+            raise ValueError(
+                f"`model` must name its {len(answers['scores'])} classes. "
+                f"Received: class_names={self.class_names}"
+            )
         return answers, len(clip), clip.shape[1:3]
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from actx_tf.data.epochs import without_tuner
+from actx_tf.models.paired_model import PairedModel
 from actx_tf.utils.atomic_write import atomic_write
 from actx_tf.utils.untrusted_files import read_npz
 
@@ -152,6 +153,8 @@ def fit(
         callbacks=[_StopAtBadLoss(redraw, bad_batch), *callbacks, progress],
         verbose=verbose,
     )
+    if on_workers and isinstance(model, PairedModel):
+        model.rename_trained_backbone()  # as Keras' `fit` of it does
     return progress.history
 
 

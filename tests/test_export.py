@@ -415,6 +415,28 @@ def test_an_exported_model_says_what_it_sees(served, signatures):
         read_metadata(served.path.parent)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("class_names", []),
+        ("class_names", [1, 2, 3]),
+        ("activation", "relu"),
+        ("max_steps", -5),
+        ("backbone", None),
+        ("backbone", {"frame_rate": 10**400}),
+        ("backbone", {"channels": 10**30}),
+        ("backbone", {"time": {"stages": [[1, 1, 0]] * 2000}}),
+    ],
+)
+def test_metadata_that_were_edited_are_refused(served, key, value):
+    metadata = json.loads((served.path / "assets/actx_tf.json").read_text())
+    if isinstance(value, dict):
+        value = metadata["backbone"] | value
+    text = json.dumps({**metadata, key: value})
+    with pytest.raises(ValueError, match=f"file: `{key}`"):
+        parse_metadata(text, "file")
+
+
 def test_a_model_of_features_knows_what_made_them(tmp_path):
     description = synthetic.backbone().description
     model = ActX(3, description=description)
@@ -492,10 +514,39 @@ def test_steps_are_those_of_the_network(stride, padding, tmp_path):
     videos = make_videos(3 * stride + 1, stride, size=(64, 64))
     frames, lengths = pad(videos)
     answers = serve(frames=tf.constant(frames), lengths=tf.constant(lengths))
+    steps = []
     for clip, scores in zip(videos, answers["scores"], strict=True):
         features = backbone(clip[None].astype("float32"))
         logits = model(features)["logits"]
         np.testing.assert_allclose(scores, tf.nn.softmax(logits)[0], atol=1e-5)
+        steps.append(features.shape[1])
+    assert answers["action_map"].shape[1] == max(steps)
+
+
+def test_a_network_that_pads_time_and_clips_that_are_too_short(tmp_path):
+    network = keras.Sequential(
+        [
+            keras.Input((None, 64, 64, 3)),
+            keras.layers.ZeroPadding3D((2, 0, 0)),
+            keras.layers.Conv3D(8, (7, 32, 32), (1, 32, 32)),
+        ]
+    )
+    backbone = make_backbone(network)
+    model = small_model(description=backbone.description)
+    path = export_saved_model(model, tmp_path, backbone=backbone)
+    serve = tf.saved_model.load(str(path)).signatures["video"]
+    [video] = make_videos(9, size=(64, 64))
+    answers = serve(frames=tf.constant(video[None]), lengths=tf.constant([9]))
+    logits = model(backbone(video[None].astype("float32")))["logits"]
+    np.testing.assert_allclose(
+        answers["scores"], tf.nn.softmax(logits), atol=1e-5
+    )
+    assert answers["action_map"].shape[1] == 9 + 4 - 6
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match="enough for a step: at least 3"
+    ):
+        short = video[None, :2]
+        serve(frames=tf.constant(short), lengths=tf.constant([2]))
 
 
 def test_a_backbone_of_one_size_and_a_model_that_holds_it(tmp_path):

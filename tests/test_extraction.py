@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 import torch
 
+from actx_tf import backbones
 from actx_tf.backbones.backbone import Backbone
 from actx_tf.data import Clip
 from actx_tf.data import ClipFrames
@@ -22,6 +23,7 @@ from tests.described import describe
 from tests.harness import run_example
 from tests.i3d_in_torch import InceptionI3d
 from tests.i3d_in_torch import randomize
+from tests.lossless import write_lossless
 
 av = pytest.importorskip("av")
 pytest.importorskip("cv2")
@@ -538,3 +540,50 @@ def test_index_and_extraction_agree(clips, tmp_path):
     # What an index gives is what extraction takes.
     path = write_index(tmp_path, ["a"])
     assert not extract(read_clip_index(path), tmp_path / "f")
+
+
+def test_a_clip_too_short_for_the_network_is_listed_and_no_other_is_lost(
+    tmp_path,
+):
+    """TensorFlow gives what lies in the memory, and no error."""
+    network = keras.Sequential(
+        [
+            keras.Input((None, None, None, 3)),
+            keras.layers.Conv3D(4, 3, 2),
+            keras.layers.Conv3D(4, 3, 2),
+        ]
+    )
+    backbone = backbones.make_backbone(network, size=(32, 32), name="valid")
+    rng = np.random.default_rng(0)
+    clips = []
+    for length in (12, 6, 1, 13):
+        video = rng.integers(0, 256, (length, 32, 32, 3), np.uint8)
+        path = write_lossless(tmp_path / f"{length}.mp4", video)
+        clips.append(Clip(str(length), str(path), "a", "train"))
+    failed = extract_features(
+        clips, backbone, tmp_path / "store", progress=False
+    )
+    assert [clip.clip for clip, _ in failed] == ["6", "1"]
+    assert all("too few" in message for _, message in failed)
+    with FeatureStore(tmp_path / "store") as store:
+        assert store.shape("12") == (2, 7, 7, 4)
+        assert store.shape("13") == (2, 7, 7, 4)
+
+
+def test_a_network_that_is_not_as_described_is_refused(tmp_path):
+    class OneStep(keras.layers.Layer):
+        def call(self, x):
+            return keras.ops.mean(x, axis=1, keepdims=True)
+
+    network = keras.Sequential([keras.Input((None, 8, 8, 3)), OneStep()])
+    description = describe(channels=3, frames_per_step=2, size=(8, 8))
+    backbone = Backbone(network, description)
+    video = np.zeros((8, 8, 8, 3), np.uint8)
+    path = write_lossless(tmp_path / "clip.mp4", video)
+    with pytest.raises(ValueError, match="`backbone` must make the feature"):
+        extract_features(
+            [Clip("clip", str(path), "a", "train")],
+            backbone,
+            tmp_path / "store",
+            progress=False,
+        )

@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras import ops
 
 from actx_tf import losses
+from actx_tf.backbones import make_backbone
 from actx_tf.backbones.description import Axis
 from actx_tf.backbones.description import BackboneDescription
 from actx_tf.models import ActX
@@ -571,3 +572,57 @@ def test_class_weights_of_several_classes_are_refused():
     model = compiled({"loss": "binary_crossentropy"}, activation="sigmoid")
     with pytest.raises(ValueError, match="`class_weight` must be None"):
         model.fit(PAIRS, np.eye(3)[LABELS], class_weight={0: 2.0})
+
+
+def test_a_column_of_has_conjugate_is_no_square():
+    has_conjugate = np.array([1, 0, 0, 1, 1, 0], "bool")
+    expected = fit(compiled(), {**PAIRS, "has_conjugate": has_conjugate})
+    column = has_conjugate[:, None]
+    logs = fit(compiled(), {**PAIRS, "has_conjugate": column})
+    assert_same_logs(logs, expected)
+    with pytest.raises(ValueError, match="`has_conjugate` must have the shape"):
+        wide = np.stack([has_conjugate] * 2, axis=1)
+        compiled()({**PAIRS, "has_conjugate": wide})
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (["sparse_categorical_crossentropy"], "must be one loss"),
+        ({"logits": "sparse_categorical_crossentropy"}, "must be one loss"),
+        ("kl_divergence", "which takes probabilities"),
+        (keras.losses.Poisson(), "which takes probabilities"),
+    ],
+)
+def test_losses_that_would_take_probabilities_are_refused(loss, message):
+    with pytest.raises(ValueError, match=message):
+        compiled({"loss": loss})
+
+
+def test_a_misspelled_first_key_is_told_as_well():
+    model = ActX(3)
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    pairs = {"feature": PAIRS["features"], "conjugate": PAIRS["conjugate"]}
+    with pytest.raises(ValueError, match='the key "features"'):
+        model.fit(pairs, LABELS, verbose=0)
+
+
+@only_tensorflow
+@pytest.mark.parametrize("trainable", [True, False])
+def test_a_backbone_that_was_trained_has_another_name(trainable, tmp_path):
+    network = keras.Sequential(
+        [keras.Input((None, 4, 8, 3)), keras.layers.Conv3D(5, (1, 2, 2))]
+    )
+    backbone = make_backbone(network, name="net")
+    backbone.trainable = trainable
+    before = backbone.description
+    model = compiled(input_shape=(3, 4, 8, 3), backbone=backbone)
+    videos = {key: clips(6, 3, 4, 8, 3) for key in ("features", "conjugate")}
+    names = [before.name]
+    for _ in range(2):
+        fit(model, videos)
+        names.append(model.description.name)
+        assert model.description == model.backbone.description
+    assert len(set(names)) == (3 if trainable else 1)
+    model.save(tmp_path / "actx.keras")
+    assert load_model(tmp_path / "actx.keras").description.name == names[-1]

@@ -1,5 +1,6 @@
 """A network from clips to feature maps, with its description."""
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import keras
 
 from actx_tf.backbones.description import BackboneDescription
+from actx_tf.backbones.state_dict import checksum
 from actx_tf.ops.types import Shape
 from actx_tf.ops.types import Tensor
 
@@ -63,6 +65,20 @@ class Backbone(keras.Model):
             if getattr(layer, "export_obstacle", None):
                 return layer.export_obstacle
         return None
+
+    def name_by_weights(self) -> None:
+        """Names the description by the weights as they are now.
+
+        For a backbone that was trained: see `PairedModel`.
+        """
+        arrays = {
+            str(i): keras.ops.convert_to_numpy(weight)
+            for i, weight in enumerate(self.weights)
+        }
+        name = re.sub(r"_trained_\w{8}$", "", self.description.name)
+        self.description = dataclasses.replace(
+            self.description, name=f"{name}_trained_{checksum(arrays)}"
+        )
 
     def call(self, clip: Tensor, training: bool | None = None) -> Tensor:
         return self.network(clip, training=training)

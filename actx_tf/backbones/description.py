@@ -52,6 +52,11 @@ class Axis:
                 "numbers; the padding may be a pair or None. "
                 f"Received: stages={self.stages}"
             )
+        if len(stages) > 1000 or math.prod(s[1] for s in stages) > _MOST:
+            raise ValueError(
+                f"`stages` must be at most 1000, of strides up to {_MOST} in "
+                f"all. Received: {len(stages)} stages"
+            )
         stages = tuple(map(_simplest, stages))
         # The others change nothing.
         stages = tuple(stage for stage in stages if stage != (1, 1, 0))
@@ -312,6 +317,19 @@ class BackboneDescription:
             "size": self.size,
         }
 
+    def map_shape(
+        self, frames: int, height: int, width: int
+    ) -> tuple[int | None, ...]:
+        """(time, height, width) of the feature map of such a clip.
+
+        A zero tells that the clip is too short or too small for the network.
+        """
+        return (
+            self.time.count(frames),
+            self.height.count(height),
+            self.width.count(width),
+        )
+
     def seen_size(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) of what it sees of frames of this size."""
         return resized(self.size, height, width)
@@ -509,6 +527,11 @@ def _merged(first, second):
     return _simplest((size, stride * second[1], tuple(paddings)))
 
 
+# Of anything that a description counts: what is more was made by no network,
+# and would fill the memory of whoever counts with it.
+_MOST = 2**24
+
+
 def _is_padding(value):
     if isinstance(value, (tuple, list)):
         return len(value) == 2 and all(map(_is_integer, value))
@@ -519,7 +542,7 @@ def _is_integer(value, least=-math.inf):
     return (
         isinstance(value, (int, np.integer))
         and not isinstance(value, bool)
-        and value >= least
+        and max(least, -_MOST) <= value <= _MOST
     )
 
 
@@ -527,7 +550,7 @@ def _is_positive(value):
     return (
         isinstance(value, numbers.Real)
         and not isinstance(value, bool)
-        and 0 < value < math.inf
+        and 1 / _MOST <= value <= 2**40  # memory in bytes, too
     )
 
 

@@ -22,6 +22,8 @@ from actx_tf.data.feature_store_writer import FeatureStoreWriter
 from actx_tf.data.video import VideoError
 from actx_tf.data.windows import check_window
 from actx_tf.data.windows import run_in_windows
+from actx_tf.utils.checks import check_number
+from actx_tf.utils.checks import check_positive
 from actx_tf.utils.optional import import_optional
 
 
@@ -126,6 +128,9 @@ class FeatureExtractor:
                 "`backbone` must be a Backbone, which tells what it sees. "
                 f"Received: backbone={backbone!r:.80}"
             )
+        check_number("memory", memory)
+        if window is not None:
+            check_positive("window", window)
         if not 0 < memory < math.inf:
             raise ValueError(
                 "`memory` must be positive and finite (GiB). "
@@ -164,7 +169,23 @@ class FeatureExtractor:
         )
 
     def _run(self, frames):
-        return self._network(frames[np.newaxis].astype("float32"))[0].numpy()
+        expected = self.description.map_shape(*frames.shape[:3])
+        # What is too short for a layer is not an error in TensorFlow.
+        if not all(expected):
+            count, height, width = frames.shape[:3]
+            raise VideoError(
+                f"{count} frames of {width} by {height} pixels are too few for "
+                f"{self.description.name}, which makes no feature map of them"
+            )
+        features = self._network(frames[np.newaxis].astype("float32"))[0]
+        if tuple(features.shape[:3]) != expected:
+            raise ValueError(
+                "`backbone` must make the feature maps that its description "
+                f"says, {expected} of a clip of {frames.shape[:3]}. "
+                f"Received: {tuple(features.shape[:3])} of "
+                f"{self.description.name}"
+            )
+        return features.numpy()
 
 
 def store_clips(

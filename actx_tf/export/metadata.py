@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from actx_tf.backbones.description import BackboneDescription
+from actx_tf.ops.activations import ACTIVATIONS
 from actx_tf.version import __version__
 
 PATH = "assets/actx_tf.json"  # in the folder of a version
@@ -38,7 +39,11 @@ def read_metadata(version_dir: str | os.PathLike) -> dict[str, Any]:
     path = Path(version_dir) / PATH
     if not path.is_file():
         raise FileNotFoundError(f"no SavedModel of actx_tf: there is no {path}")
-    return parse_metadata(path.read_text(encoding="utf-8"), str(path))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8: {error}") from error
+    return parse_metadata(text, str(path))
 
 
 def parse_metadata(text: str, source: str) -> dict[str, Any]:
@@ -70,6 +75,21 @@ def parse_metadata(text: str, source: str) -> dict[str, Any]:
                 f"{source}: `{key}` is of another kind. "
                 f"Received: {key}={metadata[key]!r:.80}"
             )
+    names = metadata["class_names"]
+    for key, good in (
+        ("class_names", names and all(isinstance(n, str) for n in names)),
+        ("activation", metadata["activation"] in ACTIVATIONS),
+        ("channels", metadata["channels"] >= 1),
+        ("max_steps", metadata["max_steps"] >= 1),
+        ("signatures", all(isinstance(s, str) for s in metadata["signatures"])),
+    ):
+        if not good:
+            raise ValueError(
+                f"{source}: `{key}` is wrong. "
+                f"Received: {key}={metadata[key]!r:.80}"
+            )
+    if "video" in metadata["signatures"] and metadata["backbone"] is None:
+        raise ValueError(f"{source}: `backbone` is missing.")
     if metadata["backbone"] is not None:
         try:
             metadata["backbone"] = BackboneDescription.from_dict(

@@ -140,24 +140,41 @@ class ServedModel:
         checks += _check_lengths(lengths, clips)
         with tf.control_dependencies(checks):
             lengths = tf.identity(lengths)
-        # No network makes more steps than it begins.
-        most = -(-tf.reduce_max(lengths) // description.frames_per_step)
+        steps = _count(description.time, lengths)
+        enough = tf.debugging.assert_positive(
+            steps,
+            "`frames` must be enough for a step: at least "
+            f"{description.time.least_size(1)}",
+        )
+        with tf.control_dependencies([enough]):
+            most = tf.reduce_max(steps)
 
         def features_of_one(arguments):
             clip, length = arguments
             clip = resize_frames(decode(clip[:length]), description.size)
+            sides = tf.unstack(tf.shape(clip)[1:3])
+            places = [
+                _count(axis, side)
+                for axis, side in zip(
+                    (description.height, description.width), sides, strict=True
+                )
+            ]
+            # What is too small for a layer is not an error in TensorFlow.
+            enough = tf.debugging.assert_positive(
+                places, "`frames` must be large enough for a feature map"
+            )
+            with tf.control_dependencies([enough]):
+                clip = tf.identity(clip)
             features = self.backbone(clip[tf.newaxis], training=False)[0]
             features = tf.cast(features, tf.float32)
-            steps = tf.shape(features)[0]
-            padding = [(0, most - steps), (0, 0), (0, 0), (0, 0)]
-            return tf.pad(features, padding), steps
+            missing = most - tf.shape(features)[0]
+            return tf.pad(features, [(0, missing), (0, 0), (0, 0), (0, 0)])
 
-        features, steps = tf.map_fn(
+        features = tf.map_fn(
             features_of_one,
             (clips, lengths),
-            fn_output_signature=(
-                tf.TensorSpec((None, None, None, self.channels), tf.float32),
-                tf.TensorSpec((), tf.int32),
+            fn_output_signature=tf.TensorSpec(
+                (None, None, None, self.channels), tf.float32
             ),
             parallel_iterations=1,  # takes the memory of one clip
         )
@@ -227,6 +244,17 @@ def clips_to_answers(served: ServedModel) -> Any:
         return {"scores": scores, **{name: outputs[name] for name in maps}}
 
     return answer
+
+
+def _count(axis, size):
+    """`Axis.count` of sizes that are known when the graph runs."""
+    for kernel, stride, padding in axis.stages:
+        if isinstance(padding, tuple):
+            size = (size + sum(padding) - kernel) // stride + 1
+            size = tf.maximum(size, 0)
+        else:
+            size = -(-size // stride)
+    return size
 
 
 def _decode_images(frames):
@@ -313,11 +341,9 @@ def _check_lengths(lengths, clips):
 def _channels(model):
     """Number of channels of the feature maps that a built model takes."""
     shape = model.get_build_config()["input_shape"]
-    if isinstance(shape, dict):
-        shape = shape["features"]
-    if model.backbone is not None:
-        shape = model.backbone.compute_output_shape(tuple(shape))
-    return shape[-1]
+    if not isinstance(shape, dict):
+        shape = tuple(shape)
+    return model.feature_shape(shape)[-1]
 
 
 def _check_exportable(backbone):

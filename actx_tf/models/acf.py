@@ -120,12 +120,7 @@ class ACF(PairedModel):
         )
 
     def build(self, input_shape: Shape | dict[str, Shape]) -> None:
-        if isinstance(input_shape, dict):
-            shape = input_shape["features"]
-        else:
-            shape = input_shape
-        if self.backbone is not None:
-            shape = self.backbone.compute_output_shape(shape)
+        shape = self.feature_shape(input_shape)
         check_feature_map("features", shape, known_channels=True)
         units = self.units or -(-shape[-1] // 2)
         self.action_head = self._convolution(units, "action_head")

@@ -136,12 +136,7 @@ class ActX(PairedModel):
         )
 
     def build(self, input_shape: Shape | dict[str, Shape]) -> None:
-        if isinstance(input_shape, dict):
-            shape = input_shape["features"]
-        else:
-            shape = input_shape
-        if self.backbone is not None:
-            shape = self.backbone.compute_output_shape(shape)
+        shape = self.feature_shape(input_shape)
         self.pooling.build(shape)
         self.head.build(self.pooling.compute_output_shape(shape))
 

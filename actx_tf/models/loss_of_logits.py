@@ -14,6 +14,7 @@ _OF_SEVERAL = (
     keras.losses.BinaryCrossentropy,
     keras.losses.BinaryFocalCrossentropy,
 )
+_OF_PROBABILITIES = (keras.losses.KLDivergence, keras.losses.Poisson)
 _EXPECTED = {_OF_ONE: "softmax", _OF_SEVERAL: "sigmoid"}
 
 
@@ -22,13 +23,24 @@ def loss_of_logits(loss: Any, activation: str) -> Any:
 
     Args:
         loss: What `compile` was given: a name, a function, a
-            `keras.losses.Loss`, `None`, or several of these.
+            `keras.losses.Loss`, or `None`.
         activation: The model's, `"softmax"` or `"sigmoid"`.
 
     Raises:
         ValueError: If a loss takes probabilities, or is not that of the
             activation.
     """
+    if isinstance(loss, (dict, list, tuple)):
+        raise ValueError(
+            "`loss` must be one loss, that of the logits. "
+            f"Received: loss={loss!r}"
+        )
+    for kind in _OF_PROBABILITIES:
+        if loss in _names(kind) or isinstance(loss, kind):
+            raise ValueError(
+                "`loss` must take logits, which the model returns. "
+                f"Received: {kind.__name__}, which takes probabilities"
+            )
     for kinds, expected in _EXPECTED.items():
         for kind in kinds:
             if loss in _names(kind):
@@ -54,5 +66,5 @@ def loss_of_logits(loss: Any, activation: str) -> Any:
 
 def _names(kind):
     """What Keras takes for this loss besides an instance: names, functions."""
-    snake = re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
+    snake = re.sub(r"(?<=[a-zL])(?=[A-Z])", "_", kind.__name__).lower()
     return kind.__name__, snake, getattr(keras.losses, snake)

@@ -6,11 +6,13 @@ from typing import Any
 import keras
 from keras import ops
 
+from actx_tf.backbones.backbone import Backbone
 from actx_tf.backbones.description import BackboneDescription
 from actx_tf.models.loss_of_logits import loss_of_logits
 from actx_tf.ops.activations import check_activation
 from actx_tf.ops.replicas import num_replicas
 from actx_tf.ops.replicas import sum_over_replicas
+from actx_tf.ops.types import Shape
 from actx_tf.ops.types import Tensor
 from actx_tf.utils.checks import check_not_negative
 
@@ -153,7 +155,32 @@ class PairedModel(keras.Model):
                 "classes: Keras would weigh it by the first of them; pass "
                 f"`sample_weight`. Received: class_weight={class_weight}"
             )
-        return super().fit(*args, class_weight=class_weight, **kwargs)
+        history = super().fit(*args, class_weight=class_weight, **kwargs)
+        self.rename_trained_backbone()
+        return history
+
+    def rename_trained_backbone(self) -> None:
+        """Gives a backbone that was trained along a name of its own.
+
+        Its features are no longer those of the network that it was: no store
+        takes both. `fit` calls this.
+        """
+        if isinstance(self.backbone, Backbone) and (
+            self.backbone.trainable_variables
+        ):
+            self.backbone.name_by_weights()
+            self.description = self.backbone.description
+
+    def feature_shape(self, input_shape: Shape | dict[str, Shape]) -> Shape:
+        """Shape of the feature maps, of what the model is built for."""
+        if isinstance(input_shape, dict):
+            _check_keys(input_shape)
+            shape = input_shape["features"]
+        else:
+            shape = input_shape
+        if self.backbone is not None:
+            shape = self.backbone.compute_output_shape(shape)
+        return shape
 
     def classify(
         self, features: Tensor, mask: Tensor | None = None
@@ -179,6 +206,7 @@ class PairedModel(keras.Model):
         _check_keys(pair)
         pair = {key: value for key, value in pair.items() if value is not None}
         if "has_conjugate" in pair:
+            pair["has_conjugate"] = _flat(pair["has_conjugate"])
             # Zeros, for whatever stands there could make the gradient NaN.
             for key in _CONJUGATES & pair.keys():
                 pair[key] = _keep(pair["has_conjugate"], pair[key])
@@ -234,7 +262,7 @@ class PairedModel(keras.Model):
 
         is_pair = ops.ones_like(y_pred["similarity_loss"])
         if x.get("has_conjugate") is not None:
-            is_pair = ops.cast(x["has_conjugate"], is_pair.dtype)
+            is_pair = ops.cast(_flat(x["has_conjugate"]), is_pair.dtype)
         num_pairs = ops.maximum(sum_over_replicas(ops.sum(is_pair)), 1.0)
         loss = 0.0
         for name, weight in (
@@ -290,6 +318,16 @@ class PairedModel(keras.Model):
     def from_config(cls, config: dict[str, Any]) -> "PairedModel":
         backbone = keras.saving.deserialize_keras_object(config["backbone"])
         return cls(**{**config, "backbone": backbone})
+
+
+def _flat(has_conjugate):
+    """`(batch,)`, also of a column, which would pair each clip with all."""
+    shape = tuple(has_conjugate.shape)
+    if len(shape) > 2 or shape[1:] not in ((), (1,)):
+        raise ValueError(
+            f"`has_conjugate` must have the shape (batch,). Received: {shape}"
+        )
+    return ops.reshape(has_conjugate, (-1,))
 
 
 class _Mean(keras.metrics.Mean):
