@@ -7,6 +7,7 @@ import numpy as np
 from keras import layers
 
 from actx_tf.backbones.backbone import Backbone
+from actx_tf.backbones.channels_last import channels_last
 from actx_tf.backbones.clip_settings import clip_settings
 from actx_tf.backbones.make_backbone import make_backbone
 from actx_tf.backbones.max_pooling_3d import MaxPooling3D
@@ -28,6 +29,7 @@ _PARTS = {
 }
 
 
+@channels_last()
 def I3DResNet34(
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
@@ -140,10 +142,12 @@ def I3DResNet34(
     clip = keras.Input(input_shape, name="clip")
     x = clip
     if include_preprocessing and stream == "rgb":
-        x = layers.Rescaling(
-            (1 / (255 * _DEVIATION)).tolist(),
-            offset=(-_MEAN / _DEVIATION).tolist(),
-            name="rescaling",
+        # Not Rescaling: it looks for the channels where keras.json says.
+        x = layers.Normalization(
+            -1,
+            mean=(255 * _MEAN).tolist(),
+            variance=((255 * _DEVIATION) ** 2).tolist(),
+            name="normalization",
         )(x)
     x = _conv(x, "conv1", 64, 7, strides=2)
     x = _norm(x, "bn1")

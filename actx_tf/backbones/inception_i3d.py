@@ -8,6 +8,7 @@ from keras import ops
 
 from actx_tf.backbones import inception_i3d_weights as weights_files
 from actx_tf.backbones.backbone import Backbone
+from actx_tf.backbones.channels_last import channels_last
 from actx_tf.backbones.clip_settings import clip_settings
 from actx_tf.backbones.make_backbone import make_backbone
 from actx_tf.backbones.max_pooling_3d import MaxPooling3D
@@ -30,6 +31,7 @@ _BLOCKS = {
 _BYTES_PER_PIXEL = 110.0  # as measured
 
 
+@channels_last()
 def InceptionI3D(
     include_top: bool = True,
     weights: str | os.PathLike | None = None,

@@ -19,6 +19,7 @@ class MaxPooling3D(keras.layers.MaxPooling3D):
             (self.pool_size[0], 1),
             (self.strides[0], 1),
             self.padding,
+            data_format="channels_last",
         )
         steps = ops.shape(x)[1]
         x = ops.max_pool(
@@ -26,5 +27,6 @@ class MaxPooling3D(keras.layers.MaxPooling3D):
             self.pool_size[1:],
             self.strides[1:],
             self.padding,
+            data_format="channels_last",
         )
         return ops.reshape(x, (shape[0], steps, *ops.shape(x)[1:]))

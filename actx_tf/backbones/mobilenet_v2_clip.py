@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from actx_tf.backbones.backbone import Backbone
+from actx_tf.backbones.channels_last import channels_last
 from actx_tf.backbones.clip_settings import clip_settings
 from actx_tf.backbones.make_backbone import make_backbone
 from actx_tf.ops.types import Shape
@@ -18,6 +19,7 @@ from actx_tf.utils.untrusted_files import read_npz
 _BYTES_PER_PIXEL = 240.0  # as measured
 
 
+@channels_last()
 def MobileNetV2Clip(
     weights: str | os.PathLike | None = "imagenet",
     input_shape: tuple[int | None, ...] = (None, 224, 224, 3),

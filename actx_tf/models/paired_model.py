@@ -120,7 +120,11 @@ class PairedModel(keras.Model):
         self._pairs_seen = True
 
     def compile(
-        self, optimizer: Any = "rmsprop", loss: Any = None, **kwargs: Any
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        *args: Any,
+        **kwargs: Any,
     ) -> None:
         """See `keras.Model.compile`.
 
@@ -128,7 +132,7 @@ class PairedModel(keras.Model):
         takes probabilities, or does not fit `activation`, is refused.
         """
         loss = loss_of_logits(loss, self.activation)
-        super().compile(optimizer, loss, **kwargs)
+        super().compile(optimizer, loss, *args, **kwargs)
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """See `keras.Model`, which leaves this to whoever has a `compile`."""
