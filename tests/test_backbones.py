@@ -110,7 +110,7 @@ def test_the_description_travels_with_the_file(tmp_path):
     np.save(tmp_path / "clip.npy", clip)
     np.save(tmp_path / "features.npy", backbone(clip))
     printed = run_fresh(
-        "import sys, keras, numpy as np, actx_tf\n"
+        "import sys, keras, numpy as np, actx_tf.backbones\n"
         "model = keras.saving.load_model(sys.argv[1] + '/backbone.keras')\n"
         "clip, features = (np.load(f'{sys.argv[1]}/{n}.npy')\n"
         "                  for n in ('clip', 'features'))\n"

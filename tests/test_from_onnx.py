@@ -15,7 +15,7 @@ from actx_tf.backbones import from_onnx
 from actx_tf.backbones.description import Axis
 from actx_tf.data.extraction import FeatureExtractor
 from actx_tf.models import ActX
-from actx_tf.utils.untrusted_files import load_keras_model
+from actx_tf.models import load_model
 from tests.harness import assert_close
 from tests.harness import run_fresh
 from tests.onnx_network import write
@@ -100,8 +100,8 @@ def test_a_file_in_a_fresh_process(layer, of_clips, tmp_path):
     np.save(tmp_path / "features.npy", backbone(CLIP))
     digest = run_fresh(
         "import sys, numpy as np\n"
-        "from actx_tf.utils.untrusted_files import load_keras_model\n"
-        "model = load_keras_model(sys.argv[1] + '/backbone.keras')\n"
+        "from actx_tf.models import load_model\n"
+        "model = load_model(sys.argv[1] + '/backbone.keras')\n"
         "clip, features = (np.load(f'{sys.argv[1]}/{n}.npy')\n"
         "                  for n in ('clip', 'features'))\n"
         "np.testing.assert_allclose(model(clip), features, 1e-5, 1e-5)\n"
@@ -124,7 +124,7 @@ def test_a_model_holds_it(of_clips, tmp_path):
     model = ActX(2, backbone=make(of_clips))
     model.build((None, None, 24, 32, 3))
     model.save(tmp_path / "model.keras")
-    loaded = load_keras_model(tmp_path / "model.keras")
+    loaded = load_model(tmp_path / "model.keras")
     assert loaded.backbone.description == model.backbone.description
     assert_close(loaded(CLIP)["logits"], model(CLIP)["logits"], 1e-5)
 
@@ -166,7 +166,7 @@ def test_weights_in_files_beside_it_are_taken_along(layer, tmp_path):
     for file in tmp_path.iterdir():
         file.unlink()
     backbone.save(tmp_path / "backbone.keras")
-    loaded = load_keras_model(tmp_path / "backbone.keras")
+    loaded = load_model(tmp_path / "backbone.keras")
     assert_close(loaded(CLIP), expected(layer, CLIP), 1e-5)
 
 
@@ -193,7 +193,7 @@ def test_a_file_that_names_another_file_is_refused(layer, of_clips, tmp_path):
     tensor.external_data.add(key="location", value=str(secret))
     replace(tmp_path / "backbone.keras", model.SerializeToString())
     with pytest.raises(ValueError, match="'w' lie in another file"):
-        load_keras_model(tmp_path / "backbone.keras")
+        load_model(tmp_path / "backbone.keras")
 
 
 def test_mistakes_are_told(of_clips, tmp_path):
@@ -208,7 +208,7 @@ def test_mistakes_are_told(of_clips, tmp_path):
     backbone.save(tmp_path / "backbone.keras")
     replace(tmp_path / "backbone.keras", b"no network")
     with pytest.raises(ValueError, match="not a whole ONNX file"):
-        load_keras_model(tmp_path / "backbone.keras")
+        load_model(tmp_path / "backbone.keras")
     pair = helper.make_graph(
         [helper.make_node("Add", ["x", "z"], ["y"])],
         "pair",

@@ -10,7 +10,7 @@ from keras import layers
 
 from actx_tf.backbones import from_saved_model
 from actx_tf.backbones.description import Axis
-from actx_tf.utils.untrusted_files import load_keras_model
+from actx_tf.models import load_model
 from tests.harness import assert_close
 from tests.harness import run_fresh
 
@@ -65,12 +65,12 @@ def test_a_file_in_a_fresh_process(network, folder, tmp_path):
     path = tmp_path / "backbone.keras"
     backbone.save(path)
     with pytest.raises(ValueError, match="SavedModel.*safe_mode=False"):
-        load_keras_model(path)
+        load_model(path)
     shutil.rmtree(folder)
     np.save(tmp_path / "clip.npy", CLIP)
     np.save(tmp_path / "features.npy", expected(network))
     digest = run_fresh(
-        "import sys, keras, numpy as np, actx_tf\n"
+        "import sys, keras, numpy as np, actx_tf.backbones\n"
         "path = sys.argv[1] + '/backbone.keras'\n"
         "model = keras.saving.load_model(path, safe_mode=False)\n"
         "clip, features = (np.load(f'{sys.argv[1]}/{n}.npy')\n"

@@ -288,7 +288,7 @@ def test_keras_file_in_a_fresh_process(path, tmp_path):
     np.save(tmp_path / "clip.npy", clip)
     np.save(tmp_path / "scores.npy", keras.ops.convert_to_numpy(model(clip)))
     run_fresh(
-        "import sys, keras, numpy as np, actx_tf\n"
+        "import sys, keras, numpy as np, actx_tf.backbones\n"
         "model = keras.saving.load_model(sys.argv[1] + '/i3d.keras')\n"
         "clip, scores = (np.load(f'{sys.argv[1]}/{n}.npy')\n"
         "                for n in ('clip', 'scores'))\n"

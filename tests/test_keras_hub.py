@@ -151,9 +151,9 @@ def test_files_in_a_fresh_process(backbone, tmp_path):
         np.savez(tmp_path / f"{name}.npz", clip=clip, features=one(clip))
     digests = run_fresh(
         "import sys, numpy as np\n"
-        "from actx_tf.utils.untrusted_files import load_keras_model\n"
+        "from actx_tf.models import load_model\n"
         "for name in ('video', 'images'):\n"
-        "    model = load_keras_model(f'{sys.argv[1]}/{name}.keras')\n"
+        "    model = load_model(f'{sys.argv[1]}/{name}.keras')\n"
         "    arrays = np.load(f'{sys.argv[1]}/{name}.npz')\n"
         "    features = model(arrays['clip'])\n"
         "    np.testing.assert_allclose(\n"

@@ -178,7 +178,7 @@ def test_no_frame_beyond_the_radius_is_seen_and_none_less(seed):
 
 
 def test_radii_of_the_built_in_backbones():
-    # As documented; tests/test_windows.py shows that they are enough.
+    # As their docstrings say; the ends that gradients reach give the same.
     assert i3d().description.receptive_radius == 47
     assert resnet().description.receptive_radius == 241
     assert mobilenet(32).description.receptive_radius == 1

@@ -73,7 +73,8 @@ def MobileNetV2Clip(
     Output shape:
         `(batch, ceil(frames / frames_per_step), ceil(height / 32),
         ceil(width / 32), 2560)`: appearance in the first 1280 channels,
-        motion in the others; none is negative.
+        motion in the others; none is negative. Where `input_shape` leaves the
+        size free, Keras' network rounds down in four of five halvings.
 
     Returns:
         A `Backbone`. Its name tells the weights (those of a file by a
