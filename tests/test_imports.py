@@ -27,6 +27,7 @@ WITH_TENSORFLOW = (
     "actx_tf/backbones/from_saved_model.py",
     "actx_tf/backbones/inception_i3d_weights.py",
     "actx_tf/callbacks.py",
+    "actx_tf/cli/quiet.py",
     "actx_tf/client/",
     "actx_tf/data/",
     "actx_tf/experiments/",
