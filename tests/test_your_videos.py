@@ -9,15 +9,15 @@ import pytest
 from actx_tf.data.annotations import read_folder
 from actx_tf.export import read_metadata
 from tests.harness import ROOT
-from tests.harness import run_example
+from tests.harness import run_actx
 from tests.lossless import write_lossless
 from tests.test_extraction import weights as weights  # a fixture
 
 COUNTS = {"jump": 4, "run": 4, "none": 5}
 # What makes it small: the README leaves all of these at their defaults.
 SMALL = {
-    "extract_features.py": ["--size=32,32", "--weights={weights}"],
-    "train_actx.py": ["--epochs=1", "--seeds=1", "--batch_size=4"],
+    "extract": ["--size=32,32", "--weights={weights}"],
+    "train": ["--epochs=1", "--seeds=1", "--batch_size=4"],
 }
 
 
@@ -38,7 +38,7 @@ def commands():
     section = text.split("\n## Your own videos\n")[1].split("\n## ")[0]
     blocks = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
     lines = "".join(blocks).replace("\\\n", "").splitlines()
-    return [shlex.split(line) for line in lines if line.startswith("python")]
+    return [shlex.split(line) for line in lines if line.startswith("actx")]
 
 
 def make_videos(folder):
@@ -59,12 +59,11 @@ def test_the_readmes_commands(tmp_path, strong_weights):
     write_lossless(tmp_path / "new.mp4", video)
     found = commands()
     assert len(found) == 6
-    for _, script, *flags in found:
-        name = script.removeprefix("examples/")
+    for _, name, *flags in found:
         flags += [x.format(weights=strong_weights) for x in SMALL.get(name, [])]
-        result = run_example(name, *flags, cwd=tmp_path)
+        result = run_actx(name, *flags, cwd=tmp_path)
         assert result.returncode == 0, result.stdout + result.stderr
-        if name == "extract_features.py":
+        if name == "extract":
             assert "broken" in result.stdout
     mine = tmp_path / "runs" / "mine"
     metadata = read_metadata(mine / "saved_model" / "1")
