@@ -35,7 +35,14 @@ COMMANDS: dict[str, ModuleType] = {
     "export": export,
     "ask": ask,
 }
-_FAILED, _WRONG, _INTERRUPTED = 1, 2, 130
+_FAILURES = (
+    ArithmeticError,
+    ImportError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 def make_parser() -> Parser:
@@ -82,35 +89,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         import_tensorflow()
         return command.run(flags) or 0
     except UsageError as error:
-        return _report(flags, error, _WRONG)
+        message, code = _sentence(error), 2
     except KeyboardInterrupt:
         goes_on = getattr(command, "GOES_ON", False)
         after = "go on where it stopped" if goes_on else "begin again"
         message = f"interrupted: run the same command again to {after}"
-        print(f"actx {flags.command}: {message}", file=sys.stderr)
-        return _INTERRUPTED
-    except (
-        ArithmeticError,
-        ImportError,
-        OSError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ) as error:
-        return _report(flags, error, _FAILED)
+        code = 130
+    except _FAILURES as error:
+        message, code = _sentence(error), 1
     except Exception as error:
         if not type(error).__module__.startswith("tensorflow."):
             raise  # a fault of this package
-        return _report(flags, error, _FAILED)
+        message, code = _sentence(error), 1
+    # Progress bars, which the exception held, are closed by now.
+    print(f"actx {flags.command}: {message}", file=sys.stderr)
+    return code
 
 
-def _report(flags, error, code):
+def _sentence(error):
     message = str(error)
     if isinstance(error, OSError) and error.filename is not None:
         message = f"{error.filename}: {error.strerror}"
-    message = " ".join(message.split())  # one line
-    print(f"actx {flags.command}: error: {message}", file=sys.stderr)
-    return code
+    return f"error: {' '.join(message.split())}"  # one line
 
 
 if __name__ == "__main__":
