@@ -19,6 +19,7 @@ from actx_tf.prediction import VideoPrediction
 from actx_tf.prediction import VideoPredictor
 from actx_tf.utils.atomic_write import atomic_write
 
+_COLUMNS = ("video", "label", "model", "start", "end")  # beside the scores
 _SECONDS = 5.0  # between two writings of the table
 
 
@@ -162,7 +163,14 @@ def _read(path, made_by):
         return {}
     try:
         with open(path, newline="", encoding="utf-8") as file:
-            rows = json.load(file) if _is_json(path) else csv.DictReader(file)
+            if _is_json(path):
+                rows = json.load(file)
+                known = isinstance(rows, list)
+            else:
+                rows = csv.DictReader(file)
+                known = set(_COLUMNS) <= set(rows.fieldnames or ())
+            if not known:
+                raise ValueError("not a table of these columns")
             rows = [_to_row(row) for row in rows]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
@@ -181,7 +189,7 @@ def _read(path, made_by):
 
 
 def _to_row(row):
-    for name in ("video", "label", "model", "start", "end"):
+    for name in _COLUMNS:
         if not isinstance(row[name], str):
             raise ValueError(name)
     scores = {
