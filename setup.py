@@ -7,7 +7,7 @@ from setuptools import setup
 ROOT = Path(__file__).parent
 VERSION = re.search(
     r'^__version__ = "(.+)"$',
-    (ROOT / "actx_tf" / "__init__.py").read_text(encoding="utf-8"),
+    (ROOT / "actx_tf" / "version.py").read_text(encoding="utf-8"),
     re.MULTILINE,
 ).group(1)
 

@@ -10,7 +10,7 @@ import importlib
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from actx_tf.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from actx_tf import backbones as backbones
@@ -45,10 +45,12 @@ _SUBPACKAGES = (
 
 
 def __getattr__(name: str) -> ModuleType:
+    """Loads a subpackage."""
     if name in _SUBPACKAGES:
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
+    """Names the subpackages that are not loaded, too."""
     return [*globals(), *_SUBPACKAGES]

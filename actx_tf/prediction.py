@@ -25,16 +25,16 @@ class VideoPrediction:
     """What a model sees in a video.
 
     Attributes:
-        frames: uint8 `(frames, height, width, 3)`, RGB, those that the model
-            saw, in the shape of the file's frames; the longer side is at most
+        frames: Those that the model saw, uint8 `(frames, height, width, 3)`,
+            RGB, in the shape of the file's frames; the longer side is at most
             640 pixels.
         frame_rate: Frames per second of `frames`.
-        action_map: float32 `(time, height, width)`, S; `None` if the model has
+        action_map: S, float32 `(time, height, width)`; `None` if the model has
             no maps.
         context_map: The same for C.
         centers: Where in the clip the maps' locations look, see
             `BackboneDescription.centers`; `None` if there are no maps.
-        scores: float32 `(classes,)`.
+        scores: Scores of the classes, float32 `(classes,)`.
         class_names: Names of the classes.
     """
 
@@ -124,8 +124,11 @@ class VideoPredictor:
             model = load_trained(model)
         if isinstance(backbone, (str, os.PathLike)):
             backbone = load_model(backbone)
-        kind = _Exported if isinstance(model, ExportedModel) else _Keras
-        self._run = kind(model, backbone, memory)
+        self._run: _Exported | _Keras
+        if isinstance(model, ExportedModel):
+            self._run = _Exported(model)
+        else:
+            self._run = _Keras(model, backbone, memory)
         self.description = self._run.description
         self._class_names = model.class_names
 
@@ -181,7 +184,7 @@ class VideoPredictor:
 class _Exported:
     """A SavedModel: frames -> answers, count, size."""
 
-    def __init__(self, model, backbone, memory):
+    def __init__(self, model):
         if not model.takes_videos:
             raise ValueError(
                 "`model` must take frames: export it with the backbone that "

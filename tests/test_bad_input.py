@@ -23,8 +23,10 @@ import h5py
 import keras
 import numpy as np
 import pytest
+from onnx import helper
 
 from actx_tf.backbones import MobileNetV2Clip
+from actx_tf.backbones import from_onnx
 from actx_tf.backbones import inception_i3d_weights
 from actx_tf.backbones.state_dict import read_state_dict
 from actx_tf.data import FeatureStore
@@ -41,6 +43,7 @@ from tests.described import describe
 from tests.harness import PROCESSES
 from tests.harness import run_actx
 from tests.harness import run_example
+from tests.onnx_network import write as write_onnx
 
 av = pytest.importorskip("av")
 
@@ -113,6 +116,10 @@ def read_weights_of_mobilenet(path):
     MobileNetV2Clip(weights=path, input_shape=(None, 32, 32, 3))
 
 
+def read_onnx(path):
+    from_onnx(path, layout="channels_first")
+
+
 def read_checkpoint(path):
     inception_i3d_weights.read(path.with_suffix(""), "rgb")
 
@@ -152,6 +159,7 @@ ENTRIES = {
     "state.h5": read_arrays,
     "mobilenet.npz": read_weights_of_mobilenet,
     "model.keras": load_model,
+    "network.onnx": read_onnx,
     "i3d.ckpt.index": read_checkpoint,
     "settings.json": read_metadata_of,
     "clips.csv": read_hacs,
@@ -276,6 +284,19 @@ SEGMENTS = {
         }
     }
 }
+
+
+def good_onnx(path):
+    kernel = np.random.default_rng(0).normal(size=(2, 3, 2, 4, 4))
+    write_onnx(
+        path,
+        [helper.make_node("Conv", ["x", "w"], ["y"], strides=(2, 4, 4))],
+        ("n", 3, "t", "h", "w"),
+        ("n", 2, "s", "r", "c"),
+        [("w", kernel.astype("float32"))],
+    )
+
+
 GOOD = {
     "index.csv": text(INDEX),
     "store.h5": good_store,
@@ -292,6 +313,7 @@ GOOD = {
     "state.pt": good_arrays,
     "state.h5": good_arrays,
     "model.keras": good_model,
+    "network.onnx": good_onnx,
     "i3d.ckpt.index": good_checkpoint,
     "settings.json": text(json.dumps(SETTINGS)),
     "clips.csv": text(CLIPS),

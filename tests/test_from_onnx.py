@@ -10,32 +10,18 @@ import tensorflow as tf
 import torch
 from onnx import TensorProto
 from onnx import helper
-from onnx import numpy_helper
 
 from actx_tf.backbones import from_onnx
 from actx_tf.backbones.description import Axis
+from actx_tf.data.extraction import FeatureExtractor
+from actx_tf.models import ActX
 from actx_tf.utils.untrusted_files import load_keras_model
 from tests.harness import assert_close
 from tests.harness import run_fresh
+from tests.onnx_network import write
 
 CLIP = np.random.default_rng(0).uniform(0, 255, (2, 12, 24, 32, 3))
 CLIP = CLIP.astype("float32")
-
-
-def write(path, nodes, shape, output_shape, weights=(), **kwargs):
-    """A network of some nodes, from "x" to "y"."""
-    graph = helper.make_graph(
-        nodes,
-        "network",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, output_shape)],
-        [numpy_helper.from_array(value, name) for name, value in weights],
-    )
-    model = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10
-    )
-    onnx.save(model, path, **kwargs)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +58,7 @@ def of_clips(layer, tmp_path_factory):
 
 
 def expected(layer, clip):
-    x = torch.tensor(clip / 127.5 - 1).permute(0, 4, 1, 2, 3)
+    x = torch.tensor(clip / 127.5 - 1).float().permute(0, 4, 1, 2, 3)
     with torch.no_grad():
         return layer(x).permute(0, 2, 3, 4, 1).numpy()
 
@@ -123,6 +109,24 @@ def test_a_file_in_a_fresh_process(layer, of_clips, tmp_path):
         tmp_path,
     )
     assert digest.strip() == backbone.description.digest
+
+
+def test_long_clips_are_run_in_windows(layer, of_clips):
+    rng = np.random.default_rng(1)
+    clip = rng.integers(0, 256, (100, 8, 8, 3), "uint8")
+    extractor = FeatureExtractor(make(of_clips), window=36)
+    features, count = extractor(iter(clip), lambda: len(clip))
+    assert count == 100
+    assert_close(features, expected(layer, clip[None])[0], 1e-5)
+
+
+def test_a_model_holds_it(of_clips, tmp_path):
+    model = ActX(2, backbone=make(of_clips))
+    model.build((None, None, 24, 32, 3))
+    model.save(tmp_path / "model.keras")
+    loaded = load_keras_model(tmp_path / "model.keras")
+    assert loaded.backbone.description == model.backbone.description
+    assert_close(loaded(CLIP)["logits"], model(CLIP)["logits"], 1e-5)
 
 
 def test_a_network_of_one_image_runs_frame_by_frame(tmp_path):

@@ -84,3 +84,38 @@ def test_one_public_name_a_file_that_is_named_after_it(package):
 def test_the_rules_are_about_files_that_exist():
     for prefix in PLAIN + WITH_TENSORFLOW:
         assert any(path.startswith(prefix) for path in TREES), prefix
+
+
+# Each imports only those before it: data flows one way, and imports the other.
+ORDER = (
+    "version",
+    "ops",
+    "utils",
+    "settings",
+    "layers",
+    "losses",
+    "metrics",
+    "backbones",
+    "models",
+    "data",
+    "training",
+    "export",
+    "prediction",
+    "client",
+    "visualization",
+    "callbacks",
+    "experiments",
+    "cli",
+)
+
+
+@pytest.mark.parametrize("path", [path for path in TREES if path.count("/")])
+def test_imports_run_one_way(path):
+    room = path.split("/")[1].removesuffix(".py")
+    if room == "__init__":
+        return  # the package's face names all of them
+    allowed = ORDER[: ORDER.index(room) + 1]
+    for module in imported_modules(TREES[path]):
+        parts = module.split(".")
+        if parts[0] == "actx_tf" and len(parts) > 1:
+            assert parts[1] in allowed, module

@@ -302,6 +302,16 @@ def test_names_tell_weights_and_what_adapts_them():
     assert make_backbone(other).description.name != named()
 
 
+def test_names_do_not_count_networks():
+    def named():
+        keras.utils.set_random_seed(0)
+        x = keras.Input((None, None, None, 3))
+        one = keras.Model(x, layers.Conv3D(4, 3, 2)(x))
+        return make_backbone(one).description.name
+
+    assert named() == named()
+
+
 def test_fixed_inputs_say_frames_and_size():
     plain = network(pooled(2, 2, 2), shape=(8, 16, 24, 3))
     description = make_backbone(plain).description

@@ -127,6 +127,7 @@ def random_network(rng, length):
         elif kind == 2:
             sides = tuple(map(int, rng.integers(0, 4, 2)))
             x = layers.ZeroPadding3D((sides, (0, 0), (0, 0)))(x)
+            x = layers.Conv3D(4, (max(sides) + 1, 1, 1), (stride, 1, 1))(x)
         elif kind == 3:
             sides = tuple(map(int, rng.integers(0, 3, 2)))
             x = layers.Cropping3D((sides, (0, 0), (0, 0)))(x)

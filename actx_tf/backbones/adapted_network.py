@@ -1,11 +1,16 @@
 """Any network from clips, as one from RGB values to feature maps."""
 
+import numbers
 from collections.abc import Callable
 from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
+
+from actx_tf.ops.types import Shape
+from actx_tf.ops.types import Tensor
 
 # Which axes of a clip (batch, frames, height, width, colors) it takes, in turn.
 _LAYOUTS = {
@@ -13,7 +18,6 @@ _LAYOUTS = {
     "channels_first": (0, 4, 1, 2, 3),
     "frames_first": (0, 1, 4, 2, 3),
 }
-LAYOUTS = tuple(_LAYOUTS)
 
 
 class AdaptationError(ValueError):
@@ -28,8 +32,8 @@ class AdaptedNetwork(keras.layers.Layer):
 
     Args:
         network: A Keras layer or model, or a function of a tensor.
-        value_range: What it takes for black and white, each a number or a list
-            of one for each color. `None`: [0, 255], or flow.
+        value_range: What it takes for black and white, each a number or one
+            for each color. Defaults to `(0.0, 255.0)`, the values as they are.
         layout: Order of the axes of what it takes and returns.
         frame_by_frame: Whether it takes images.
         tokens: (time, height, width) of the tokens that it returns.
@@ -48,19 +52,21 @@ class AdaptedNetwork(keras.layers.Layer):
     def __init__(
         self,
         network: keras.layers.Layer | Callable,
-        value_range: Sequence[float | list[float]] | None = None,
+        value_range: Sequence = (0.0, 255.0),
         layout: str = "channels_last",
         frame_by_frame: bool = False,
         tokens: Sequence[int | None] | None = None,
         prefix_tokens: int = 0,
         input_key: str | None = None,
         output_key: str | int | None = None,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         # The network casts: 255 shades are more than bfloat16 tells apart.
         super().__init__(autocast=False, **kwargs)
+        _check_layout(layout)
+        _check_tokens(tokens, prefix_tokens, frame_by_frame)
         self.network = network
-        self.value_range = value_range
+        self.value_range = _plain_range(value_range)
         self.layout = layout
         self.frame_by_frame = frame_by_frame
         self.tokens = tokens
@@ -69,9 +75,9 @@ class AdaptedNetwork(keras.layers.Layer):
         self.output_key = output_key
         self.built = getattr(network, "built", True)
 
-    def call(self, clip):
+    def call(self, clip: Tensor) -> Tensor:
         x = ops.cast(clip, "float32")
-        if self.value_range is not None:
+        if self.rescales:
             black, white = (
                 ops.convert_to_tensor(value, "float32")
                 for value in self.value_range
@@ -94,6 +100,11 @@ class AdaptedNetwork(keras.layers.Layer):
         return y
 
     @property
+    def rescales(self) -> bool:
+        """Whether the network takes other values than [0, 255]."""
+        return self.value_range != [0.0, 255.0]
+
+    @property
     def adapts(self) -> bool:
         """Whether it does anything that the network alone does not do."""
         plain = AdaptedNetwork(self.network)
@@ -114,7 +125,7 @@ class AdaptedNetwork(keras.layers.Layer):
         }
 
     @property
-    def clip_shape(self) -> tuple[int | None, ...]:
+    def clip_shape(self) -> Shape:
         """(frames, height, width, colors) that the network's input says.
 
         `None` where it says nothing.
@@ -138,11 +149,12 @@ class AdaptedNetwork(keras.layers.Layer):
         _, *sizes = (shape[order.index(i)] for i in range(len(order)))
         return (None, *sizes) if self.frame_by_frame else tuple(sizes)
 
-    def map_shape(self, clip_shape: Sequence[int | None]) -> tuple:
+    def map_shape(self, clip_shape: Shape) -> Shape:
         """(time, height, width, channels) that it makes of a clip's shape."""
         shape = (1, *clip_shape)
+        network: Any = self.network
         if self.built and not self.adapts:  # layer by layer, which is fast
-            return tuple(self.network.compute_output_shape(shape)[1:])
+            return tuple(network.compute_output_shape(shape)[1:])
         clip = keras.KerasTensor(shape, "float32")
         return tuple(self.compute_output_spec(clip).shape[1:])
 
@@ -210,7 +222,7 @@ class AdaptedNetwork(keras.layers.Layer):
         batch, *_, channels = ops.shape(tokens)
         return ops.reshape(tokens, (batch, *sizes, channels))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         if not isinstance(self.network, keras.layers.Layer):
             raise ValueError(
                 "A backbone of a function cannot be saved: `network` must be "
@@ -223,6 +235,62 @@ class AdaptedNetwork(keras.layers.Layer):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "AdaptedNetwork":
         network = keras.saving.deserialize_keras_object(config["network"])
         return cls(**{**config, "network": network})
+
+
+def _plain_range(value_range):
+    """Black and white, as numbers or lists that JSON can hold."""
+    received = f"Received: value_range={value_range!r}"
+    try:
+        black, white = (np.asarray(value, "float64") for value in value_range)
+        differ = (black != white) & np.isfinite(black) & np.isfinite(white)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "`value_range` must be what the network takes for black and for "
+            f"white, each a number or one for each color. {received}"
+        ) from error
+    if differ.shape not in ((), (3,)) or not differ.all():
+        raise ValueError(
+            "`value_range` must be two different finite values, each a number "
+            f"or one for each of the three colors. {received}"
+        )
+    return [black.tolist(), white.tolist()]
+
+
+def _check_layout(layout):
+    if layout not in _LAYOUTS:
+        raise ValueError(
+            f"`layout` must be one of {tuple(_LAYOUTS)}. "
+            f"Received: layout={layout!r}"
+        )
+
+
+def _check_tokens(tokens, prefix_tokens, frame_by_frame):
+    if not _is_count(prefix_tokens, 0) or (prefix_tokens and tokens is None):
+        raise ValueError(
+            "`prefix_tokens` must be a whole number >= 0, and 0 without "
+            f"`tokens`. Received: prefix_tokens={prefix_tokens}"
+        )
+    if tokens is None:
+        return
+    if (
+        not isinstance(tokens, (tuple, list))
+        or len(tokens) != 3
+        or not (tokens[0] is None or _is_count(tokens[0], 1))
+        or not all(_is_count(count, 1) for count in tokens[1:])
+    ):
+        raise ValueError(
+            "`tokens` must be (time, height, width), whole numbers, of which "
+            f"time may be None. Received: tokens={tokens}"
+        )
+    if frame_by_frame and tokens[0] != 1:
+        raise ValueError(
+            "`tokens` of images must be (1, height, width). "
+            f"Received: tokens={tokens}"
+        )
+
+
+def _is_count(value, least):
+    return isinstance(value, numbers.Integral) and value >= least

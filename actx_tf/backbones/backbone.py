@@ -1,10 +1,14 @@
 """A network from clips to feature maps, with its description."""
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 
 from actx_tf.backbones.description import BackboneDescription
+from actx_tf.ops.types import Shape
+from actx_tf.ops.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="actx_tf")
@@ -15,10 +19,9 @@ class Backbone(keras.Model):
     `make_backbone` makes one of any other network.
 
     Args:
-        network: Keras model from `(batch, frames, height, width, colors)` to
-            `(batch, time, height, width, channels)`.
-        description: a `BackboneDescription` of it, or what its `to_dict`
-            returned.
+        network: A Keras layer or model from `(batch, frames, height, width,
+            colors)` to `(batch, time, height, width, channels)`.
+        description: What it sees, or what `to_dict` of that returned.
 
     Input shape:
         `(batch, frames, height, width, 3)`: RGB values in [0, 255]; or
@@ -28,7 +31,12 @@ class Backbone(keras.Model):
         `(batch, time, height, width, channels)`.
     """
 
-    def __init__(self, network, description, **kwargs):
+    def __init__(
+        self,
+        network: keras.layers.Layer,
+        description: BackboneDescription | Mapping[str, Any],
+        **kwargs: Any,
+    ) -> None:
         if not isinstance(description, BackboneDescription):
             description = BackboneDescription.from_dict(description)
         kwargs.setdefault("name", layer_name(description.name))
@@ -39,14 +47,14 @@ class Backbone(keras.Model):
         self.built = network.built
 
     @property
-    def input_shape(self):
+    def input_shape(self) -> Shape:
         """Shape of what it takes, `None` where a size is free."""
         size = self.description.size
         sides = size if isinstance(size, tuple) else (None, None)
         return (None, None, *sides, self.description.colors)
 
     @property
-    def export_obstacle(self):
+    def export_obstacle(self) -> str | None:
         """Why a SavedModel cannot hold it, a sentence; `None` if it can.
 
         It is that of a layer of its own that has such an attribute.
@@ -56,10 +64,10 @@ class Backbone(keras.Model):
                 return layer.export_obstacle
         return None
 
-    def call(self, clip, training=None):
+    def call(self, clip: Tensor, training: bool | None = None) -> Tensor:
         return self.network(clip, training=training)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         batch, *sizes, _ = input_shape
         axes = (
             self.description.time,
@@ -69,7 +77,7 @@ class Backbone(keras.Model):
         counts = (a.count(n) for a, n in zip(axes, sizes, strict=True))
         return (batch, *counts, self.description.channels)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "network": keras.saving.serialize_keras_object(self.network),
@@ -77,7 +85,7 @@ class Backbone(keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "Backbone":
         network = keras.saving.deserialize_keras_object(config["network"])
         return cls(**{**config, "network": network})
 

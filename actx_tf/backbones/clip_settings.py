@@ -43,8 +43,8 @@ def clip_settings(
             f"both be None. Received: input_shape={tuple(input_shape)}"
         )
     if isinstance(size, list):
-        size = tuple(size)
-    fixed = None if height is None else (height, width)
+        size = (*size,)
+    fixed = None if height is None or width is None else (height, width)
     if size is None:
         size = fixed or default_size
     elif fixed and size != fixed:

@@ -202,7 +202,7 @@ class BackboneDescription:
         resizing: How frames are brought to `size`.
 
     Raises:
-        ValueError: if a value is wrong.
+        ValueError: If a value is wrong.
     """
 
     name: str
@@ -271,6 +271,20 @@ class BackboneDescription:
                     f"Received: {field}={getattr(self, field)!r}"
                 )
 
+        # One way to write each value, which JSON can hold.
+        plain: dict[str, Any] = {
+            "channels": int(self.channels),
+            "num_frames": self.num_frames and int(self.num_frames),
+            "frame_rate": self.frame_rate and float(self.frame_rate),
+            "bytes_per_pixel": float(self.bytes_per_pixel),
+        }
+        if isinstance(self.size, tuple):
+            plain["size"] = tuple(map(int, self.size))
+        elif self.size is not None:
+            plain["size"] = int(self.size)
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
+
     @property
     def frames_per_step(self) -> int:
         """Frames that one step of a feature map covers."""
@@ -312,7 +326,7 @@ class BackboneDescription:
             return None
         # Of a free size, a wide film at a height of 256 stands for all.
         size = self.size if self.size is not None else 256
-        height, width = (size, size * 16 / 9) if _is_integer(size, 1) else size
+        height, width = (size, size * 16 / 9) if isinstance(size, int) else size
         count = int(gibibytes * 2**30 / (self.bytes_per_pixel * height * width))
         return max(count, 4 * (self.receptive_radius + self.frames_per_step))
 
@@ -339,7 +353,7 @@ class BackboneDescription:
             size or frame rate, too.
 
         Raises:
-            ValueError: if a shape has not three sizes.
+            ValueError: If a shape has not three sizes.
         """
         for name, shape in (
             ("map_shape", map_shape),
@@ -370,7 +384,7 @@ class BackboneDescription:
         """Makes it from what `to_dict` returned.
 
         Raises:
-            ValueError: if `values` are anything else.
+            ValueError: If `values` are anything else.
         """
         names = {field.name for field in dataclasses.fields(cls)}
         if not isinstance(values, Mapping) or set(values) != names:
@@ -379,7 +393,7 @@ class BackboneDescription:
                 "a description of a backbone must have the fields "
                 f"{sorted(names)}. Received: {received!r:.300}"
             )
-        axes = {}
+        axes: dict[str, Any] = {}
         for name in ("time", "height", "width"):
             axis = values[name]
             if (
@@ -393,7 +407,7 @@ class BackboneDescription:
                     f"`{name}` must have `stages` and `sees_all`. "
                     f"Received: {name}={axis!r:.200}"
                 )
-            axes[name] = Axis(axis["stages"], axis["sees_all"])
+            axes[name] = Axis(tuple(axis["stages"]), axis["sees_all"])
         return cls(**{**values, **axes})
 
     @property
@@ -422,7 +436,10 @@ def location_centers(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """`BackboneDescription.centers`, or equal cells where nothing is known."""
     if description is None:
-        return tuple((np.arange(count) + 0.5) / count for count in map_shape)
+        time, height, width = (
+            (np.arange(count) + 0.5) / count for count in map_shape
+        )
+        return time, height, width
     return description.centers(map_shape, clip_shape)
 
 
@@ -440,12 +457,13 @@ def resized(
     if size is None:
         return height, width
     if isinstance(size, (tuple, list)):
-        return tuple(size)
+        return size[0], size[1]
     shorter = min(height, width)
     # At least as long as the shorter side, whatever rounding does.
-    return tuple(
+    height, width = (
         max(size, round(side * size / shorter)) for side in (height, width)
     )
+    return height, width
 
 
 def _paddings_before(kernel, stride, padding):

@@ -11,6 +11,7 @@ import numpy as np
 from actx_tf.backbones.backbone import Backbone
 from actx_tf.backbones.backbone import layer_name
 from actx_tf.backbones.make_backbone import make_backbone
+from actx_tf.ops.types import Tensor
 from actx_tf.utils.optional import import_optional
 
 _FILE = "network.onnx"
@@ -78,8 +79,11 @@ def from_onnx(path: str | os.PathLike, **options: Any) -> Backbone:
         raise ValueError(f"{path}: not an ONNX file: {error}") from error
     name = f"{path.stem}_{zlib.crc32(content):08x}"
     network = OnnxNetwork(name=layer_name(name))
-    network.load(content)
-    return make_backbone(network, **options)
+    try:
+        network.load(content)
+        return make_backbone(network, **options)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 @keras.saving.register_keras_serializable(package="actx_tf")
@@ -95,11 +99,11 @@ class OnnxNetwork(keras.layers.Layer):
         "cannot hold"
     )
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
-        self._content = None
-        self._session = None
-        self._mistake = ValueError("the file holds no ONNX network")
+        self._content = b""
+        self._session: Any = None
+        self._mistake: Exception = ValueError("the file holds no ONNX network")
         self.built = True
 
     def load(self, content: bytes) -> None:
@@ -118,9 +122,13 @@ class OnnxNetwork(keras.layers.Layer):
                 raise ValueError(
                     f"the weights {external!r} lie in another file"
                 )
-            session = onnxruntime.InferenceSession(
-                content, providers=onnxruntime.get_available_providers()
-            )
+            # All that this machine has, but none of the network.
+            providers = [
+                name
+                for name in onnxruntime.get_available_providers()
+                if name != "AzureExecutionProvider"
+            ]
+            session = onnxruntime.InferenceSession(content, providers=providers)
         # What the readers raise on broken files is not documented.
         except Exception as error:
             raise ValueError(f"not a whole ONNX file: {error}") from error
@@ -154,7 +162,7 @@ class OnnxNetwork(keras.layers.Layer):
         _, *sizes = self._session.get_inputs()[0].shape
         return (None, *map(_size, sizes))
 
-    def call(self, clip):
+    def call(self, clip: Tensor) -> Tensor | dict[str, Tensor]:
         if self._session is None:
             raise ValueError(
                 "An ONNX network in a .keras file is loaded along with its "

@@ -12,6 +12,7 @@ import keras
 from actx_tf.backbones.backbone import Backbone
 from actx_tf.backbones.backbone import layer_name
 from actx_tf.backbones.make_backbone import make_backbone
+from actx_tf.ops.types import Tensor
 
 
 def from_saved_model(
@@ -76,7 +77,9 @@ class SavedModelNetwork(keras.layers.Layer):
         signature: Name of the signature.
     """
 
-    def __init__(self, signature: str = "serving_default", **kwargs):
+    def __init__(
+        self, signature: str = "serving_default", **kwargs: Any
+    ) -> None:
         if keras.backend.backend() != "tensorflow":
             raise ValueError(
                 "A SavedModel needs Keras' backend to be TensorFlow. "
@@ -84,10 +87,10 @@ class SavedModelNetwork(keras.layers.Layer):
             )
         super().__init__(autocast=False, **kwargs)
         self.signature = signature
-        self._folder = None
-        self._saved_model = None
+        self._folder: Any = None
+        self._saved_model: Any = None
         self._specs = {}
-        self._mistake = ValueError("the file holds no SavedModel")
+        self._mistake: Exception = ValueError("the file holds no SavedModel")
         self.built = True
 
     def load(self, folder: str | os.PathLike) -> None:
@@ -132,7 +135,9 @@ class SavedModelNetwork(keras.layers.Layer):
         }
         return shapes if len(shapes) > 1 else next(iter(shapes.values()), None)
 
-    def call(self, inputs):
+    def call(
+        self, inputs: Tensor | dict[str, Tensor]
+    ) -> Tensor | dict[str, Tensor]:
         import tensorflow as tf
 
         if self._saved_model is None:
@@ -160,11 +165,11 @@ class SavedModelNetwork(keras.layers.Layer):
         outputs = self._saved_model.signatures[self.signature](**values)
         return outputs if len(outputs) > 1 else next(iter(outputs.values()))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "signature": self.signature}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "SavedModelNetwork":
         try:
             # Keras' own rule of what safe mode lets pass.
             return keras.layers.TFSMLayer.from_config.__func__(cls, config)

@@ -7,6 +7,7 @@ import numpy as np
 from keras import layers
 
 from actx_tf.backbones.backbone import Backbone
+from actx_tf.backbones.channels_last import channels_last
 from actx_tf.backbones.clip_settings import clip_settings
 from actx_tf.backbones.make_backbone import make_backbone
 from actx_tf.backbones.max_pooling_3d import MaxPooling3D
@@ -28,6 +29,7 @@ _PARTS = {
 }
 
 
+@channels_last()
 def I3DResNet34(
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
@@ -46,7 +48,7 @@ def I3DResNet34(
 
     The paper names this backbone and leaves its strides open. Here they are
     those of InceptionI3D, in the places where Wang et al. have them: the first
-    convolution, the first pooling, and a pooling over time alone behind the
+    convolution, the first pooling, and a pooling over time alone after the
     first stage halve the time. Every 3x3 kernel becomes 3x3x3, the 7x7 one
     7x7x7, and a 1x1 one stays so in time. Layers are named as in torchvision,
     with `_` for `.`: `"layer1_0_conv1"`; a block ends in `"layer1_0"`. Padding
@@ -65,7 +67,7 @@ def I3DResNet34(
         input_shape: (frames, height, width, channels) of a clip; each of the
             first three can be `None`. Three channels for RGB, two for optical
             flow. Defaults to `(None, 224, 224, 3)`.
-        classes: Number of classes of the top. Defaults to 400.
+        classes: Number of classes of the top. Defaults to `400`.
         classifier_activation: Activation of the top; `None` for the logits.
             Defaults to `"softmax"`.
         include_preprocessing: Whether RGB values are in [0, 255] and are
@@ -75,7 +77,7 @@ def I3DResNet34(
         name: Name of the model. By default it tells the stream and the
             weights (by a checksum), and so names features made with it.
         frame_rate: Frames per second that the backbone sees; `None` for those
-            of the file. Defaults to 25.
+            of the file. Defaults to `25`.
         num_frames: Frames that it sees of a clip, evenly over it, in the place
             of a rate. Defaults to those of `input_shape`, if any.
         size: (height, width) of the frames that it sees, or the length of
@@ -140,10 +142,12 @@ def I3DResNet34(
     clip = keras.Input(input_shape, name="clip")
     x = clip
     if include_preprocessing and stream == "rgb":
-        x = layers.Rescaling(
-            (1 / (255 * _DEVIATION)).tolist(),
-            offset=(-_MEAN / _DEVIATION).tolist(),
-            name="rescaling",
+        # Not Rescaling: it looks for the channels where keras.json says.
+        x = layers.Normalization(
+            -1,
+            mean=(255 * _MEAN).tolist(),
+            variance=((255 * _DEVIATION) ** 2).tolist(),
+            name="normalization",
         )(x)
     x = _conv(x, "conv1", 64, 7, strides=2)
     x = _norm(x, "bn1")
@@ -164,7 +168,7 @@ def I3DResNet34(
             classes, classifier_activation, dtype="float32", name="fc"
         )(x)
     model = keras.Model(clip, x, name=name)
-    if state is not None:
+    if weights is not None and state is not None:
         _assign(model, state, os.fspath(weights))
     if include_top or not include_preprocessing:
         return model

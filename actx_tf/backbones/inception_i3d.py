@@ -8,10 +8,13 @@ from keras import ops
 
 from actx_tf.backbones import inception_i3d_weights as weights_files
 from actx_tf.backbones.backbone import Backbone
+from actx_tf.backbones.channels_last import channels_last
 from actx_tf.backbones.clip_settings import clip_settings
 from actx_tf.backbones.make_backbone import make_backbone
 from actx_tf.backbones.max_pooling_3d import MaxPooling3D
 from actx_tf.backbones.state_dict import checksum
+from actx_tf.ops.types import Shape
+from actx_tf.ops.types import Tensor
 
 # Channels of a block's branches: 1x1; 1x1 and 3x3; 1x1 and 3x3; pool and 1x1.
 _BLOCKS = {
@@ -28,6 +31,7 @@ _BLOCKS = {
 _BYTES_PER_PIXEL = 110.0  # as measured
 
 
+@channels_last()
 def InceptionI3D(
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
@@ -65,18 +69,18 @@ def InceptionI3D(
         input_shape: (frames, height, width, channels) of a clip; each of the
             first three can be `None`. Three channels for RGB, two for optical
             flow. Defaults to `(None, 224, 224, 3)`.
-        classes: Number of classes of the top. Defaults to 400, those of
+        classes: Number of classes of the top. Defaults to `400`, those of
             Kinetics.
         classifier_activation: Activation of the top; `None` for the logits.
             Defaults to `"softmax"`.
-        dropout: Rate of dropout before the classifier. Defaults to 0.
+        dropout: Rate of dropout before the classifier. Defaults to `0`.
         include_preprocessing: Whether RGB values are in [0, 255] and are
             rescaled by the model; if not, they are in [-1, 1]. Flow always is
             in [-1, 1]. Defaults to `True`.
         name: Name of the model. By default it tells the stream and the
             weights (by a checksum), and so names features made with it.
         frame_rate: Frames per second that the backbone sees; `None` for those
-            of the file. Defaults to 25.
+            of the file. Defaults to `25`.
         num_frames: Frames that it sees of a clip, evenly over it, in the place
             of a rate. Defaults to those of `input_shape`, if any.
         size: (height, width) of the frames that it sees, or the length of
@@ -163,7 +167,7 @@ def InceptionI3D(
             name="Logits_Conv3d_0c_1x1",
         )(x)
     model = keras.Model(clip, x, name=name)
-    if arrays is not None:
+    if weights is not None and arrays is not None:
         weights_files.assign(model, arrays, weights)
     if include_top or not include_preprocessing:
         return model
@@ -226,12 +230,12 @@ class PairsOfSteps(layers.Layer):
         `(batch, channels)`.
     """
 
-    def call(self, features):
+    def call(self, features: Tensor) -> Tensor:
         steps = ops.mean(features, axis=(2, 3))
         time = ops.shape(steps)[1]
         first = steps[:, : ops.maximum(time - 1, 1)]
         second = steps[:, ops.minimum(time - 1, 1) :]
         return ops.mean(ops.concatenate((first, second), axis=1), axis=1)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (input_shape[0], input_shape[-1])

@@ -8,6 +8,7 @@ variable's, such as `"Mixed_3b/Branch_1/Conv3d_0b_3x3/moving_mean"`.
 import os
 import re
 
+import keras
 import numpy as np
 
 from actx_tf.backbones.state_dict import SUFFIXES
@@ -112,7 +113,7 @@ def from_port(state: dict, path: str = "state dictionary") -> dict:
     for name, array in state.items():
         found = re.fullmatch(r"(.+)\.(conv3d|bn|batch3d)\.(\w+)", name)
         unit = _unit_of(found[1]) if found else None
-        if unit is None:
+        if found is None or unit is None:
             raise ValueError(f"{path}: no variable of I3D: {name!r}")
         kind = "conv" if found[2] == "conv3d" else "norm"
         tensors.setdefault(unit, {})[f"{kind}.{found[3]}"] = array
@@ -140,16 +141,16 @@ def from_port(state: dict, path: str = "state dictionary") -> dict:
         # (out, in, time, height, width) -> (time, height, width, in, out)
         kernel = np.transpose(parts["conv.weight"], (2, 3, 4, 1, 0))
         if unit == _CLASSIFIER:
-            found = {"kernel": kernel, "bias": parts["conv.bias"]}
+            named = {"kernel": kernel, "bias": parts["conv.bias"]}
         else:
             scale = parts["norm.weight"]
-            found = {
+            named = {
                 "kernel": kernel * scale,
                 "beta": parts["norm.bias"],
                 "moving_mean": parts["norm.running_mean"] * scale,
                 "moving_variance": parts["norm.running_var"],
             }
-        for part, array in found.items():
+        for part, array in named.items():
             arrays[f"{unit}/{part}"] = array
     return arrays
 
@@ -174,7 +175,7 @@ def _unit_of(name):
     return None
 
 
-def assign(model, arrays: dict, path: str | os.PathLike) -> None:
+def assign(model: keras.Model, arrays: dict, path: str | os.PathLike) -> None:
     """Gives the arrays to the layers of the network.
 
     Without a top, those of the classifier stay unread.

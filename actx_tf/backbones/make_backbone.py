@@ -1,17 +1,19 @@
 """Makes a backbone of any network."""
 
+import dataclasses
 import json
 import math
-import numbers
+import re
 from collections.abc import Callable
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 
-from actx_tf.backbones.adapted_network import LAYOUTS
 from actx_tf.backbones.adapted_network import AdaptedNetwork
 from actx_tf.backbones.backbone import Backbone
 from actx_tf.backbones.clip_settings import clip_settings
+from actx_tf.backbones.description import Axis
 from actx_tf.backbones.description import BackboneDescription
 from actx_tf.backbones.probing import probe
 from actx_tf.backbones.state_dict import checksum
@@ -21,6 +23,7 @@ from actx_tf.backbones.tracing import trace
 # much again as a network of wide bottlenecks, such as R(2+1)D's.
 _BYTES_PER_PIXEL = 500.0
 _COLORS = {"rgb": 3, "flow": 2}
+_MEASURED = ("time", "height", "width", "channels")
 
 
 def make_backbone(
@@ -31,7 +34,7 @@ def make_backbone(
     size: int | tuple[int, int] | None = None,
     stream: str = "rgb",
     flow_method: str | None = None,
-    value_range: tuple = (0.0, 255.0),
+    value_range: Sequence = (0.0, 255.0),
     layout: str = "channels_last",
     frame_by_frame: bool = False,
     tokens: tuple[int | None, int, int] | None = None,
@@ -86,7 +89,7 @@ def make_backbone(
             a `size` of height and width and, unless time is `None`,
             `num_frames`. Defaults to `None`: it returns feature maps.
         prefix_tokens: Number of class and register tokens that come before
-            these and are dropped. Defaults to 0.
+            these and are dropped. Defaults to `0`.
         input: Key of the clip, for a network that takes a dictionary.
         output: Key or number of the feature map, or of the tokens, for a
             network that returns several tensors.
@@ -129,12 +132,14 @@ def make_backbone(
             "`network` must not be a backbone already. "
             f"Received: network={network.name}"
         )
-    _check_stream(stream, value_range)
-    _check_layout(layout)
-    _check_tokens(tokens, prefix_tokens, frame_by_frame)
+    if stream not in _COLORS:
+        raise ValueError(
+            f"`stream` must be one of {tuple(_COLORS)}. "
+            f"Received: stream={stream!r}"
+        )
     adapted = AdaptedNetwork(
         network,
-        value_range=_plain_range(value_range),
+        value_range=value_range,
         layout=layout,
         frame_by_frame=frame_by_frame,
         tokens=tokens,
@@ -142,6 +147,11 @@ def make_backbone(
         input_key=input,
         output_key=output,
     )
+    if stream == "flow" and adapted.rescales:
+        raise ValueError(
+            "`value_range` cannot be given for flow, which always is in "
+            f"[-1, 1]. Received: value_range={value_range}"
+        )
     *shape, colors = adapted.clip_shape
     if colors not in (None, _COLORS[stream]):
         raise ValueError(
@@ -151,105 +161,36 @@ def make_backbone(
     settings = clip_settings(
         shape, frame_rate=frame_rate, num_frames=num_frames, size=size
     )
-    seen = _seen_shape(settings)
-    if tokens is not None:
-        shape = _shape_of_tokens(shape, seen, tokens, frame_by_frame)
-    measured = _trace(adapted, shape, stream) or _probe(
-        adapted, shape, seen, stream
-    )
-    if bytes_per_pixel is not None:
-        measured["bytes_per_pixel"] = bytes_per_pixel
-    description = BackboneDescription(
+    # A wrong argument is told before the network is run.
+    draft = BackboneDescription(
         name=name or _name(adapted),
+        channels=1,
+        time=Axis(),
+        height=Axis(),
+        width=Axis(),
         stream=stream,
         flow_method=flow_method,
-        **measured,
+        bytes_per_pixel=bytes_per_pixel or _BYTES_PER_PIXEL,
         **settings,
     )
+    seen = _seen_shape(draft)
+    if tokens is not None:
+        shape = _shape_of_tokens(shape, seen, tokens, frame_by_frame)
+    measured = _trace(adapted, shape, stream)
+    if measured is None:
+        probed = probe(adapted.call, fixed=shape, seen=seen, stream=stream)
+        measured = {name: getattr(probed, name) for name in _MEASURED}
+    if bytes_per_pixel is not None:
+        measured["bytes_per_pixel"] = bytes_per_pixel
+    description = dataclasses.replace(draft, **measured)
     return Backbone(adapted if adapted.adapts else network, description)
 
 
-def _check_stream(stream, value_range):
-    if stream not in _COLORS:
-        raise ValueError(
-            f"`stream` must be one of {tuple(_COLORS)}. "
-            f"Received: stream={stream!r}"
-        )
-    received = f"Received: value_range={value_range!r}"
-    try:
-        black, white = np.broadcast_arrays(
-            *(np.asarray(value, "float64") for value in value_range)
-        )
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            "`value_range` must be what the network takes for black and for "
-            f"white, each a number or one for each color. {received}"
-        ) from error
-    if black.shape not in ((), (3,)) or not (
-        np.isfinite(black).all()
-        and np.isfinite(white).all()
-        and (black != white).all()
-    ):
-        raise ValueError(
-            "`value_range` must be two different finite values, each a number "
-            f"or one for each of the three colors. {received}"
-        )
-    if stream == "flow" and _plain_range(value_range) is not None:
-        raise ValueError(
-            "`value_range` cannot be given for flow, which always is in "
-            f"[-1, 1]. {received}"
-        )
-
-
-def _plain_range(value_range):
-    """Numbers and lists that JSON can hold, or `None` for the values as is."""
-    black, white = (
-        np.asarray(value, "float64").tolist() for value in value_range
-    )
-    return None if (black, white) == (0.0, 255.0) else [black, white]
-
-
-def _check_layout(layout):
-    if layout not in LAYOUTS:
-        raise ValueError(
-            f"`layout` must be one of {LAYOUTS}. Received: layout={layout!r}"
-        )
-
-
-def _check_tokens(tokens, prefix_tokens, frame_by_frame):
-    if not _is_count(prefix_tokens, 0) or (prefix_tokens and tokens is None):
-        raise ValueError(
-            "`prefix_tokens` must be a whole number >= 0, and 0 without "
-            f"`tokens`. Received: prefix_tokens={prefix_tokens}"
-        )
-    if tokens is None:
-        return
-    if (
-        not isinstance(tokens, (tuple, list))
-        or len(tokens) != 3
-        or not (tokens[0] is None or _is_count(tokens[0], 1))
-        or not all(_is_count(count, 1) for count in tokens[1:])
-    ):
-        raise ValueError(
-            "`tokens` must be (time, height, width), whole numbers, of which "
-            f"time may be None. Received: tokens={tokens}"
-        )
-    if frame_by_frame and tokens[0] != 1:
-        raise ValueError(
-            "`tokens` of images must be (1, height, width). "
-            f"Received: tokens={tokens}"
-        )
-
-
-def _is_count(value, least):
-    return isinstance(value, numbers.Integral) and value >= least
-
-
-def _seen_shape(settings):
+def _seen_shape(description):
     """(frames, height, width) that it is shown, as far as it is known."""
-    size = settings["size"]
+    size = description.size
     sides = size if isinstance(size, tuple) else (None, None)
-    return (settings["num_frames"], *sides)
+    return (description.num_frames, *sides)
 
 
 def _shape_of_tokens(shape, seen, tokens, frame_by_frame):
@@ -299,25 +240,18 @@ def _trace(adapted, shape, stream):
     return {**axes, "channels": channels, "bytes_per_pixel": taken}
 
 
-def _probe(adapted, shape, seen, stream):
-    probed = probe(adapted.call, fixed=shape, seen=seen, stream=stream)
-    return {
-        **{name: getattr(probed, name) for name in ("time", "height", "width")},
-        "channels": probed.channels,
-        "bytes_per_pixel": _BYTES_PER_PIXEL,
-    }
-
-
 def _name(adapted):
     """The network's name, with a checksum of its weights and what adapts it."""
     network = adapted.network
-    name = getattr(network, "name", None) or getattr(
-        network, "__name__", type(network).__name__
-    )
-    weights = getattr(network, "weights", [])
+    kind = getattr(network, "__name__", type(network).__name__)
+    name = getattr(network, "name", kind)
+    # Keras counts the networks of a process: that says nothing.
+    counted = re.fullmatch(r"(.+)_\d+", name)
+    if counted and counted[1].replace("_", "") == kind.lower():
+        name = counted[1]
     arrays = {
         f"weight {i}": keras.ops.convert_to_numpy(weight)
-        for i, weight in enumerate(weights)
+        for i, weight in enumerate(getattr(network, "weights", []))
     }
     if adapted.adapts:
         text = json.dumps(adapted.options, sort_keys=True)

@@ -1,6 +1,8 @@
 import keras
 from keras import ops
 
+from actx_tf.ops.types import Tensor
+
 
 @keras.saving.register_keras_serializable(package="actx_tf")
 class MaxPooling3D(keras.layers.MaxPooling3D):
@@ -10,13 +12,14 @@ class MaxPooling3D(keras.layers.MaxPooling3D):
     than three that features of I3D take a quarter less time.
     """
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         shape = ops.shape(inputs)
         x = ops.max_pool(
             ops.reshape(inputs, (*shape[:2], -1, shape[4])),
             (self.pool_size[0], 1),
             (self.strides[0], 1),
             self.padding,
+            data_format="channels_last",
         )
         steps = ops.shape(x)[1]
         x = ops.max_pool(
@@ -24,5 +27,6 @@ class MaxPooling3D(keras.layers.MaxPooling3D):
             self.pool_size[1:],
             self.strides[1:],
             self.padding,
+            data_format="channels_last",
         )
         return ops.reshape(x, (shape[0], steps, *ops.shape(x)[1:]))

@@ -2,19 +2,24 @@
 
 import os
 import zlib
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from actx_tf.backbones.backbone import Backbone
+from actx_tf.backbones.channels_last import channels_last
 from actx_tf.backbones.clip_settings import clip_settings
 from actx_tf.backbones.make_backbone import make_backbone
+from actx_tf.ops.types import Shape
+from actx_tf.ops.types import Tensor
 from actx_tf.utils.untrusted_files import read_npz
 
 _BYTES_PER_PIXEL = 240.0  # as measured
 
 
+@channels_last()
 def MobileNetV2Clip(
     weights: str | os.PathLike | None = "imagenet",
     input_shape: tuple[int | None, ...] = (None, 224, 224, 3),
@@ -49,9 +54,9 @@ def MobileNetV2Clip(
         input_shape: (frames, height, width, channels) of a clip; each of the
             first three can be `None`. Three channels for RGB, two for optical
             flow. Defaults to `(None, 224, 224, 3)`.
-        frames_per_step: Number of frames in a step. Defaults to 4.
+        frames_per_step: Number of frames in a step. Defaults to `4`.
         frame_rate: Frames per second that the backbone sees; `None` for those
-            of the file. Defaults to 16.
+            of the file. Defaults to `16`.
         num_frames: Frames that it sees of a clip, evenly over it, in the place
             of a rate. Defaults to those of `input_shape`, if any.
         size: (height, width) of the frames that it sees, or the length of
@@ -107,14 +112,15 @@ def MobileNetV2Clip(
     )
     merge = AppearanceAndMotion(frames_per_step, name="appearance_and_motion")
     arrays = None
-    name = {"imagenet": "imagenet", None: "untrained"}.get(weights)
-    if name is None:
+    if weights is None or weights == "imagenet":
+        name = weights or "untrained"
+    else:
         arrays = _read_arrays(weights)
         name = f"weights_{_checksum(arrays):08x}"
 
     network = keras.applications.MobileNetV2(
         include_top=False,
-        weights="imagenet" if name == "imagenet" else None,
+        weights="imagenet" if weights == "imagenet" else None,
         input_shape=(*input_shape[1:3], 3),
     )
     if arrays is not None:
@@ -153,13 +159,14 @@ class FramesToBatch(keras.layers.Layer):
         `(batch * frames, height, width, channels)`.
     """
 
-    def call(self, clip):
+    def call(self, clip: Tensor) -> Tensor:
         return ops.reshape(clip, (-1, *ops.shape(clip)[2:]))
 
-    def receptive_stages(self):
+    def receptive_stages(self) -> dict:
+        """See `tracing.trace`: the frames lie in the batch."""
         return {}
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         batch, frames = input_shape[:2]
         known = batch is not None and frames is not None
         return (batch * frames if known else None, *input_shape[2:])
@@ -193,7 +200,7 @@ class AppearanceAndMotion(keras.layers.Layer):
         change in the other.
     """
 
-    def __init__(self, frames_per_step, **kwargs):
+    def __init__(self, frames_per_step: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not isinstance(frames_per_step, int) or frames_per_step < 1:
             raise ValueError(
@@ -202,7 +209,7 @@ class AppearanceAndMotion(keras.layers.Layer):
             )
         self.frames_per_step = frames_per_step
 
-    def call(self, features, clip):
+    def call(self, features: Tensor, clip: Tensor) -> Tensor:
         frames = ops.shape(clip)[1]
         steps = -(-frames // self.frames_per_step)
         height, width, channels = ops.shape(features)[1:]
@@ -225,18 +232,20 @@ class AppearanceAndMotion(keras.layers.Layer):
         )
         return ops.mean(both, axis=2)
 
-    def receptive_stages(self):
+    def receptive_stages(self) -> dict:
         """See `tracing.trace`: a frame and the next one, by steps."""
         steps = (self.frames_per_step, self.frames_per_step, 0)
         return {"time": [(2, 1, 0), steps]}
 
-    def compute_output_shape(self, features_shape, clip_shape):
+    def compute_output_shape(
+        self, features_shape: Shape, clip_shape: Shape
+    ) -> Shape:
         batch, frames = clip_shape[:2]
         if frames is not None:
             frames = -(-frames // self.frames_per_step)
         return (batch, frames, *features_shape[1:-1], 2 * features_shape[-1])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "frames_per_step": self.frames_per_step}
 
 

@@ -73,11 +73,11 @@ def probe(
     """
     runner = _Runner(network, stream)
     shape, map_shape = _first_clip(runner, fixed, seen)
-    axes = [
+    time, height, width = (
         _Prober(runner, axis, shape).find(fixed[axis] is None, seen[axis])
         for axis in range(3)
-    ]
-    return Probe(*axes, channels=map_shape[-1])
+    )
+    return Probe(time, height, width, map_shape[-1])
 
 
 class _Runner:

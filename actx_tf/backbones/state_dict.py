@@ -79,5 +79,5 @@ def checksum(arrays: dict[str, np.ndarray]) -> str:
     """A checksum of all arrays, whatever their order."""
     value = 0
     for name in sorted(arrays):
-        value = zlib.crc32(np.ascontiguousarray(arrays[name]), value)
+        value = zlib.crc32(np.ascontiguousarray(arrays[name]).data, value)
     return f"{value:08x}"

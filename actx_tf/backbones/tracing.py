@@ -86,7 +86,8 @@ class _Seen:
         axes = dict(self.axes)
         for name, more in stages.items():
             for stage in more:
-                axes[name] = axes[name] and axes[name].then(*stage)
+                axis = axes[name]
+                axes[name] = axis and axis.then(*stage)
         return dataclasses.replace(self, axes=axes)
 
     def at_places(self, stages: Sequence[tuple]) -> "_Seen":
@@ -111,10 +112,11 @@ class _Seen:
         return dataclasses.replace(self, axes=axes)
 
     def bytes_per_pixel(self, channels: int) -> float:
-        axes = [self.axes[name] for name in (*self.places, *self.in_batch)]
-        if None in axes or len(axes) < len(AXES):
-            return 0.0  # next to nothing
-        return 4.0 * channels / math.prod(axis.stride for axis in axes)
+        names = (*self.places, *self.in_batch)
+        strides = [axis.stride for n in names if (axis := self.axes[n])]
+        if len(strides) < len(AXES):
+            return 0.0  # it is pooled: next to nothing
+        return 4.0 * channels / math.prod(strides)
 
 
 class _Tracer:

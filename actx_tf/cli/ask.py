@@ -22,6 +22,7 @@ from actx_tf.cli.scores import print_scores
 
 
 def add_flags(parser: Parser) -> None:
+    """Adds the flags of the subcommand."""
     parser.add_argument("video", metavar="VIDEO", help="video file")
     parser.add_argument(
         "--name", required=True, help="the model's name at the server"
@@ -56,6 +57,7 @@ def add_flags(parser: Parser) -> None:
 
 
 def check(flags: argparse.Namespace) -> None:
+    """Raises an error if the flags, or the files they name, are wrong."""
     if flags.version is not None and flags.label is not None:
         raise UsageError("--version and --label exclude each other")
     if flags.quality is not None and flags.quality > 100:
@@ -66,6 +68,7 @@ def check(flags: argparse.Namespace) -> None:
 
 
 def run(flags: argparse.Namespace) -> None:
+    """Runs the subcommand."""
     from actx_tf import client
     from actx_tf import visualization
     from actx_tf.utils.atomic_write import atomic_write

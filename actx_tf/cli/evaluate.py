@@ -16,6 +16,7 @@ from actx_tf.cli.parser import Parser
 
 
 def add_flags(parser: Parser) -> None:
+    """Adds the flags of the subcommand."""
     kinds.add_features(parser)
     kinds.add_index(parser)
     kinds.add_model(parser)
@@ -27,6 +28,7 @@ def add_flags(parser: Parser) -> None:
 
 
 def check(flags: argparse.Namespace) -> None:
+    """Raises an error if the flags, or the files they name, are wrong."""
     files.check_features(flags.features)
     files.check_index(flags.index)
     files.check_model(flags.model)
@@ -35,6 +37,7 @@ def check(flags: argparse.Namespace) -> None:
 
 
 def run(flags: argparse.Namespace) -> None:
+    """Runs the subcommand."""
     from actx_tf import experiments
 
     figures, rows, left_out = experiments.evaluate_stored(

@@ -17,6 +17,7 @@ from actx_tf.cli.parser import Parser
 
 
 def add_flags(parser: Parser) -> None:
+    """Adds the flags of the subcommand."""
     parser.add_argument(
         "--model",
         required=True,
@@ -42,6 +43,7 @@ def add_flags(parser: Parser) -> None:
 
 
 def check(flags: argparse.Namespace) -> None:
+    """Raises an error if the flags, or the files they name, are wrong."""
     if flags.float16 and flags.format != "litert":
         raise UsageError("--float16 is for --format=litert")
     files.check_keras_model(flags.model)
@@ -54,6 +56,7 @@ def check(flags: argparse.Namespace) -> None:
 
 
 def run(flags: argparse.Namespace) -> None:
+    """Runs the subcommand."""
     from actx_tf import export
     from actx_tf.models import load_model
 

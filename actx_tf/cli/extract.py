@@ -43,6 +43,7 @@ _DESCRIBED = (
 
 
 def add_flags(parser: Parser) -> None:
+    """Adds the flags of the subcommand."""
     kinds.add_index(parser)
     parser.add_argument(
         "--output", required=True, help="feature store (a folder) to write"
@@ -140,6 +141,7 @@ def add_flags(parser: Parser) -> None:
 
 
 def check(flags: argparse.Namespace) -> None:
+    """Raises an error if the flags, or the files they name, are wrong."""
     name = flags.backbone
     if name.endswith(".keras"):
         for flag in _DESCRIBED:
@@ -164,6 +166,7 @@ def check(flags: argparse.Namespace) -> None:
 
 
 def run(flags: argparse.Namespace) -> int:
+    """Runs the subcommand; returns 1 if nothing came of it."""
     from actx_tf.data import extract_features
     from actx_tf.data import extract_features_on_ray
     from actx_tf.data import read_clip_index

@@ -44,6 +44,7 @@ _OPTIONS = {
 
 
 def add_flags(parser: Parser) -> None:
+    """Adds the flags of the subcommand."""
     parser.add_argument(
         "--root", required=True, help="folder that holds the data set"
     )
@@ -79,6 +80,7 @@ def add_flags(parser: Parser) -> None:
 
 
 def check(flags: argparse.Namespace) -> None:
+    """Raises an error if the flags, or the files they name, are wrong."""
     for name, (datasets, _) in _OPTIONS.items():
         if getattr(flags, name) is not None and flags.dataset not in datasets:
             raise UsageError(
@@ -94,6 +96,7 @@ def check(flags: argparse.Namespace) -> None:
 
 
 def run(flags: argparse.Namespace) -> None:
+    """Runs the subcommand."""
     from actx_tf.data import annotations
     from actx_tf.data import write_clip_index
 

@@ -39,6 +39,7 @@ from actx_tf.cli.parser import Parser
 
 
 def add_flags(parser: Parser) -> None:
+    """Adds the flags of the subcommand."""
     kinds.add_model(parser)
     kinds.add_features(parser, required=False, text=" of the clips")
     kinds.add_index(parser, required=False, text="; none: the built-in set")
@@ -75,6 +76,7 @@ def add_flags(parser: Parser) -> None:
 
 
 def check(flags: argparse.Namespace) -> None:
+    """Raises an error if the flags, or the files they name, are wrong."""
     if not flags.index:
         for name in ("features", "boxes", "masks"):
             if getattr(flags, name):
@@ -99,6 +101,7 @@ def check(flags: argparse.Namespace) -> None:
 
 
 def run(flags: argparse.Namespace) -> None:
+    """Runs the subcommand."""
     from actx_tf import experiments
 
     rows, left_out = experiments.localize(

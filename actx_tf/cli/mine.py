@@ -37,6 +37,7 @@ _OPTIONS = {
 
 
 def add_flags(parser: Parser) -> None:
+    """Adds the flags of the subcommand."""
     kinds.add_index(parser)
     parser.add_argument(
         "--output", required=True, help="clip index (CSV) to write"
@@ -75,6 +76,7 @@ def add_flags(parser: Parser) -> None:
 
 
 def check(flags: argparse.Namespace) -> None:
+    """Raises an error if the flags, or the files they name, are wrong."""
     for name, ways in _OPTIONS.items():
         if getattr(flags, name) is not None and flags.way not in ways:
             raise UsageError(
@@ -94,6 +96,7 @@ def check(flags: argparse.Namespace) -> None:
 
 
 def run(flags: argparse.Namespace) -> None:
+    """Runs the subcommand."""
     from actx_tf.data import read_clip_index
     from actx_tf.data import write_clip_index
 

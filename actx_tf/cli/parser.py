@@ -5,6 +5,7 @@ import difflib
 import re
 import sys
 from typing import Any
+from typing import NoReturn
 
 from absl.flags import argparse_flags
 
@@ -28,7 +29,10 @@ class Parser(argparse_flags.ArgumentParser):
             "--help", "-h", action="help", help="show this text and exit"
         )
 
-    def parse_known_args(self, args=None, namespace=None):
+    def parse_known_args(  # type: ignore[override]
+        self, args: Any = None, namespace: Any = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """See `argparse`; what is unknown is an error here."""
         args = sys.argv[1:] if args is None else list(args)
         self._check_names(args)
         namespace, unknown = super().parse_known_args(args, namespace)
@@ -36,7 +40,8 @@ class Parser(argparse_flags.ArgumentParser):
             self.error(f"unknown arguments: {' '.join(unknown)}")
         return namespace, unknown
 
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
+        """Ends the process with one line."""
         self.exit(2, f"{self.prog}: error: {message}\n")
 
     def flags(self) -> list[str]:

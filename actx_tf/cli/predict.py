@@ -29,6 +29,7 @@ GOES_ON = True
 
 
 def add_flags(parser: Parser) -> None:
+    """Adds the flags of the subcommand."""
     parser.add_argument(
         "videos",
         metavar="VIDEO_OR_FOLDER",
@@ -42,6 +43,7 @@ def add_flags(parser: Parser) -> None:
 
 
 def check(flags: argparse.Namespace) -> None:
+    """Raises an error if the flags, or the files they name, are wrong."""
     if not Path(flags.videos).exists():
         raise FileNotFoundError(
             f"there is no video and no folder at {flags.videos}; give the "
@@ -57,6 +59,7 @@ def check(flags: argparse.Namespace) -> None:
 
 
 def run(flags: argparse.Namespace) -> int:
+    """Runs the subcommand; returns 1 if nothing came of it."""
     from actx_tf import experiments
     from actx_tf.visualization import save_prediction
 

@@ -22,6 +22,7 @@ GOES_ON = True
 
 
 def add_flags(parser: Parser) -> None:
+    """Adds the flags of the subcommand."""
     kinds.add_features(parser)
     kinds.add_index(parser)
     parser.add_argument(
@@ -37,12 +38,14 @@ def add_flags(parser: Parser) -> None:
 
 
 def check(flags: argparse.Namespace) -> None:
+    """Raises an error if the flags, or the files they name, are wrong."""
     files.check_features(flags.features)
     files.check_index(flags.index)
     files.check_output_folder(flags.output)
 
 
 def run(flags: argparse.Namespace) -> None:
+    """Runs the subcommand."""
     from actx_tf.data import FeatureStore
     from actx_tf.data import read_clip_index
     from actx_tf.data import store_similarities

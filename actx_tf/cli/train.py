@@ -34,6 +34,7 @@ GOES_ON = True
 
 
 def add_flags(parser: Parser) -> None:
+    """Adds the flags of the subcommand."""
     parser.add_argument(
         "--output", default="runs/actx", help="folder for what is written"
     )
@@ -57,6 +58,7 @@ def add_flags(parser: Parser) -> None:
 
 
 def check(flags: argparse.Namespace) -> None:
+    """Raises an error if the flags, or the files they name, are wrong."""
     if flags.index and not flags.features:
         raise UsageError(
             "--index needs --features; make them with `actx extract`"
@@ -86,6 +88,7 @@ def check(flags: argparse.Namespace) -> None:
 
 
 def run(flags: argparse.Namespace) -> None:
+    """Runs the subcommand."""
     from actx_tf import experiments
 
     data_settings, settings = training_flags.settings_of(flags)

@@ -23,6 +23,7 @@ from actx_tf.cli.parser import Parser
 
 
 def add_flags(parser: Parser) -> None:
+    """Adds the flags of the subcommand."""
     kinds.add_model(parser)
     parser.add_argument(
         "--output", default="clips.html", help="page (HTML) to write"
@@ -48,6 +49,7 @@ def add_flags(parser: Parser) -> None:
 
 
 def check(flags: argparse.Namespace) -> None:
+    """Raises an error if the flags, or the files they name, are wrong."""
     if bool(flags.features) != bool(flags.index):
         raise UsageError("--features and --index are given together or not")
     files.check_model(flags.model)
@@ -58,6 +60,7 @@ def check(flags: argparse.Namespace) -> None:
 
 
 def run(flags: argparse.Namespace) -> None:
+    """Runs the subcommand."""
     page = _write(flags)
     for name, reason in page.left_out:
         print(f"left out: {name}: {reason}")

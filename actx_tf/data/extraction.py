@@ -9,6 +9,7 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -21,6 +22,7 @@ from actx_tf.data.feature_store_writer import FeatureStoreWriter
 from actx_tf.data.video import VideoError
 from actx_tf.data.windows import check_window
 from actx_tf.data.windows import run_in_windows
+from actx_tf.utils.optional import import_optional
 
 
 def extract_features(
@@ -53,7 +55,7 @@ def extract_features(
         backbone: The backbone, with its description.
         store_path: Path of the store, a folder.
         memory: GiB that a window may take; see
-            `BackboneDescription.frames_in_memory`. Defaults to 4.
+            `BackboneDescription.frames_in_memory`. Defaults to `4`.
         window: Largest number of frames to show the backbone at once. Defaults
             to what fits in `memory`.
         dtype: `"float16"` or `"float32"`: how the features are stored.
@@ -89,7 +91,7 @@ class FeatureExtractor:
 
     Args:
         backbone: The backbone.
-        memory: As in `extract_features`. Defaults to 4.
+        memory: As in `extract_features`. Defaults to `4`.
         window: As in `extract_features`. Defaults to what fits in `memory`.
 
     Attributes:
@@ -117,7 +119,7 @@ class FeatureExtractor:
         *,
         memory: float = 4.0,
         window: int | None = None,
-    ):
+    ) -> None:
         self.description = getattr(backbone, "description", None)
         if not isinstance(self.description, BackboneDescription):
             raise TypeError(
@@ -227,15 +229,15 @@ def _read_ahead(read, clips, ahead=2):
     yield from pending
 
 
-def progress_bar(total: int, done: int, visible: bool):
-    """Returns a bar of clips, with their rate and the time that is left."""
-    # Imported late: the rest of the package works without it.
-    try:
-        import tqdm
-    except ImportError as error:
-        raise ImportError(
-            "Extracting features takes tqdm: pip install actx_tf[video]"
-        ) from error
+def progress_bar(total: int, done: int, visible: bool) -> Any:
+    """Returns a bar of clips, with their rate and the time that is left.
+
+    Args:
+        total: Number of clips.
+        done: How many of them are done.
+        visible: Whether to show it.
+    """
+    tqdm = import_optional("tqdm", "Extracting features")
     return tqdm.tqdm(
         total=total, initial=done, unit="clip", disable=not visible
     )

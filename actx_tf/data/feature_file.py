@@ -47,7 +47,7 @@ class Header:
     dtype: str = "float16"
     channels: int | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         made_by = self.made_by
         if isinstance(made_by, BackboneDescription):
             if self.channels is None:
@@ -165,7 +165,7 @@ class FeatureFile:
         ValueError: If it is no such file. The message names it.
     """
 
-    def __init__(self, path: pathlib.Path):
+    def __init__(self, path: pathlib.Path) -> None:
         self.path = path
         with contextlib.ExitStack() as undo:
             with self._naming_the_file("not a whole HDF5 file"):
@@ -229,7 +229,8 @@ class FeatureFile:
     def close(self) -> None:
         """Closes the file; the features can no longer be read."""
         self._file.close()
-        self._pages = None  # unmapped with the last view
+        if hasattr(self, "_pages"):
+            del self._pages  # unmapped with the last view
 
     def _dataset(self, clip):
         if not self._file:

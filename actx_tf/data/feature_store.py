@@ -60,7 +60,7 @@ class FeatureStore(collections.abc.Mapping):
             not belong together. The message names the file.
     """
 
-    def __init__(self, path: str | os.PathLike):
+    def __init__(self, path: str | os.PathLike) -> None:
         self.path = pathlib.Path(path)
         self._clips = {}  # name -> file
         with contextlib.ExitStack() as undo:

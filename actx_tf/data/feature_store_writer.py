@@ -22,7 +22,7 @@ from actx_tf.utils.untrusted_files import check_plain_file
 
 # After so many bytes a file is finished and the next one begun: it is what is
 # written again, at most, of a run that was killed.
-_MOST_BYTES = 2**32
+_MOST_BYTES = 2**34
 _MOST_LINE_BYTES = 2**18
 
 
@@ -70,10 +70,10 @@ class FeatureStoreWriter:
         path: str | os.PathLike,
         made_by: BackboneDescription | str,
         dtype: str = "float16",
-    ):
+    ) -> None:
         self.path = pathlib.Path(path)
         self._header = Header(made_by, dtype)
-        self._draft = None
+        self._draft: _Draft | None = None
         if self.path.is_file():
             FeatureStore(self.path).close()  # tells what is wrong with it
             raise ValueError(

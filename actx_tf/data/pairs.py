@@ -8,10 +8,10 @@ import numpy as np
 import tensorflow as tf
 
 from actx_tf.data.clip_index import Clip
-from actx_tf.data.epochs import check_positive
 from actx_tf.data.epochs import make_epoch
 from actx_tf.data.feature_store import FeatureStore
 from actx_tf.data.similarities import pair_name
+from actx_tf.utils.checks import check_positive
 
 
 def make_pair_dataset(
@@ -44,15 +44,15 @@ def make_pair_dataset(
             dictionary of arrays. Read while the pipeline runs.
         clips: The clips of an epoch.
         class_names: Names of the classes; the label of a class is its place.
-        crop_steps: Length of a stretch, in steps. Defaults to 10.
+        crop_steps: Length of a stretch, in steps. Defaults to `10`.
         batch_size: Number of pairs in a batch, of all shards together; the
-            last batch of an epoch can be smaller. Defaults to 36.
+            last batch of an epoch can be smaller. Defaults to `36`.
         background: Names of those classes that show no action: their clips
             get no conjugate. Defaults to none.
         shuffle: Whether the order of the clips changes with each epoch.
             Without it the stretches and conjugates are still drawn at
             random. Defaults to `True`.
-        seed: Seed of all that is random. Defaults to 0.
+        seed: Seed of all that is random. Defaults to `0`.
         multi_label: Whether a clip can be of several classes, or of none of
             `class_names`. Defaults to `False`.
         aligned_inputs: Mappings from the name of a clip to other arrays that
@@ -66,9 +66,9 @@ def make_pair_dataset(
         epoch: Number of the epoch, from 0 on. Defaults to `None`: the dataset
             counts how often it was iterated over.
         shard: Which share of each batch is made, from 0 on: of the others'
-            clips nothing is read. Defaults to 0.
+            clips nothing is read. Defaults to `0`.
         num_shards: Number of shares, equal ones of all batches but the last.
-            Defaults to 1.
+            Defaults to `1`.
 
     Returns:
         A dataset of `(inputs, label)`, where `label` is `(batch,)`, int32
@@ -204,11 +204,11 @@ def make_evaluation_dataset(
         clips: The clips.
         class_names: Names of the classes; the label of a class is its place.
         batch_size: Number of clips in a batch, of all shards together; the
-            last batch can be smaller. Defaults to 36.
+            last batch can be smaller. Defaults to `36`.
         multi_label: As in `make_pair_dataset`. Defaults to `False`.
         aligned_inputs: As in `make_pair_dataset`. Defaults to none.
-        shard: As in `make_pair_dataset`. Defaults to 0.
-        num_shards: As in `make_pair_dataset`. Defaults to 1.
+        shard: As in `make_pair_dataset`. Defaults to `0`.
+        num_shards: As in `make_pair_dataset`. Defaults to `1`.
 
     Returns:
         A dataset of `(inputs, label)`, where `label` is as in
@@ -309,7 +309,7 @@ def _pad_features(array, specs):
 
 
 def _pad(array, shape):
-    """Returns the array, with zeros behind it along every axis."""
+    """Returns the array, with zeros after it along every axis."""
     if array.shape == tuple(shape):
         return array  # not copied
     return np.pad(

@@ -7,12 +7,14 @@ frames get smaller (antialiased). Both give the same values to 1 of 255.
 import numpy as np
 import tensorflow as tf
 
+from actx_tf.utils.optional import import_optional
+
 
 def resize_frame(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resizes a frame.
 
     Args:
-        frame: uint8 `(height, width, 3)`.
+        frame: The frame, uint8 `(height, width, 3)`.
         size: The new (height, width), in pixels.
 
     Returns:
@@ -20,7 +22,7 @@ def resize_frame(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """
     if frame.shape[:2] == tuple(size):
         return frame
-    image = _import_image()
+    image = import_optional("PIL.Image", "Resizing frames")
     height, width = size
     resized = image.fromarray(frame).resize(
         (width, height), image.Resampling.BILINEAR
@@ -34,7 +36,8 @@ def resize_frames(
     """Resizes the frames of a clip, in a graph.
 
     Args:
-        frames: uint8 `(frames, height, width, 3)`; all sizes can be unknown.
+        frames: The frames, uint8 `(frames, height, width, 3)`; all sizes can
+            be unknown.
         size: The new (height, width), in pixels; the length of the shorter
             side, where the aspect ratio is kept; or `None`: as they are.
 
@@ -53,14 +56,3 @@ def resize_frames(
         lambda: tf.cast(frames, tf.float32),
         lambda: tf.round(tf.image.resize(frames, size, antialias=True)),
     )
-
-
-def _import_image():
-    # Imported late: all but the resizing of frames works without it.
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise ImportError(
-            "Resizing frames takes Pillow: pip install actx_tf[video]"
-        ) from error
-    return Image

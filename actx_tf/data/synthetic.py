@@ -16,6 +16,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from actx_tf.backbones.channels_last import channels_last
 from actx_tf.backbones.make_backbone import make_backbone
 
 CLASS_NAMES = (
@@ -186,6 +187,7 @@ def step_boxes(boxes: np.ndarray) -> np.ndarray:
     )
 
 
+@channels_last()
 def backbone(weights: str | None = "synthetic") -> keras.Model:
     """The network whose feature maps the built-in data set is made of.
 

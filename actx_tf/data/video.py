@@ -3,12 +3,14 @@
 import contextlib
 import math
 import os
+from collections.abc import Iterator
 from fractions import Fraction
 
 import numpy as np
 
 from actx_tf.backbones.description import resized
 from actx_tf.data.resizing import resize_frame
+from actx_tf.utils.optional import import_optional
 
 # Annotated times are rounded, mostly to tenths or halves of a second.
 _MOST_SECONDS_AFTER_THE_END = Fraction(1, 2)
@@ -47,7 +49,9 @@ def read_clip(
         ValueError: If an argument is wrong.
     """
     clip = ClipFrames(path, num_frames, frame_rate, size, start, end, box)
-    return np.stack(list(clip)), clip.frame_rate
+    frames = np.stack(list(clip))
+    assert clip.frame_rate is not None  # known after an iteration
+    return frames, clip.frame_rate
 
 
 class ClipFrames:
@@ -83,7 +87,7 @@ class ClipFrames:
             shorter side, where it is. Defaults to the size of the first
             frame, or of its part inside `box`.
         start: Where in the file the clip begins, in seconds since the first
-            frame. Defaults to 0.
+            frame. Defaults to `0`.
         end: Where it ends, in seconds; a frame is in the clip if its middle
             lies in `[start, end)`. It can lie up to half a second after the
             end of the file, where the last frame stays on display for
@@ -119,7 +123,7 @@ class ClipFrames:
         start: float = 0.0,
         end: float | None = None,
         box: tuple[int, int, int, int] | None = None,
-    ):
+    ) -> None:
         _check_arguments(num_frames, frame_rate, size)
         _check_part(start, end, box)
         self._av = _import_av()
@@ -131,7 +135,7 @@ class ClipFrames:
         self._box = box
         self.frame_rate = frame_rate
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[np.ndarray]:
         return self._read(_converter(self._size, self._box))
 
     def count(self) -> int:
@@ -518,11 +522,4 @@ def _video_errors(av, path):
 
 
 def _import_av():
-    # Imported late: all but the reading of videos works without it.
-    try:
-        import av
-    except ImportError as error:
-        raise ImportError(
-            "Reading videos takes PyAV: pip install actx_tf[video]"
-        ) from error
-    return av
+    return import_optional("av", "Reading videos")

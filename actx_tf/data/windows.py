@@ -25,7 +25,8 @@ def run_in_windows(
 
     Args:
         run: The network: frames `(frames, height, width, channels)` -> feature
-            map `(ceil(frames / frames_per_step), height, width, channels)`.
+            map `(steps, height, width, channels)`: `frames / frames_per_step`
+            of them, give or take what is padded or cut off at the ends.
         frames: The frames of the clip, one by one. At most `window + 1` are
             held at a time.
         count: Returns the number of frames of the clip; called only for a clip
@@ -60,7 +61,8 @@ def run_in_windows(
         is_last = first * frames_per_step + length >= total
         shown = held[:length]
         features = run(np.stack(shown))
-        if abs(len(features) - len(shown) / frames_per_step) >= 1:
+        # What is padded or cut off at an end is within the radius.
+        if abs(len(features) - len(shown) / frames_per_step) >= overlap + 1:
             raise ValueError(
                 f"`frames_per_step` must be that of the network. "
                 f"Received: frames_per_step={frames_per_step}, and "

@@ -5,11 +5,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-import actx_tf
 from actx_tf.backbones.description import BackboneDescription
+from actx_tf.version import __version__
 
 PATH = "assets/actx_tf.json"  # in the folder of a version
-_KINDS = {
+_KINDS: dict[str, Any] = {
     "actx_tf": str,
     "class_names": list,
     "activation": str,
@@ -91,7 +91,7 @@ def metadata_text(
     """Returns the JSON that `parse_metadata` reads."""
     return json.dumps(
         {
-            "actx_tf": actx_tf.__version__,
+            "actx_tf": __version__,
             "class_names": class_names,
             "activation": activation,
             "channels": channels,

@@ -7,6 +7,7 @@ from actx_tf.export.served_model import ServedModel
 from actx_tf.export.served_model import clips_to_answers
 from actx_tf.models.paired_model import PairedModel
 from actx_tf.utils.atomic_write import atomic_write
+from actx_tf.utils.optional import import_optional
 
 
 def export_onnx(
@@ -33,13 +34,7 @@ def export_onnx(
             its features.
         ImportError: If tf2onnx is not installed.
     """
-    try:
-        import tf2onnx
-    except ImportError as error:
-        raise ImportError(
-            "ONNX files need tf2onnx, which `pip install actx_tf[onnx]` "
-            "installs"
-        ) from error
+    tf2onnx = import_optional("tf2onnx", "Writing an ONNX file")
     served = ServedModel(model, backbone)
     function = clips_to_answers(served)
     onnx_model, _ = tf2onnx.convert.from_function(

@@ -83,7 +83,7 @@ def export_saved_model(
             uint8 `(batch, frames, height, width, 3)`. Each signature gets a
             request of them. Needs tensorflow-serving-api. Defaults to `None`.
         max_steps: Largest number of steps of a clip; bounds what a request
-            takes of the server. Defaults to 4096.
+            takes of the server. Defaults to `4096`.
 
     Returns:
         Path of the version's folder.

@@ -1,6 +1,7 @@
 """What an exported model answers: a function for each signature."""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,6 +12,7 @@ from actx_tf.data.resizing import resize_frames
 from actx_tf.export.metadata import metadata_text
 from actx_tf.models.paired_model import PairedModel
 from actx_tf.ops.activations import scores as scores_of
+from actx_tf.ops.types import Tensor
 
 _MOST_PIXELS = 2**25  # of an image: 8K video has as many
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -29,7 +31,7 @@ class ServedModel:
     Raises:
         TypeError: If the backbone does not describe itself.
         ValueError: If the model is not built, or the backbone is not that of
-            its features.
+            its features, or cannot be exported.
     """
 
     def __init__(
@@ -37,7 +39,7 @@ class ServedModel:
         model: PairedModel,
         backbone: Backbone | None = None,
         max_steps: int = 4096,
-    ):
+    ) -> None:
         if not model.built:
             raise ValueError(
                 "`model` must be built: call it on a batch first. "
@@ -51,6 +53,7 @@ class ServedModel:
         self.max_steps = max_steps
         self.channels = _channels(model)
         self.backbone = check_backbone(backbone or model.backbone, model)
+        _check_exportable(self.backbone)
         outputs = model.classify(tf.zeros((1, 2, 2, 2, self.channels)))
         self.has_maps = "action_map" in outputs
         num_classes = outputs["logits"].shape[-1]
@@ -83,7 +86,7 @@ class ServedModel:
             (None, None, None, None, self.channels), tf.float32, "features"
         )
         lengths = tf.TensorSpec((None,), tf.int32, "lengths")
-        endpoints = {
+        endpoints: dict[str, tuple[Callable, list[tf.TensorSpec]]] = {
             "serving_default": (self.classify, [features, lengths]),
             "unpadded": (self.classify, [features]),
         }
@@ -102,11 +105,15 @@ class ServedModel:
             }
         return endpoints
 
-    def classify(self, features, lengths=None):
+    def classify(
+        self, features: Tensor, lengths: Tensor | None = None
+    ) -> dict[str, Tensor]:
         outputs = self.attend(features, lengths)
         return {key: outputs[key] for key in ("scores", "label_index", "label")}
 
-    def attend(self, features, lengths=None):
+    def attend(
+        self, features: Tensor, lengths: Tensor | None = None
+    ) -> dict[str, Tensor]:
         features = _check_shape(features, "features")
         checks = _check_sizes(features, self.max_steps, "features", "steps")
         if lengths is not None:
@@ -116,10 +123,12 @@ class ServedModel:
             features = tf.identity(features)
         return self._answer(features, lengths, "features")
 
-    def attend_video(self, frames, lengths):
+    def attend_video(
+        self, frames: Tensor, lengths: Tensor
+    ) -> dict[str, Tensor]:
         return self._attend_clips(frames, lengths, lambda clip: clip)
 
-    def attend_jpeg(self, frames, lengths):
+    def attend_jpeg(self, frames: Tensor, lengths: Tensor) -> dict[str, Tensor]:
         return self._attend_clips(frames, lengths, _decode_images)
 
     def _attend_clips(self, clips, lengths, decode):
@@ -195,7 +204,7 @@ class ServedModel:
         return answers
 
 
-def clips_to_answers(served: ServedModel) -> Callable:
+def clips_to_answers(served: ServedModel) -> Any:
     """Returns the function of clips that files for other runtimes hold.
 
     It takes feature maps; frames, as the backbone sees them, if there is one.
@@ -263,7 +272,7 @@ def _png_size(frame):
 
 def _check_shape(tensor, name):
     """The tensor, after a check at run time: sessions feed any shape."""
-    # What stands behind this may not be taken to have the signature's shape.
+    # What comes after this may not be taken to have the signature's shape.
     fed = tf.raw_ops.PlaceholderWithDefault(
         input=tensor, shape=tf.TensorShape(None), name=f"fed_{name}"
     )
@@ -309,6 +318,14 @@ def _channels(model):
     if model.backbone is not None:
         shape = model.backbone.compute_output_shape(tuple(shape))
     return shape[-1]
+
+
+def _check_exportable(backbone):
+    if backbone is not None and backbone.export_obstacle:
+        raise ValueError(
+            f"`backbone` must be exportable: {backbone.export_obstacle}. "
+            f"Received: {backbone.name}"
+        )
 
 
 def check_backbone(

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
+from actx_tf.utils.optional import import_optional
+
 PATH = "assets.extra/tf_serving_warmup_requests"  # in the folder of a version
 
 
@@ -45,13 +47,9 @@ def warm_up_requests(
                 f"`samples[{key!r}]` must have the shape {specs[key].shape}. "
                 f"Received: {clips[key].shape}"
             )
-    try:
-        from tensorflow_serving.apis import prediction_log_pb2
-    except ImportError as error:
-        raise ImportError(
-            "`samples` need tensorflow-serving-api, which "
-            "`pip install actx_tf[serving]` installs"
-        ) from error
+    prediction_log_pb2 = import_optional(
+        "tensorflow_serving.apis.prediction_log_pb2", "A warm-up request"
+    )
     logs = []
     for name, (_, signature) in endpoints.items():
         if signature[0].name not in clips:

@@ -14,6 +14,7 @@ from actx_tf.ops.masks import zero_padding
 from actx_tf.ops.types import Shape
 from actx_tf.ops.types import Tensor
 from actx_tf.utils.checks import check_feature_map
+from actx_tf.utils.checks import check_number
 from actx_tf.utils.checks import check_positive
 
 
@@ -105,8 +106,7 @@ class ACF(PairedModel):
         check_class_names(class_names, num_classes)
         if units is not None:
             check_positive("units", units)
-        if xi != xi:
-            raise ValueError(f"`xi` must be a number. Received: xi={xi}")
+        check_number("xi", xi)
         self.num_classes = num_classes
         self.units = units
         self.xi = xi

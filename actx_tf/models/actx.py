@@ -1,11 +1,18 @@
-import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 
 from actx_tf import losses
+from actx_tf.backbones.description import BackboneDescription
 from actx_tf.layers import FactorizedAttentionPooling
 from actx_tf.models.paired_model import PairedModel
 from actx_tf.models.paired_model import check_class_names
+from actx_tf.ops.types import Shape
+from actx_tf.ops.types import Tensor
+from actx_tf.utils.checks import check_not_negative
+from actx_tf.utils.checks import check_number
+from actx_tf.utils.checks import check_positive
 
 
 @keras.saving.register_keras_serializable(package="actx_tf")
@@ -22,28 +29,28 @@ class ActX(PairedModel):
     `PairedModel`.
 
     Args:
-        num_classes: integer >= 1. Number of logits.
-        rho: float in [0, 100]. Percentage of a clip that is action. Defaults
-            to `30.0`.
-        alpha: float >= 0. Sharpness of the border between action and context.
+        num_classes: Number of logits.
+        rho: Percentage of a clip that is action, in [0, 100]. Defaults to
+            `30.0`.
+        alpha: Sharpness of the border between action and context, >= 0.
             Defaults to `1.0`.
-        beta: float >= 0. Sharpness of the attention within the action.
-            Defaults to `1.0`.
-        gamma: float >= 0. Sharpness of the matching of Eq. 2. The paper gives
+        beta: Sharpness of the attention within the action, >= 0. Defaults to
+            `1.0`.
+        gamma: Sharpness of the matching of Eq. 2, >= 0. The paper gives
             no value; the default is ours. Defaults to `20.0`.
-        xi: float. Similarity up to which L_s is zero (Eq. 3). The paper gives
+        xi: Similarity up to which L_s is zero (Eq. 3). The paper gives
             no value; the default is ours. Defaults to `0.0`.
-        similarity_weight: float >= 0. Weight of L_s. Defaults to `1.0`.
-        difference_weight: float >= 0. Weight of L_d. Defaults to `1.0`.
-        kernel_size: integer or tuple of 3 integers. Kernel of phi, psi and
-            theta. Defaults to `1`.
-        use_attention_map: boolean. False is "w/o Satt" of Table 1. Defaults to
-            `True`.
-        backbone: optional Keras model, clip -> feature map. Defaults to
+        similarity_weight: Weight of L_s, >= 0. Defaults to `1.0`.
+        difference_weight: Weight of L_d, >= 0. Defaults to `1.0`.
+        kernel_size: Size of the kernels of phi, psi and theta: one integer, or
+            three for time, height and width. Defaults to `1`.
+        use_attention_map: Whether there is S_att. False is "w/o Satt" of Table
+            1. Defaults to `True`.
+        backbone: Optional Keras model, clip -> feature map. Defaults to
             `None`: the inputs are feature maps.
-        description: optional description of what made the feature maps.
+        description: Optional description of what made the feature maps.
             Defaults to the backbone's own, or `None`: see `PairedModel`.
-        class_names: optional names of the classes. Defaults to `None`.
+        class_names: Optional names of the classes. Defaults to `None`.
         activation: `"softmax"`, or `"sigmoid"` where a clip can be of several
             classes. Defaults to `"softmax"`.
 
@@ -58,7 +65,7 @@ class ActX(PairedModel):
     Masking: what is masked changes no output; both maps are zero there.
 
     Raises:
-        ValueError: if an argument is out of range.
+        ValueError: If an argument is wrong.
 
     Example:
 
@@ -78,22 +85,22 @@ class ActX(PairedModel):
 
     def __init__(
         self,
-        num_classes,
-        rho=30.0,
-        alpha=1.0,
-        beta=1.0,
-        gamma=20.0,
-        xi=0.0,
-        similarity_weight=1.0,
-        difference_weight=1.0,
-        kernel_size=1,
-        use_attention_map=True,
-        backbone=None,
-        description=None,
-        class_names=None,
-        activation="softmax",
-        **kwargs,
-    ):
+        num_classes: int,
+        rho: float = 30.0,
+        alpha: float = 1.0,
+        beta: float = 1.0,
+        gamma: float = 20.0,
+        xi: float = 0.0,
+        similarity_weight: float = 1.0,
+        difference_weight: float = 1.0,
+        kernel_size: int | Sequence[int] = 1,
+        use_attention_map: bool = True,
+        backbone: keras.Model | None = None,
+        description: BackboneDescription | dict[str, Any] | None = None,
+        class_names: Sequence[str] | None = None,
+        activation: str = "softmax",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             similarity_weight,
             difference_weight,
@@ -103,18 +110,10 @@ class ActX(PairedModel):
             activation,
             **kwargs,
         )
-        if not num_classes >= 1:
-            raise ValueError(
-                "`num_classes` must be an integer >= 1. "
-                f"Received: num_classes={num_classes}"
-            )
+        check_positive("num_classes", num_classes)
         check_class_names(class_names, num_classes)
-        if not (gamma >= 0 and math.isfinite(gamma)):
-            raise ValueError(
-                f"`gamma` must be a finite number >= 0. Received: gamma={gamma}"
-            )
-        if xi != xi:
-            raise ValueError(f"`xi` must be a number. Received: xi={xi}")
+        check_not_negative("gamma", gamma)
+        check_number("xi", xi)
         self.num_classes = num_classes
         self.rho = rho
         self.alpha = alpha
@@ -136,15 +135,19 @@ class ActX(PairedModel):
             num_classes, dtype="float32", name="head"
         )
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape | dict[str, Shape]) -> None:
         if isinstance(input_shape, dict):
-            input_shape = input_shape["features"]
+            shape = input_shape["features"]
+        else:
+            shape = input_shape
         if self.backbone is not None:
-            input_shape = self.backbone.compute_output_shape(input_shape)
-        self.pooling.build(input_shape)
-        self.head.build(self.pooling.compute_output_shape(input_shape))
+            shape = self.backbone.compute_output_shape(shape)
+        self.pooling.build(shape)
+        self.head.build(self.pooling.compute_output_shape(shape))
 
-    def classify(self, features, mask=None):
+    def classify(
+        self, features: Tensor, mask: Tensor | None = None
+    ) -> dict[str, Tensor]:
         pooled, action_map, context_map = self.pooling(
             features, mask=mask, return_attention_maps=True
         )
@@ -154,7 +157,9 @@ class ActX(PairedModel):
             "context_map": context_map,
         }
 
-    def pair_losses(self, outputs, pair):
+    def pair_losses(
+        self, outputs: dict[str, Tensor], pair: dict[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
         similarity = pair.get("conjugate_similarity")
         if similarity is None:
             similarity = losses.conjugate_similarity(
@@ -172,7 +177,7 @@ class ActX(PairedModel):
             losses.context_difference(outputs["context_map"], similarity),
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_classes": self.num_classes,

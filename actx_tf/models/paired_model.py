@@ -1,6 +1,7 @@
 import difflib
-import math
 import warnings
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import ops
@@ -10,6 +11,8 @@ from actx_tf.models.loss_of_logits import loss_of_logits
 from actx_tf.ops.activations import check_activation
 from actx_tf.ops.replicas import num_replicas
 from actx_tf.ops.replicas import sum_over_replicas
+from actx_tf.ops.types import Tensor
+from actx_tf.utils.checks import check_not_negative
 
 _KEYS = (
     "features",
@@ -36,35 +39,36 @@ class PairedModel(keras.Model):
 
     A subclass writes `classify(features, mask)`, which returns a dictionary
     with `"logits"`, and `pair_losses(outputs, pair)`, which returns L_s and
-    L_d, each of shape `(batch,)`. `features` and `pair` hold feature maps, the
-    backbone behind them.
+    L_d, each of shape `(batch,)`. `features` and `pair` hold feature maps: the
+    backbone has been run.
 
     `fit` logs `loss`, `classification_loss` (L_c and any regularization),
     `similarity_loss`, `difference_loss` and the metrics of `compile`, which
     receive the logits. L_c is a mean over the clips of the global batch, and
     L_s and L_d are means over its pairs, whatever parts of it the replicas get;
-    `sample_weight` and `class_weight` apply to L_c.
+    `sample_weight` and `class_weight` apply to L_c. L_s and L_d are not logged
+    where no conjugates are given, and are NaN where no clip had one.
 
     Args:
-        similarity_weight: float >= 0. Weight of L_s. Defaults to `1.0`.
-        difference_weight: float >= 0. Weight of L_d. Defaults to `1.0`.
-        backbone: optional Keras model, clip -> feature map
+        similarity_weight: Weight of L_s, >= 0. Defaults to `1.0`.
+        difference_weight: Weight of L_d, >= 0. Defaults to `1.0`.
+        backbone: Optional Keras model, clip -> feature map
             `(batch, time, height, width, channels)`. It is trained along
             unless its `trainable` is False. Defaults to `None`: the inputs are
             feature maps.
-        description: optional `actx_tf.backbones.BackboneDescription` of what
+        description: Optional `actx_tf.backbones.BackboneDescription` of what
             made the feature maps: it is saved with the model, so that whoever
             has the model knows how videos are read for it. Defaults to the
             backbone's own, or `None`.
-        class_names: optional sequence of distinct strings, the names of the
-            classes, in the order of the logits. Saved with the model. Defaults
+        class_names: Optional distinct names of the classes, in the order of
+            the logits. Saved with the model. Defaults
             to `None`.
         activation: `"softmax"`, or `"sigmoid"` where a clip can be of several
             classes: what makes scores of the logits. Saved with the model; the
             loss of `compile` should agree with it. Defaults to `"softmax"`.
 
     Call arguments:
-        inputs: the clips, or a dictionary with
+        inputs: The clips, or a dictionary with
             `"features"`: the clips, as feature maps or, with a backbone, as
             what the backbone takes;
             `"mask"`: optional, boolean, True where a location of the feature
@@ -77,34 +81,27 @@ class PairedModel(keras.Model):
             in the place of a missing conjugate changes nothing.
             On several replicas train with `actx_tf.training.fit`: Keras' own
             `fit` takes no booleans there (it averages the first batch).
-        mask: the mask where `inputs` is not a dictionary.
+        mask: The mask where `inputs` is not a dictionary.
 
     Raises:
-        ValueError: if a weight is negative, or a dictionary has no
-            `"features"`.
+        ValueError: If an argument is wrong, or a dictionary has no
+            `"features"` or a key that is not known.
     """
 
     def __init__(
         self,
-        similarity_weight=1.0,
-        difference_weight=1.0,
-        backbone=None,
-        description=None,
-        class_names=None,
-        activation="softmax",
-        **kwargs,
-    ):
+        similarity_weight: float = 1.0,
+        difference_weight: float = 1.0,
+        backbone: keras.Model | None = None,
+        description: BackboneDescription | dict[str, Any] | None = None,
+        class_names: Sequence[str] | None = None,
+        activation: str = "softmax",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         check_activation(activation)
-        for name, weight in (
-            ("similarity_weight", similarity_weight),
-            ("difference_weight", difference_weight),
-        ):
-            if not (weight >= 0 and math.isfinite(weight)):
-                raise ValueError(
-                    f"`{name}` must be a finite number >= 0. "
-                    f"Received: {name}={weight}"
-                )
+        check_not_negative("similarity_weight", similarity_weight)
+        check_not_negative("difference_weight", difference_weight)
         self.similarity_weight = similarity_weight
         self.difference_weight = difference_weight
         self.backbone = backbone
@@ -122,22 +119,33 @@ class PairedModel(keras.Model):
         }
         self._pairs_seen = True
 
-    def compile(self, optimizer="rmsprop", loss=None, **kwargs):
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
         """See `keras.Model.compile`.
 
         A cross-entropy that is given by its name takes logits here; one that
         takes probabilities, or does not fit `activation`, is refused.
         """
         loss = loss_of_logits(loss, self.activation)
-        super().compile(optimizer, loss, **kwargs)
+        super().compile(optimizer, loss, *args, **kwargs)
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: dict[str, Any]) -> None:
         """See `keras.Model`, which leaves this to whoever has a `compile`."""
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.built and self.optimizer is not None:
             self.optimizer.build(self.trainable_variables)
 
-    def fit(self, *args, class_weight=None, **kwargs):
+    def fit(
+        self,
+        *args: Any,
+        class_weight: dict[int, float] | None = None,
+        **kwargs: Any,
+    ) -> keras.callbacks.History:
         """See `keras.Model.fit`."""
         if class_weight is not None and self.activation == "sigmoid":
             raise ValueError(
@@ -147,15 +155,24 @@ class PairedModel(keras.Model):
             )
         return super().fit(*args, class_weight=class_weight, **kwargs)
 
-    def classify(self, features, mask=None):
+    def classify(
+        self, features: Tensor, mask: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Returns what is served for feature maps: at least `"logits"`."""
         raise NotImplementedError
 
-    def pair_losses(self, outputs, pair):
+    def pair_losses(
+        self, outputs: dict[str, Tensor], pair: dict[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
         """Returns L_s and L_d of each sample, `(batch,)` each."""
         raise NotImplementedError
 
-    def call(self, inputs, mask=None, training=None):
+    def call(
+        self,
+        inputs: Tensor | dict[str, Tensor],
+        mask: Tensor | None = None,
+        training: bool | None = None,
+    ) -> dict[str, Tensor]:
         pair = inputs
         if not isinstance(inputs, dict):
             pair = {"features": inputs, "mask": mask}
@@ -175,8 +192,13 @@ class PairedModel(keras.Model):
         return outputs
 
     def compute_loss(
-        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
-    ):
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Tensor | None = None,
+        training: bool = True,
+    ) -> Tensor:
         """Eq. 1. See `keras.Model.compute_loss`."""
         logits = y_pred["logits"]
         loss = super().compute_loss(x, y, logits, sample_weight, training)
@@ -224,11 +246,17 @@ class PairedModel(keras.Model):
             self._loss_means[name].update_state(values, sample_weight=is_pair)
         return loss
 
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+    def compute_metrics(
+        self,
+        x: Any,
+        y: Any,
+        y_pred: dict[str, Tensor],
+        sample_weight: Tensor | None = None,
+    ) -> dict[str, Tensor]:
         """The metrics of `compile`, on the logits."""
         return super().compute_metrics(x, y, y_pred["logits"], sample_weight)
 
-    def get_metrics_result(self):
+    def get_metrics_result(self) -> dict[str, Tensor]:
         """See `keras.Model`; without the losses of pairs if none was given."""
         results = super().get_metrics_result()
         for name in ("similarity_loss", "difference_loss"):
@@ -244,10 +272,10 @@ class PairedModel(keras.Model):
         except (AttributeError, TypeError):
             return self._pairs_seen
 
-    def compute_mask(self, inputs, mask=None):
+    def compute_mask(self, inputs: Any, mask: Any = None) -> None:
         return None
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "similarity_weight": self.similarity_weight,
@@ -259,7 +287,7 @@ class PairedModel(keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "PairedModel":
         backbone = keras.saving.deserialize_keras_object(config["backbone"])
         return cls(**{**config, "backbone": backbone})
 
@@ -287,7 +315,9 @@ def _check_keys(pair):
             )
 
 
-def check_class_names(class_names, num_classes):
+def check_class_names(
+    class_names: Sequence[str] | None, num_classes: int
+) -> None:
     """Raises `ValueError` if names are given, and not one a class."""
     if class_names is not None and len(class_names) != num_classes:
         raise ValueError(

@@ -8,18 +8,30 @@ from actx_tf.ops.types import Shape
 
 def check_positive(name: str, value: int) -> None:
     """Raises a `ValueError` unless the value is an integer above 0."""
-    if not isinstance(value, numbers.Integral) or value < 1:
+    if not _is_number(value, numbers.Integral) or value < 1:
         raise ValueError(
-            f"`{name}` must be a positive integer. Received: {name}={value}"
+            f"`{name}` must be a positive integer. Received: {name}={value!r}"
         )
 
 
 def check_not_negative(name: str, value: float) -> None:
     """Raises a `ValueError` unless the value is a finite number >= 0."""
-    if not (value >= 0 and math.isfinite(value)):
+    if not (_is_number(value) and value >= 0 and math.isfinite(value)):
         raise ValueError(
-            f"`{name}` must be a finite number >= 0. Received: {name}={value}"
+            f"`{name}` must be a finite number >= 0. Received: {name}={value!r}"
         )
+
+
+def check_number(name: str, value: float) -> None:
+    """Raises a `ValueError` unless the value is a number, and not NaN."""
+    if not _is_number(value) or value != value:
+        raise ValueError(
+            f"`{name}` must be a number. Received: {name}={value!r}"
+        )
+
+
+def _is_number(value, kind=numbers.Real):
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def check_feature_map(
