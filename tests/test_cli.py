@@ -25,6 +25,7 @@ from tests.test_examples import make_store
 
 # What each needs at least, of files that are there.
 NEEDED = {
+    "fit": "videos --output=out",
     "index": "--root=empty --output=out.csv",
     "extract": "--index=index.csv --output=out",
     "mine": "--index=index.csv --features=features --output=out.csv",
@@ -42,7 +43,7 @@ NEEDED = {
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """Where files have the right names; none of them is ever read."""
-    for name in ("empty", "features", "models/1"):
+    for name in ("empty", "features", "models/1", "videos/none"):
         (tmp_path / name).mkdir(parents=True)
     for name in (
         "features/000000.h5",
@@ -135,6 +136,7 @@ MISTAKES = [
     ("predict", None, 2, "required: VIDEO_OR_FOLDER, --model"),
     ("export", None, 2, "required: --model, --output"),
     ("ask", None, 2, "required: VIDEO, --name"),
+    ("fit", None, 2, "required: VIDEOS, --output"),
     # A step before the one that it needs.
     ("extract", "--index=gone.csv", 1, "make it with `actx index`"),
     ("mine", "--features=gone", 1, "make it with `actx extract`"),
@@ -176,7 +178,10 @@ MISTAKES = [
     ("export", "--output=notes.txt", 1, "notes.txt (--output) is a file"),
     ("export", "--format=onnx --output=empty", 1, "is a folder"),
     ("ask", "--output=gone/a.png", 1, "there is no folder gone"),
+    ("fit", "--background=idle", 1, "videos has no folder idle"),
+    ("fit", "--output=notes.txt", 1, "notes.txt (--output) is a file"),
     # Flags that do not go together.
+    ("fit", "--backbone=i3d_resnet34", 2, "needs --weights"),
     ("extract", "--frame_rate=8 --num_frames=8", 2, "exclude each other"),
     ("extract", "--flow_method=dis", 2, "is for --stream=flow"),
     ("extract", "--backbone=inception_i3d", 2, "needs --weights"),
@@ -232,6 +237,8 @@ def test_a_mistake_is_one_sentence(name, more, code, words, capsys, folder):
 def test_the_positional_ones_must_be_there(capsys, folder):
     code, line = said(capsys, "predict", "gone.mp4", "--model=model.keras")
     assert code == 1 and "no video and no folder at gone.mp4" in line
+    code, line = said(capsys, "fit", "gone", "--output=out")
+    assert code == 1 and "there is no folder at gone" in line
     code, line = said(capsys, "ask", "gone.mp4", "--name=jump")
     assert code == 1 and "there is no file at gone.mp4" in line
 

@@ -6,7 +6,11 @@ import shlex
 import numpy as np
 import pytest
 
+from actx_tf.cli.main import main
+from actx_tf.data import read_clip_index
 from actx_tf.data.annotations import read_folder
+from actx_tf.experiments import evaluate_stored
+from actx_tf.experiments import read_rows
 from actx_tf.export import read_metadata
 from tests.harness import ROOT
 from tests.harness import run_actx
@@ -72,6 +76,69 @@ def test_the_readmes_commands(tmp_path, strong_weights):
     assert "jump" in page and 'src="http' not in page
     names = {file.name for file in (tmp_path / "runs" / "new").iterdir()}
     assert {"maps.png", "maps.gif", "maps.mp4", "action_share.png"} <= names
+
+
+def test_all_in_one_command(tmp_path, strong_weights, capsys):
+    make_videos(tmp_path / "videos")
+    output = tmp_path / "mine"
+    flags = [
+        "fit",
+        str(tmp_path / "videos"),
+        "--background=none",
+        f"--output={output}",
+        f"--weights={strong_weights}",
+        "--epochs=1",
+    ]
+    result = run_actx(*flags, "--size=32,32")
+    assert result.returncode == 0, result.stderr
+    num_clips = sum(COUNTS.values()) + 1
+    assert f"Of {num_clips} clips {num_clips - 1} could be read" in (
+        result.stdout
+    )
+    assert "failed: run_broken.mp4" in result.stdout
+    pairs = read_clip_index(output / "pairs.csv")
+    conjugates = [len(c.conjugates) for c in pairs if c.conjugates]
+    assert f"{len(conjugates)} show an action and have {sum(conjugates)}" in (
+        result.stdout
+    )
+    labels = {clip.clip: clip.label for clip in pairs}
+    for clip in pairs:
+        assert {labels[name] for name in clip.conjugates} <= {"none"}
+    [row] = read_rows(output / "results.csv")
+    held_out = [clip for clip in pairs if clip.split == "test"]
+    assert f"Of {len(held_out)} clips that were held out" in result.stdout
+    assert f"accuracy {row['accuracy']:.3f}, mAP {row['mAP']:.3f}" in (
+        result.stdout
+    )
+    # The figures are those of the model that is there.
+    figures, _, _ = evaluate_stored(
+        output / "saved_model",
+        features=output / "features",
+        index=output / "pairs.csv",
+        background=["none"],
+    )
+    for name, value in figures.items():
+        assert value == pytest.approx(row[name])
+
+    # Again, nothing is made anew; other flags are refused.
+    def written():
+        return {
+            path: path.stat().st_mtime_ns
+            for path in output.rglob("*")
+            if path.is_file() and path.suffix != ".h5"
+        }
+
+    before = written()
+    again = run_actx(*flags, "--size=32,32")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.split("\n\n")[1] == result.stdout.split("\n\n")[1]
+    assert written() == before
+    assert main([*flags, "--size=64,64"]) == 1
+    assert "begun with other settings" in capsys.readouterr().err
+    (tmp_path / "videos" / "jump" / "new.mp4").touch()
+    assert main([*flags, "--size=32,32"]) == 1
+    assert "came or went, such as jump_new.mp4" in capsys.readouterr().err
+    assert written() == before
 
 
 def test_a_folder_of_classes_is_divided_by_names(tmp_path):

@@ -48,6 +48,54 @@ def add_flags(parser: Parser) -> None:
     parser.add_argument(
         "--output", required=True, help="feature store (a folder) to write"
     )
+    add_backbone_flags(parser)
+    parser.add_argument(
+        "--save_backbone",
+        metavar="FILE",
+        help=".keras file to write the network to: --backbone of the other "
+        "subcommands takes it",
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=("float16", "float32"),
+        default="float16",
+        help="how features are stored",
+    )
+    parser.add_argument(
+        "--window",
+        type=kinds.whole,
+        help="frames that the network sees at once: longer clips are run in "
+        "windows that overlap, with the same values. What fits in --memory if "
+        "it is not given",
+    )
+    parser.add_argument(
+        "--memory",
+        type=kinds.positive,
+        default=4.0,
+        help="GiB that a window may take, of a worker each. A window is "
+        "longer if less than half of it would be new: i3d_resnet34, which "
+        "sees 20 seconds at once, so takes up to 12 GiB",
+    )
+    parser.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="where it runs: in this process, or in the workers of a Ray "
+        "cluster (of this machine, if RAY_ADDRESS names no other)",
+    )
+    parser.add_argument(
+        "--workers", type=kinds.whole, default=2, help="workers of Ray"
+    )
+    parser.add_argument(
+        "--gpus_per_worker",
+        type=kinds.not_negative,
+        default=0.0,
+        help="GPUs of each worker of Ray",
+    )
+
+
+def add_backbone_flags(parser: Parser) -> None:
+    """Adds the flags that say which backbone sees videos how."""
     parser.add_argument(
         "--backbone",
         type=_backbone,
@@ -95,53 +143,21 @@ def add_flags(parser: Parser) -> None:
         choices=("dis", "tvl1"),
         help="how optical flow is computed; dis if it is not given",
     )
-    parser.add_argument(
-        "--save_backbone",
-        metavar="FILE",
-        help=".keras file to write the network to: --backbone of the other "
-        "subcommands takes it",
-    )
-    parser.add_argument(
-        "--dtype",
-        choices=("float16", "float32"),
-        default="float16",
-        help="how features are stored",
-    )
-    parser.add_argument(
-        "--window",
-        type=kinds.whole,
-        help="frames that the network sees at once: longer clips are run in "
-        "windows that overlap, with the same values. What fits in --memory if "
-        "it is not given",
-    )
-    parser.add_argument(
-        "--memory",
-        type=kinds.positive,
-        default=4.0,
-        help="GiB that a window may take, of a worker each. A window is "
-        "longer if less than half of it would be new: i3d_resnet34, which "
-        "sees 20 seconds at once, so takes up to 12 GiB",
-    )
-    parser.add_argument(
-        "--engine",
-        choices=("local", "ray"),
-        default="local",
-        help="where it runs: in this process, or in the workers of a Ray "
-        "cluster (of this machine, if RAY_ADDRESS names no other)",
-    )
-    parser.add_argument(
-        "--workers", type=kinds.whole, default=2, help="workers of Ray"
-    )
-    parser.add_argument(
-        "--gpus_per_worker",
-        type=kinds.not_negative,
-        default=0.0,
-        help="GPUs of each worker of Ray",
-    )
 
 
 def check(flags: argparse.Namespace) -> None:
     """Raises an error if the flags, or the files they name, are wrong."""
+    check_backbone_flags(flags)
+    files.check_index(flags.index)
+    files.check_output_folder(flags.output)
+    if flags.save_backbone:
+        if not flags.save_backbone.endswith(".keras"):
+            raise UsageError("--save_backbone must end with .keras")
+        files.check_output_file(flags.save_backbone, "--save_backbone")
+
+
+def check_backbone_flags(flags: argparse.Namespace) -> None:
+    """Raises an error if these do not go together."""
     name = flags.backbone
     if name.endswith(".keras"):
         for flag in _DESCRIBED:
@@ -157,12 +173,6 @@ def check(flags: argparse.Namespace) -> None:
         raise UsageError("--frame_rate and --num_frames exclude each other")
     if flags.flow_method is not None and flags.stream != "flow":
         raise UsageError("--flow_method is for --stream=flow")
-    files.check_index(flags.index)
-    files.check_output_folder(flags.output)
-    if flags.save_backbone:
-        if not flags.save_backbone.endswith(".keras"):
-            raise UsageError("--save_backbone must end with .keras")
-        files.check_output_file(flags.save_backbone, "--save_backbone")
 
 
 def run(flags: argparse.Namespace) -> int:
@@ -172,7 +182,9 @@ def run(flags: argparse.Namespace) -> int:
     from actx_tf.data import read_clip_index
     from actx_tf.utils.atomic_write import atomic_write
 
-    make = functools.partial(make_backbone, flags.backbone, _settings(flags))
+    make = functools.partial(
+        make_backbone, flags.backbone, backbone_settings(flags)
+    )
     settings = {
         "memory": flags.memory,
         "window": flags.window,
@@ -217,17 +229,17 @@ def make_backbone(name: str, settings: dict[str, Any]) -> "Backbone":
     return makers[name](**settings)
 
 
-def _settings(flags):
-    """The arguments of the backbone that flags describe."""
+def backbone_settings(flags: argparse.Namespace) -> dict[str, Any]:
+    """Returns the arguments of the backbone that flags describe."""
     if flags.backbone.endswith(".keras"):
         return {}
-    settings = {
+    settings: dict[str, Any] = {
         name: getattr(flags, name)
         for name in ("frame_rate", "num_frames")
         if getattr(flags, name) is not None
     }
     if flags.backbone == _NAMES[0]:
-        sides = (224, 224)
+        sides: tuple[int | None, ...] = (224, 224)
         settings["weights"] = flags.weights or "imagenet"
         settings["frames_per_step"] = flags.frames_per_step or 4
     else:

@@ -9,6 +9,7 @@ from actx_tf.cli import ask
 from actx_tf.cli import evaluate
 from actx_tf.cli import export
 from actx_tf.cli import extract
+from actx_tf.cli import fit
 from actx_tf.cli import index
 from actx_tf.cli import localize
 from actx_tf.cli import mine
@@ -23,6 +24,7 @@ from actx_tf.cli.quiet import import_tensorflow
 # Each has `add_flags(parser)`; `check(flags)`, which loads nothing; and
 # `run(flags)`.
 COMMANDS: dict[str, ModuleType] = {
+    "fit": fit,
     "index": index,
     "extract": extract,
     "mine": mine,

@@ -37,5 +37,9 @@ from actx_tf.experiments.tables import summarize as summarize
 from actx_tf.experiments.tables import write_rows as write_rows
 from actx_tf.experiments.video_scores import find_videos as find_videos
 from actx_tf.experiments.video_scores import score_videos as score_videos
+from actx_tf.experiments.video_training import VideoTraining as VideoTraining
+from actx_tf.experiments.video_training import (
+    train_on_videos as train_on_videos,
+)
 from actx_tf.settings import DataSettings as DataSettings
 from actx_tf.settings import TrainingSettings as TrainingSettings
