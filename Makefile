@@ -20,7 +20,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 demo: $(VENV)/.video
 	$(BIN)/python examples/train_actx.py --output=runs/demo
-	$(BIN)/python examples/view_clips.py --model=runs/demo/actx.keras \
+	$(BIN)/actx view --model=runs/demo/actx.keras \
 		--output=runs/demo/clips.html
 
 test: $(VENV)/.dev lint

@@ -3,21 +3,19 @@
 import dataclasses
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import keras
 import numpy as np
-import tensorflow as tf
-from keras import ops
 
 from actx_tf.backbones.backbone import Backbone
 from actx_tf.data.backbone_input import seen_frames
 from actx_tf.data.extraction import FeatureExtractor
 from actx_tf.data.shown_frames import read_shown_frames
-from actx_tf.export.metadata import read_metadata
 from actx_tf.export.served_model import check_backbone
+from actx_tf.export.trained_model import ExportedModel
+from actx_tf.export.trained_model import answer
+from actx_tf.export.trained_model import load_trained
 from actx_tf.models import load_model
-from actx_tf.ops.activations import scores as scores_of
 
 _SHOWN_PIXELS = 640  # of the longer side of what is shown
 
@@ -92,64 +90,124 @@ def predict_video(
         ValueError: If an argument is wrong, the model takes features and no
             backbone is given, or the backbone is not that of its features.
     """
-    model = _load(model)
-    if isinstance(model, Path):
-        run: _SavedModel | _KerasModel = _SavedModel(model)
-    else:
-        run = _KerasModel(model, _load(backbone), memory)
-    description = run.description
-    seen = seen_frames(description, video, start, end)
-    answers, count, size = run(seen)
-    sampling = {**description.sampling, "start": start, "end": end}
-    del sampling["size"]
-    frames, frame_rate, _ = read_shown_frames(video, _SHOWN_PIXELS, **sampling)
-    action_map = answers.get("action_map")
-    centers = None
-    if action_map is not None:
-        centers = description.centers(action_map.shape, (count, *size))
-    return VideoPrediction(
-        frames=frames,
-        frame_rate=frame_rate,
-        action_map=action_map,
-        context_map=answers.get("context_map"),
-        centers=centers,
-        scores=answers["scores"],
-        class_names=run.class_names,
+    return VideoPredictor(model, backbone, memory=memory)(
+        video, start=start, end=end
     )
 
 
-class _SavedModel:
-    """What `export_saved_model` wrote: frames -> answers, count, size."""
+class VideoPredictor:
+    """`predict_video` of many videos: what is loaded is loaded once.
 
-    def __init__(self, version):
-        metadata = read_metadata(version)
-        if "video" not in metadata["signatures"]:
+    Args:
+        model: As in `predict_video`.
+        backbone: As in `predict_video`.
+        memory: As in `predict_video`. Defaults to `4.0`.
+
+    Attributes:
+        description: `BackboneDescription` of how videos are read.
+
+    Raises:
+        FileNotFoundError: If there is no model at the path.
+        TypeError: If the backbone does not say what it sees.
+        ValueError: If the model takes features and no backbone is given, or
+            the backbone is not that of its features.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model | str | os.PathLike,
+        backbone: Backbone | str | os.PathLike | None = None,
+        *,
+        memory: float = 4.0,
+    ) -> None:
+        if isinstance(model, (str, os.PathLike)):
+            model = load_trained(model)
+        if isinstance(backbone, (str, os.PathLike)):
+            backbone = load_model(backbone)
+        self._run: _Exported | _Keras
+        if isinstance(model, ExportedModel):
+            self._run = _Exported(model)
+        else:
+            self._run = _Keras(model, backbone, memory)
+        self.description = self._run.description
+        self._class_names = model.class_names
+
+    def scores(
+        self,
+        video: str | os.PathLike,
+        *,
+        start: float = 0.0,
+        end: float | None = None,
+    ) -> dict[str, float]:
+        """Returns the score of each class, by name, and reads no more."""
+        answers, _, _ = self._run(
+            seen_frames(self.description, video, start, end)
+        )
+        scores = answers["scores"]
+        return dict(zip(self._names(scores), scores.tolist(), strict=True))
+
+    def __call__(
+        self,
+        video: str | os.PathLike,
+        *,
+        start: float = 0.0,
+        end: float | None = None,
+    ) -> VideoPrediction:
+        """See `predict_video`."""
+        description = self.description
+        answers, count, size = self._run(
+            seen_frames(description, video, start, end)
+        )
+        sampling = {**description.sampling, "start": start, "end": end}
+        del sampling["size"]
+        frames, frame_rate, _ = read_shown_frames(
+            video, _SHOWN_PIXELS, **sampling
+        )
+        action_map = answers.get("action_map")
+        centers = None
+        if action_map is not None:
+            centers = description.centers(action_map.shape, (count, *size))
+        return VideoPrediction(
+            frames=frames,
+            frame_rate=frame_rate,
+            action_map=action_map,
+            context_map=answers.get("context_map"),
+            centers=centers,
+            scores=answers["scores"],
+            class_names=self._names(answers["scores"]),
+        )
+
+    def _names(self, scores):
+        names = self._class_names or list(map(str, range(len(scores))))
+        if len(names) != len(scores):
+            raise ValueError(
+                f"`model` must name its {len(scores)} classes. "
+                f"Received: class_names={names}"
+            )
+        return names
+
+
+class _Exported:
+    """A SavedModel: frames -> answers, count, size."""
+
+    def __init__(self, model):
+        if not model.takes_videos:
             raise ValueError(
                 "`model` must take frames: export it with the backbone that "
                 "made its features (`export_saved_model(..., backbone=...)`, "
-                "train_actx.py's --backbone), or give the .keras file and "
-                f"`backbone`. Received: model={version}, with the signatures "
-                f"{metadata['signatures']}"
+                "`actx train --backbone`), or give the .keras file and "
+                f"`backbone`. Received: model={model.path}, with the "
+                f"signatures {model.signatures}"
             )
-        self._model = tf.saved_model.load(str(version))  # owns the variables
-        self.description = metadata["backbone"]
-        self.class_names = metadata["class_names"]
+        self._model = model
+        self.description = model.description
 
     def __call__(self, frames):
         clip = np.stack(list(frames))
-        answers = self._model.signatures["video"](
-            frames=tf.constant(clip[None]), lengths=tf.constant([len(clip)])
-        )
-        answers = {name: value[0].numpy() for name, value in answers.items()}
-        if len(answers["scores"]) != len(self.class_names):
-            raise ValueError(
-                f"`model` must name its {len(answers['scores'])} classes. "
-                f"Received: class_names={self.class_names}"
-            )
-        return answers, len(clip), clip.shape[1:3]
+        return self._model.answer_video(clip), len(clip), clip.shape[1:3]
 
 
-class _KerasModel:
+class _Keras:
     """A model and what made its features: frames -> answers, count, size."""
 
     def __init__(self, model, backbone, memory):
@@ -159,40 +217,13 @@ class _KerasModel:
             raise ValueError(
                 "`backbone` must be given, for `model` takes feature maps and "
                 "not frames: pass the network that made those it was trained "
-                "on (extract_features.py's --save_backbone writes it). "
+                "on (`actx extract --save_backbone` writes it). "
                 f"Received: backbone={backbone}"
             )
         self._extract = FeatureExtractor(backbone, memory=memory)
         self.description = backbone.description
-        self.class_names = model.class_names
 
     def __call__(self, frames):
         size = next(iter(frames)).shape[:2]
         features, count = self._extract(frames, frames.count)
-        outputs = self._model.classify(ops.convert_to_tensor(features[None]))
-        scores = scores_of(outputs["logits"], self._model.activation)
-        if self.class_names is None:
-            self.class_names = list(map(str, range(scores.shape[-1])))
-        answers = {
-            name: ops.convert_to_numpy(value)[0]
-            for name, value in {**outputs, "scores": scores}.items()
-        }
-        return answers, count, size
-
-
-def _load(model):
-    """Returns a Keras model, or the folder of a SavedModel's version."""
-    if not isinstance(model, (str, os.PathLike)):
-        return model
-    path = Path(model)
-    if path.is_dir():
-        if (path / "saved_model.pb").exists():
-            return path
-        versions = [p for p in path.iterdir() if p.name.isdecimal()]
-        if versions:
-            return max(versions, key=lambda version: int(version.name))
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"no .keras file and no SavedModel (of actx_tf.export) at {path}"
-        )
-    return load_model(path)
+        return answer(self._model, features), count, size

@@ -2,14 +2,13 @@
 
     python -m benchmarks.accuracy
 
-Trains ActX by examples/train_actx.py on the features of the built-in set, in a
+Trains ActX by `actx train` on the features of the built-in set, in a
 feature store, with random crops of 3 of the 4 steps. Stored similarities are
 those of whole clips, cut out with them; exact ones are of the two crops.
 """
 
 import argparse
 import csv
-import pathlib
 import statistics
 import subprocess
 import sys
@@ -20,7 +19,6 @@ from actx_tf.data import FeatureStoreWriter
 from actx_tf.data import synthetic
 from actx_tf.data import write_clip_index
 
-EXAMPLES = pathlib.Path(__file__).parents[1] / "examples"
 RUNS = {
     "exact, float32": [],
     "exact, bfloat16": ["--dtype_policy=mixed_bfloat16"],
@@ -46,14 +44,14 @@ def main():
         write_store(folder, arguments.train_clips, arguments.test_clips)
         store = [f"--features={folder}/features", f"--index={folder}/i.csv"]
         run(
-            "precompute_similarity",
+            "similarities",
             *store,
             f"--output={folder}/similarities",
         )
         print(f"{'':20}" + "".join(f"{column:>20}" for column in COLUMNS))
         for name, flags in RUNS.items():
             run(
-                "train_actx",
+                "train",
                 *store,
                 *(flag.format(folder=folder) for flag in flags),
                 "--crop_steps=3",
@@ -109,9 +107,9 @@ def write_store(folder, train_clips, test_clips):
     write_clip_index(f"{folder}/i.csv", index)
 
 
-def run(script, *flags):
+def run(*arguments):
     subprocess.run(
-        [sys.executable, EXAMPLES / f"{script}.py", *flags],
+        [sys.executable, "-m", "actx_tf.cli.main", *arguments],
         check=True,
         capture_output=True,
     )

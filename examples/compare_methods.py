@@ -4,7 +4,7 @@ On the built-in data set:
 
     python examples/compare_methods.py --output=runs/comparison
 
-On a feature store made by examples/extract_features.py, with the masks and
+On a feature store made by `actx extract`, with the masks and
 boxes of examples/extract_pose_masks.py and a second store of the flow stream:
 
     python examples/compare_methods.py --features=rgb --index=index.csv \

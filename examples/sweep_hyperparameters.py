@@ -3,7 +3,7 @@ r"""Shows what each hyperparameter of ActX does, on the built-in data set.
     python examples/sweep_hyperparameters.py --output=runs/sweep
 
 Trains ActX with one hyperparameter changed at a time, the others at the
-defaults of examples/train_actx.py, and draws accuracy and localization AUC of
+defaults of `actx train`, and draws accuracy and localization AUC of
 the validation part: docs/hyperparameters.png. Writes to `--output`:
 `settings.json`, `results.csv` (a row a run) and `hyperparameters.png`. After an
 interruption the same command goes on with the next run; with more `--seeds`,

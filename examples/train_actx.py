@@ -1,10 +1,12 @@
 r"""Trains ActX and compares it with pooling on the same features.
 
+What `actx train` does, as a script to change.
+
 On the built-in data set, as `make demo` does:
 
     python examples/train_actx.py --output=runs/demo
 
-On a feature store made by examples/extract_features.py:
+On a feature store made by `actx extract`:
 
     python examples/train_actx.py --features=features --index=index.csv \
         --output=runs/mine
@@ -37,13 +39,13 @@ flags.DEFINE_string("output", "runs/actx", "folder for what is written")
 flags.DEFINE_string(
     "backbone",
     None,
-    "what made the features, as extract_features.py's --save_backbone wrote it:"
-    " the SavedModel then takes videos too",
+    "what made the features, as `actx extract --save_backbone` wrote it: the "
+    "SavedModel then takes videos too",
 )
 flags.DEFINE_string(
     "similarities",
     None,
-    "what precompute_similarity.py wrote: a step then reads no conjugates",
+    "what `actx similarities` wrote: a step then reads no conjugates",
 )
 flags.DEFINE_enum(
     "strategy",

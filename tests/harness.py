@@ -15,6 +15,7 @@ from keras.src.testing.test_case import TestCase
 
 from actx_tf import layers
 from actx_tf import losses
+from actx_tf.cli.main import main
 from actx_tf.ops.masks import broadcast_mask
 
 ROOT = Path(__file__).parents[1]
@@ -88,11 +89,19 @@ def run_example(script, *flags, cwd=None):
 
     Returns what `subprocess.run` would.
     """
-    path = ROOT / "examples" / script
+    return _run(run_script, ROOT / "examples" / script, flags, cwd)
+
+
+def run_actx(*arguments, cwd=None):
+    """The same of the command `actx`."""
+    return _run(run_command, "actx", arguments, cwd)
+
+
+def _run(become, path, flags, cwd):
     with tempfile.TemporaryDirectory() as folder:
         outputs = [Path(folder) / name for name in ("stdout", "stderr")]
         process = PROCESSES.Process(
-            target=run_script, args=(path, flags, cwd or ROOT, outputs)
+            target=become, args=(path, flags, cwd or ROOT, outputs)
         )
         process.start()
         process.join(300)
@@ -107,13 +116,23 @@ def run_example(script, *flags, cwd=None):
 
 def run_script(path, flags, cwd, outputs):
     """Becomes the script: the process' outputs go to two files."""
+    _begin(path, flags, cwd, outputs)
+    sys.path[0] = str(path.parent)
+    runpy.run_path(str(path), run_name="__main__")
+
+
+def run_command(path, flags, cwd, outputs):
+    """Becomes the command `actx`."""
+    _begin(path, flags, cwd, outputs)
+    sys.exit(main())
+
+
+def _begin(path, flags, cwd, outputs):
     for descriptor, output in enumerate(outputs, start=1):
         with open(output, "wb") as file:
             os.dup2(file.fileno(), descriptor)
     os.chdir(cwd)
     sys.argv = [str(path), *map(str, flags)]
-    sys.path[0] = str(path.parent)
-    runpy.run_path(str(path), run_name="__main__")
 
 
 @keras.saving.register_keras_serializable(package="tests")

@@ -41,6 +41,7 @@ from actx_tf.models import load_model
 from benchmarks.measuring import peak_mebibytes
 from tests.described import describe
 from tests.harness import PROCESSES
+from tests.harness import run_actx
 from tests.harness import run_example
 from tests.onnx_network import write as write_onnx
 
@@ -995,7 +996,7 @@ def _memory_of_duration(path, sender):
 # Flags that no run can honour.
 
 FLAGS = {
-    "extract_features.py": [
+    "extract": [
         "--frame_rate=nan",
         "--memory=inf",
         "--num_frames=0",
@@ -1007,7 +1008,7 @@ FLAGS = {
         "--size=a,b",
         "--learning_rate=nan",
     ],
-    "train_actx.py": [
+    "train": [
         "--learning_rate=nan",
         "--rho=101",
     ],
@@ -1018,14 +1019,15 @@ FLAGS = {
 @pytest.mark.parametrize("script", FLAGS)
 def test_flags_out_of_range(tmp_path, script):
     needed = {
-        "extract_features.py": ["index", "output"],
+        "extract": ["index", "output"],
         "fine_tune.py": ["index"],
-        "train_actx.py": [],
+        "train": [],
         "extract_pose_masks.py": "features index model masks boxes".split(),
     }[script]
     for flag in FLAGS[script]:
         rest = [f"--{name}={tmp_path / name}" for name in needed]
-        result = run_example(script, flag, *rest, cwd=tmp_path)
+        run = run_example if script.endswith(".py") else run_actx
+        result = run(script, flag, *rest, cwd=tmp_path)
         name = flag[2:].partition("=")[0]
         said = result.stdout + result.stderr
         assert result.returncode and name in said, (flag, said)

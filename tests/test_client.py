@@ -25,7 +25,7 @@ from actx_tf.models import ActX
 from actx_tf.prediction import predict_video
 from actx_tf.visualization import prediction_figure
 from tests.harness import ROOT
-from tests.harness import run_example
+from tests.harness import run_actx
 from tests.harness import run_fresh
 from tests.lossless import write_lossless
 from tests.served import CHANNELS
@@ -318,15 +318,15 @@ def test_rest_takes_the_standard_library_and_numpy_alone(servers):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_script_prints_scores_and_draws_maps(
+def test_the_command_prints_scores_and_draws_maps(
     served, servers, video_file, tmp_path, kind
 ):
-    result = run_example(
-        "classify_video.py",
-        f"--video={video_file}",
+    result = run_actx(
+        "ask",
+        video_file,
         f"--server={servers[kind]}",
-        "--model=wave",
-        f"--figure={tmp_path / 'maps.png'}",
+        "--name=wave",
+        f"--output={tmp_path / 'maps.png'}",
     )
     assert result.returncode == 0, result.stderr
     lines = [line.split(maxsplit=1) for line in result.stdout.splitlines()]
@@ -345,15 +345,12 @@ def test_the_script_prints_scores_and_draws_maps(
     ("flags", "message"),
     [
         (["--server=http://127.0.0.1:1"], "cannot be reached"),
-        (["--version=1", "--label=stable"], "at most one"),
+        (["--version=1", "--label=stable"], "exclude each other"),
         (["--quality=0"], "quality"),
         (["--timeout=0"], "timeout"),
     ],
 )
 def test_wrong_flags_are_one_clear_line(video_file, flags, message):
-    result = run_example(
-        "classify_video.py", f"--video={video_file}", "--model=wave", *flags
-    )
-    assert result.returncode == 1
-    assert message in result.stderr
-    assert "Traceback" not in result.stderr
+    result = run_actx("ask", video_file, "--name=wave", *flags)
+    assert result.returncode == (1 if "server" in flags[0] else 2)
+    assert message in result.stderr and result.stderr.count("\n") == 1

@@ -16,6 +16,8 @@ import pytest
 
 import actx_tf
 from actx_tf import data
+from actx_tf.cli import training_flags
+from actx_tf.cli.main import make_parser
 from tests.described import describe
 from tests.harness import clips
 from tests.harness import run_example
@@ -77,6 +79,8 @@ def flags_of(script):
     """The flags that a script and what it imports of examples/ define."""
     tree = ast.parse(read(script))
     flags = set()
+    if script.name == "run_flags.py":  # those of `actx train`
+        flags |= set(training_flags.defaults())
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for name in node.names:
@@ -98,18 +102,27 @@ def flags_of(script):
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_commands_exist(page):
     targets = re.findall(r"^([\w-]+):", read(ROOT / "Makefile"), re.MULTILINE)
-    known = {
-        flag
-        for script in (ROOT / "examples").glob("*.py")
-        for flag in flags_of(script)
+    subcommands = {
+        name: {flag.removeprefix("--") for flag in parser.flags()}
+        for name, parser in make_parser().commands.items()
     }
+    known = set().union(
+        *subcommands.values(),
+        *map(flags_of, (ROOT / "examples").glob("*.py")),
+    )
     if page.parent in (ROOT, ROOT / "docs"):
         assert set(re.findall(r"`--(\w+)", read(page))) <= known
+    for name in re.findall(r"`actx (\w+)", read(page)):
+        assert name in subcommands or name == "COMMAND", name
     commands = "".join(blocks(page, "sh")).replace("\\\n", " ")
     for command in commands.splitlines():
         words = command.split("#")[0].split()
         if words[:1] == ["make"]:
             assert words[1] in targets, command
+        elif words[:1] == ["actx"]:
+            assert words[1] in subcommands, command
+            for flag in re.findall(r"--(\w+)", command):
+                assert flag in subcommands[words[1]], f"{command}: --{flag}"
         elif words[:2] == ["python", "-m"]:
             path = words[2].replace(".", "/") + ".py"
             assert not path.startswith("benchmarks") or (ROOT / path).exists()

@@ -14,6 +14,7 @@ from actx_tf.data import FeatureStoreWriter
 from actx_tf.data import synthetic
 from actx_tf.export import read_metadata
 from tests.described import describe
+from tests.harness import run_actx
 from tests.harness import run_example
 
 ROOT = Path(__file__).parents[1]
@@ -112,8 +113,8 @@ def save_backbone(path, **description):
 def test_train_on_a_store_keeps_the_model_when_videos_are_gone(tmp_path):
     make_store(tmp_path)
     backbone = save_backbone(tmp_path / "backbone.keras")
-    result = run_example(
-        "train_actx.py",
+    result = run_actx(
+        "train",
         f"--features={tmp_path / 'store'}",
         f"--index={tmp_path / 'index.csv'}",
         "--background=b",

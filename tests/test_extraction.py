@@ -20,7 +20,7 @@ from actx_tf.data import read_clip
 from actx_tf.data import read_clip_index
 from actx_tf.data import seen_frames
 from tests.described import describe
-from tests.harness import run_example
+from tests.harness import run_actx
 from tests.i3d_in_torch import InceptionI3d
 from tests.i3d_in_torch import randomize
 from tests.lossless import write_lossless
@@ -382,9 +382,9 @@ def weights(tmp_path_factory):
 @pytest.mark.parametrize(
     ("stream", "engine"), [("rgb", "local"), ("flow", "local"), ("rgb", "ray")]
 )
-def test_example(clips, tmp_path, weights, stream, engine):
-    result = run_example(
-        "extract_features.py",
+def test_the_command(clips, tmp_path, weights, stream, engine):
+    result = run_actx(
+        "extract",
         f"--engine={engine}",
         f"--index={write_index(tmp_path, ['a', 'broken', 'b'])}",
         f"--output={tmp_path / 'f'}",
@@ -413,11 +413,11 @@ def test_example(clips, tmp_path, weights, stream, engine):
             )
 
 
-def test_example_with_i3d(clips, tmp_path):
+def test_the_command_with_i3d(clips, tmp_path):
     port = randomize(InceptionI3d(classes=3))
     torch.save(port.state_dict(), tmp_path / "i3d.pt")
-    result = run_example(
-        "extract_features.py",
+    result = run_actx(
+        "extract",
         f"--index={write_index(tmp_path, ['a', 'b'])}",
         f"--output={tmp_path / 'f'}",
         "--backbone=inception_i3d",
@@ -438,9 +438,9 @@ def test_example_with_i3d(clips, tmp_path):
         assert store.attributes("a")["frame_rate"] == rate == 25
 
 
-def test_example_fails_if_every_clip_fails(clips, tmp_path, weights):
-    result = run_example(
-        "extract_features.py",
+def test_the_command_fails_if_every_clip_fails(clips, tmp_path, weights):
+    result = run_actx(
+        "extract",
         f"--index={write_index(tmp_path, ['broken', 'missing'])}",
         f"--output={tmp_path / 'f'}",
         f"--weights={weights}",
@@ -450,7 +450,7 @@ def test_example_fails_if_every_clip_fails(clips, tmp_path, weights):
     assert "failed: missing: " in result.stdout
 
 
-def test_example_refuses_to_mix_settings(clips, tmp_path, weights):
+def test_the_command_refuses_to_mix_settings(clips, tmp_path, weights):
     index = write_index(tmp_path, ["a", "b"])
     flags = [
         f"--output={tmp_path / 'f'}",
@@ -458,7 +458,7 @@ def test_example_refuses_to_mix_settings(clips, tmp_path, weights):
         f"--index={index}",
     ]
     first = ["--size=32", "--frame_rate=6"]
-    result = run_example("extract_features.py", *flags, *first)
+    result = run_actx("extract", *flags, *first)
     assert result.returncode == 0, result.stderr
     # The store is whole: nothing is missing, and yet it is not what was asked.
     for others, words in (
@@ -466,14 +466,14 @@ def test_example_refuses_to_mix_settings(clips, tmp_path, weights):
         (["--size=64", "--frame_rate=6"], "size=64 (not 32)"),
         ([*first, "--frames_per_step=2"], "time=Axis("),
     ):
-        result = run_example("extract_features.py", *flags, *others)
+        result = run_actx("extract", *flags, *others)
         assert result.returncode == 1
         assert words in result.stderr and "Traceback" not in result.stderr
-    result = run_example("extract_features.py", *flags, *first)
+    result = run_actx("extract", *flags, *first)
     assert result.returncode == 0 and "2 of 2 clips" in result.stdout
 
 
-def test_example_with_a_saved_backbone(clips, tmp_path):
+def test_the_command_with_a_saved_backbone(clips, tmp_path):
     backbone = make_backbone(frame_rate=6.0)
     backbone.save(tmp_path / "backbone.keras")
     flags = [
@@ -482,7 +482,7 @@ def test_example_with_a_saved_backbone(clips, tmp_path):
         f"--backbone={tmp_path / 'backbone.keras'}",
         "--dtype=float32",
     ]
-    result = run_example("extract_features.py", *flags)
+    result = run_actx("extract", *flags)
     assert result.returncode == 0, result.stderr
     frames, _ = read_clip(clips[0].file, frame_rate=6.0, size=SIZE)
     with FeatureStore(tmp_path / "f") as store:
@@ -491,11 +491,11 @@ def test_example_with_a_saved_backbone(clips, tmp_path):
             store["a"].mean(), frames[:4].mean(), rtol=1e-3
         )
     for flag in ("--frame_rate=6", "--size=32", "--stream=rgb"):
-        result = run_example("extract_features.py", *flags, flag)
-        assert result.returncode == 1
+        result = run_actx("extract", *flags, flag)
+        assert result.returncode == 2
         assert f"{flag.split('=')[0]} is what" in result.stderr
     scale_of(SIZE).save(tmp_path / "backbone.keras")
-    result = run_example("extract_features.py", *flags)
+    result = run_actx("extract", *flags)
     assert result.returncode == 1
     assert "not a Backbone" in result.stderr
 
@@ -529,11 +529,11 @@ def test_example_with_a_saved_backbone(clips, tmp_path):
         ),
     ],
 )
-def test_example_tells_what_is_wrong(flags, words):
-    result = run_example("extract_features.py", *flags)
-    assert result.returncode == 1
-    assert words in result.stderr
-    assert "Traceback" not in result.stderr
+def test_the_command_says_what_is_wrong(tmp_path, flags, words):
+    result = run_actx("extract", *flags, cwd=tmp_path)
+    assert result.returncode == (1 if words == "nowhere.csv" else 2)
+    assert words in result.stderr and result.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_index_and_extraction_agree(clips, tmp_path):

@@ -22,8 +22,8 @@ from tests.described import describe
 from tests.harness import PROCESSES
 from tests.harness import ROOT
 from tests.harness import clips as random_maps
-from tests.harness import run_example
-from tests.harness import run_script
+from tests.harness import run_actx
+from tests.harness import run_command
 from tests.test_examples import make_store
 from tests.test_extraction import extract
 from tests.test_extraction import write_video
@@ -222,7 +222,7 @@ def test_export(tmp_path):
 
 
 def flags_of(folder):
-    """Of examples/train_actx.py on a small store."""
+    """Of `actx train` on a small store."""
     return [
         f"--features={folder.parent / 'store'}",
         f"--index={folder.parent / 'index.csv'}",
@@ -235,9 +235,8 @@ def flags_of(folder):
 
 
 def command(folder):
-    path = ROOT / "examples" / "train_actx.py"
     outputs = [folder.with_suffix(f".{name}") for name in ("out", "err")]
-    run_script(path, flags_of(folder), ROOT, outputs)
+    run_command("actx", ["train", *flags_of(folder)], ROOT, outputs)
 
 
 def test_train_actx(tmp_path):
@@ -262,7 +261,7 @@ def test_train_actx(tmp_path):
 
     kill_at_random(command, (folder,), 1, has_begun, 10.0, note)
     in_one_go.join()
-    result = run_example("train_actx.py", *flags_of(folder))
+    result = run_actx("train", *flags_of(folder))
     assert result.returncode == 0, result.stderr
     # What is printed first is the table.
     table = expected.with_suffix(".out").read_text().split("\n\n")[0]
@@ -270,7 +269,7 @@ def test_train_actx(tmp_path):
     assert_same_outputs(folder, expected)
 
     # Nor is anything done that would mix runs of other settings.
-    result = run_example("train_actx.py", *flags_of(folder), "--rho=20")
+    result = run_actx("train", *flags_of(folder), "--rho=20")
     assert result.returncode == 1
     assert "rho=20.0 (then 30.0)" in result.stderr
     assert_same_outputs(folder, expected)

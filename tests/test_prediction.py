@@ -1,4 +1,4 @@
-"""A video file and a model, from the library and by examples/visualize.py."""
+"""Video files and a model, from the library and by `actx predict`."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from actx_tf.models import ActX
 from actx_tf.prediction import predict_video
 from actx_tf.visualization import resize_map
 from tests.harness import ROOT
-from tests.harness import run_example
+from tests.harness import run_actx
 from tests.lossless import write_lossless
 from tests.served import CHANNELS
 from tests.served import make_served
@@ -100,12 +100,12 @@ def test_what_lacks_is_told(video, served, tmp_path):
         predict_video(video, tmp_path / "none")
 
 
-def test_the_example_writes_figures_and_films(video, served, tmp_path):
-    result = run_example(
-        "visualize.py",
-        f"--video={video}",
+def test_the_command_writes_figures_and_films(video, served, tmp_path):
+    result = run_actx(
+        "predict",
+        video,
         f"--model={DEMO}",
-        f"--output={tmp_path}",
+        f"--maps={tmp_path}",
     )
     assert result.returncode == 0, result.stderr
     scores = [line.split() for line in result.stdout.splitlines()[:5]]
@@ -114,11 +114,11 @@ def test_the_example_writes_figures_and_films(video, served, tmp_path):
     names = {"maps.png", "maps.gif", "maps.mp4", "action_share.png"}
     assert {path.name for path in tmp_path.iterdir()} == names
 
-    result = run_example(
-        "visualize.py",
-        f"--video={video}",
+    result = run_actx(
+        "predict",
+        video,
         f"--model={served.path.parent / 'model.keras'}",
-        f"--output={tmp_path / 'out'}",
+        f"--maps={tmp_path / 'out'}",
     )
     assert result.returncode == 1
     assert "--save_backbone" in result.stderr

@@ -12,7 +12,7 @@ from actx_tf.data import store_similarities
 from actx_tf.data.similarities import pair_name
 from tests.described import describe
 from tests.harness import clips as random_maps
-from tests.harness import run_example
+from tests.harness import run_actx
 from tests.test_examples import make_store
 
 NAMES = ["a", "b", "c", "d"]
@@ -121,23 +121,21 @@ def test_pairs_are_cut_where_the_features_are(clips, store, tmp_path):
             )
 
 
-def test_examples(tmp_path):
+def test_the_commands(tmp_path):
     make_store(tmp_path)
     flags = [
         f"--features={tmp_path / 'store'}",
         f"--index={tmp_path / 'index.csv'}",
     ]
     similarities = tmp_path / "similarities"
-    result = run_example(
-        "precompute_similarity.py", *flags, f"--output={similarities}"
-    )
+    result = run_actx("similarities", *flags, f"--output={similarities}")
     assert result.returncode == 0, result.stderr
     assert "6 pairs are stored" in result.stdout
     flags += [f"--similarities={similarities}", f"--output={tmp_path / 'out'}"]
-    result = run_example("train_actx.py", *flags, "--gamma=3")
+    result = run_actx("train", *flags, "--gamma=3")
     assert result.returncode == 1
     assert "must be conjugate_similarity(gamma=3)" in result.stderr
-    result = run_example("train_actx.py", *flags, "--epochs=1", "--seeds=1")
+    result = run_actx("train", *flags, "--epochs=1", "--seeds=1")
     assert result.returncode == 0, result.stderr
     with open(tmp_path / "out" / "history" / "ActX-0.csv") as file:
         [logged] = csv.DictReader(file)
@@ -146,17 +144,16 @@ def test_examples(tmp_path):
 
 @pytest.mark.parametrize(
     ("flags", "message"),
-    [(["--index=none.csv"], "none.csv"), (["--gamma=-1"], "gamma")],
+    [(["--index=none.csv"], "none.csv"), (["--gamma=-1"], "--gamma")],
 )
 def test_wrong_flags_are_one_clear_line(flags, message, tmp_path):
     make_store(tmp_path)
-    result = run_example(
-        "precompute_similarity.py",
+    result = run_actx(
+        "similarities",
         f"--features={tmp_path / 'store'}",
         f"--index={tmp_path / 'index.csv'}",
         f"--output={tmp_path / 's'}",
         *flags,
     )
-    assert result.returncode == 1
-    assert message in result.stderr
-    assert "Traceback" not in result.stderr
+    assert result.returncode
+    assert message in result.stderr and result.stderr.count("\n") == 1

@@ -6,18 +6,22 @@ import shlex
 import numpy as np
 import pytest
 
+from actx_tf.cli.main import main
+from actx_tf.data import read_clip_index
 from actx_tf.data.annotations import read_folder
+from actx_tf.experiments import evaluate_stored
+from actx_tf.experiments import read_rows
 from actx_tf.export import read_metadata
 from tests.harness import ROOT
-from tests.harness import run_example
+from tests.harness import run_actx
 from tests.lossless import write_lossless
 from tests.test_extraction import weights as weights  # a fixture
 
 COUNTS = {"jump": 4, "run": 4, "none": 5}
 # What makes it small: the README leaves all of these at their defaults.
 SMALL = {
-    "extract_features.py": ["--size=32,32", "--weights={weights}"],
-    "train_actx.py": ["--epochs=1", "--seeds=1", "--batch_size=4"],
+    "extract": ["--size=32,32", "--weights={weights}"],
+    "train": ["--epochs=1", "--seeds=1", "--batch_size=4"],
 }
 
 
@@ -38,7 +42,7 @@ def commands():
     section = text.split("\n## Your own videos\n")[1].split("\n## ")[0]
     blocks = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
     lines = "".join(blocks).replace("\\\n", "").splitlines()
-    return [shlex.split(line) for line in lines if line.startswith("python")]
+    return [shlex.split(line) for line in lines if line.startswith("actx")]
 
 
 def make_videos(folder):
@@ -59,12 +63,11 @@ def test_the_readmes_commands(tmp_path, strong_weights):
     write_lossless(tmp_path / "new.mp4", video)
     found = commands()
     assert len(found) == 6
-    for _, script, *flags in found:
-        name = script.removeprefix("examples/")
+    for _, name, *flags in found:
         flags += [x.format(weights=strong_weights) for x in SMALL.get(name, [])]
-        result = run_example(name, *flags, cwd=tmp_path)
+        result = run_actx(name, *flags, cwd=tmp_path)
         assert result.returncode == 0, result.stdout + result.stderr
-        if name == "extract_features.py":
+        if name == "extract":
             assert "broken" in result.stdout
     mine = tmp_path / "runs" / "mine"
     metadata = read_metadata(mine / "saved_model" / "1")
@@ -73,6 +76,69 @@ def test_the_readmes_commands(tmp_path, strong_weights):
     assert "jump" in page and 'src="http' not in page
     names = {file.name for file in (tmp_path / "runs" / "new").iterdir()}
     assert {"maps.png", "maps.gif", "maps.mp4", "action_share.png"} <= names
+
+
+def test_all_in_one_command(tmp_path, strong_weights, capsys):
+    make_videos(tmp_path / "videos")
+    output = tmp_path / "mine"
+    flags = [
+        "fit",
+        str(tmp_path / "videos"),
+        "--background=none",
+        f"--output={output}",
+        f"--weights={strong_weights}",
+        "--epochs=1",
+    ]
+    result = run_actx(*flags, "--size=32,32")
+    assert result.returncode == 0, result.stderr
+    num_clips = sum(COUNTS.values()) + 1
+    assert f"Of {num_clips} clips {num_clips - 1} could be read" in (
+        result.stdout
+    )
+    assert "failed: run_broken.mp4" in result.stdout
+    pairs = read_clip_index(output / "pairs.csv")
+    conjugates = [len(c.conjugates) for c in pairs if c.conjugates]
+    assert f"{len(conjugates)} show an action and have {sum(conjugates)}" in (
+        result.stdout
+    )
+    labels = {clip.clip: clip.label for clip in pairs}
+    for clip in pairs:
+        assert {labels[name] for name in clip.conjugates} <= {"none"}
+    [row] = read_rows(output / "results.csv")
+    held_out = [clip for clip in pairs if clip.split == "test"]
+    assert f"Of {len(held_out)} clips that were held out" in result.stdout
+    assert f"accuracy {row['accuracy']:.3f}, mAP {row['mAP']:.3f}" in (
+        result.stdout
+    )
+    # The figures are those of the model that is there.
+    figures, _, _ = evaluate_stored(
+        output / "saved_model",
+        features=output / "features",
+        index=output / "pairs.csv",
+        background=["none"],
+    )
+    for name, value in figures.items():
+        assert value == pytest.approx(row[name])
+
+    # Again, nothing is made anew; other flags are refused.
+    def written():
+        return {
+            path: path.stat().st_mtime_ns
+            for path in output.rglob("*")
+            if path.is_file() and path.suffix != ".h5"
+        }
+
+    before = written()
+    again = run_actx(*flags, "--size=32,32")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.split("\n\n")[1] == result.stdout.split("\n\n")[1]
+    assert written() == before
+    assert main([*flags, "--size=64,64"]) == 1
+    assert "begun with other settings" in capsys.readouterr().err
+    (tmp_path / "videos" / "jump" / "new.mp4").touch()
+    assert main([*flags, "--size=32,32"]) == 1
+    assert "came or went, such as jump_new.mp4" in capsys.readouterr().err
+    assert written() == before
 
 
 def test_a_folder_of_classes_is_divided_by_names(tmp_path):

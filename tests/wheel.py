@@ -4,7 +4,8 @@
 
 Looks for the data files in both, installs the wheel into an empty environment
 outside of the source tree, with no compiler at hand, and there imports the
-package, trains, exports and asks the SavedModel. `--versions=lowest` installs
+package, trains, exports and asks the SavedModel, and asks the command for its
+help. `--versions=lowest` installs
 the lowest versions that setup.py allows, of the core.
 """
 
@@ -22,6 +23,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 IN_WHEEL = (
+    "actx_tf/cli/main.py",
     "actx_tf/data/synthetic_backbone.npz",
     "actx_tf/py.typed",
     "actx_tf/visualization/page.html",
@@ -134,6 +136,7 @@ def main():
             for key, value in os.environ.items()
             if key != "PYTHONPATH"
         }
+        run(python.with_name("actx"), "train", "--help", cwd=folder)
         run(
             *(python, "-c", SMOKE, folder),
             cwd=folder,

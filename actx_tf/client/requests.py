@@ -15,7 +15,7 @@ from collections.abc import Mapping
 import numpy as np
 
 
-class ServingError(Exception):
+class ServingError(RuntimeError):
     """A request without an answer; the message says why."""
 
 

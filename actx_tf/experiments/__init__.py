@@ -25,8 +25,9 @@ from actx_tf.experiments.paper_tables import (
     comparison_tables as comparison_tables,
 )
 from actx_tf.experiments.ray_training import train_on_ray as train_on_ray
-from actx_tf.experiments.settings import DataSettings as DataSettings
-from actx_tf.experiments.settings import TrainingSettings as TrainingSettings
+from actx_tf.experiments.stored_evaluation import (
+    evaluate_stored as evaluate_stored,
+)
 from actx_tf.experiments.sweep import (
     sweep_hyperparameters as sweep_hyperparameters,
 )
@@ -34,3 +35,11 @@ from actx_tf.experiments.tables import format_table as format_table
 from actx_tf.experiments.tables import read_rows as read_rows
 from actx_tf.experiments.tables import summarize as summarize
 from actx_tf.experiments.tables import write_rows as write_rows
+from actx_tf.experiments.video_scores import find_videos as find_videos
+from actx_tf.experiments.video_scores import score_videos as score_videos
+from actx_tf.experiments.video_training import VideoTraining as VideoTraining
+from actx_tf.experiments.video_training import (
+    train_on_videos as train_on_videos,
+)
+from actx_tf.settings import DataSettings as DataSettings
+from actx_tf.settings import TrainingSettings as TrainingSettings

@@ -7,7 +7,7 @@ from actx_tf.experiments.run_data import Part
 from actx_tf.experiments.run_data import RunData
 from actx_tf.experiments.run_data import Task
 from actx_tf.experiments.run_data import batches_of_arrays
-from actx_tf.experiments.settings import DataSettings
+from actx_tf.settings import DataSettings
 
 
 def built_in_data(settings: DataSettings) -> RunData:

@@ -27,11 +27,11 @@ from actx_tf.experiments.methods import steps_model
 from actx_tf.experiments.run_data import RunData
 from actx_tf.experiments.run_data import batches_of_arrays
 from actx_tf.experiments.run_data import pick_inputs
-from actx_tf.experiments.settings import DataSettings
-from actx_tf.experiments.settings import TrainingSettings
 from actx_tf.experiments.tables import read_rows
 from actx_tf.experiments.tables import write_rows
 from actx_tf.layers import EigenEvolutionPooling
+from actx_tf.settings import DataSettings
+from actx_tf.settings import TrainingSettings
 from actx_tf.utils.atomic_write import atomic_write
 from actx_tf.utils.checks import check_not_negative
 from actx_tf.utils.checks import check_positive

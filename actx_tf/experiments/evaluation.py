@@ -29,16 +29,27 @@ def figures_of(part: Part, scores: np.ndarray) -> dict[str, float]:
         part: The clips.
         scores: Their scores, `(clips, classes)`.
     """
-    row = _figures(part.labels, scores, part.scored)
+    row = figures_of_scores(part.labels, scores, part.scored)
     if part.paired is not None and part.paired.any():
-        paired = _figures(
+        paired = figures_of_scores(
             part.labels[part.paired], scores[part.paired], part.scored
         )
         row |= {f"{name} (paired)": value for name, value in paired.items()}
     return row
 
 
-def _figures(labels, scores, scored):
+def figures_of_scores(
+    labels: np.ndarray, scores: np.ndarray, scored: np.ndarray
+) -> dict[str, float]:
+    """Returns accuracy, mean class accuracy and mean average precision.
+
+    Where a clip can be of several classes, the last alone.
+
+    Args:
+        labels: `(clips,)`, or `(clips, classes)`: see `Part`.
+        scores: `(clips, classes)`.
+        scored: Booleans `(classes,)`: see `Part`.
+    """
     if labels.ndim > 1:
         member, row = labels, {}
     else:

@@ -18,9 +18,9 @@ from actx_tf.data.video import VideoError
 from actx_tf.experiments import run_folder
 from actx_tf.experiments.run_data import Part
 from actx_tf.experiments.run_data import Task
-from actx_tf.experiments.settings import TrainingSettings
 from actx_tf.metrics import MeanAveragePrecision
 from actx_tf.models import ActX
+from actx_tf.settings import TrainingSettings
 from actx_tf.utils.optional import import_optional
 
 STRATEGIES = ("none", "mirrored", "multi_worker")

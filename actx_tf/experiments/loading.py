@@ -4,8 +4,8 @@ from collections.abc import Collection
 
 from actx_tf.experiments.built_in_data import built_in_data
 from actx_tf.experiments.run_data import RunData
-from actx_tf.experiments.settings import DataSettings
 from actx_tf.experiments.stored_data import stored_data
+from actx_tf.settings import DataSettings
 
 
 def load_data(

@@ -15,9 +15,11 @@ from actx_tf.data.video import ClipFrames
 from actx_tf.data.video import VideoError
 from actx_tf.data.video import read_clip
 from actx_tf.data.video import video_duration
-from actx_tf.experiments.attending_models import load_attending_model
 from actx_tf.experiments.localization_figures import CHANCE
 from actx_tf.experiments.localization_figures import localization_figures
+from actx_tf.export.trained_model import ExportedModel
+from actx_tf.export.trained_model import answer
+from actx_tf.export.trained_model import load_trained
 from actx_tf.utils.checks import check_not_negative
 from actx_tf.utils.checks import check_positive
 
@@ -45,8 +47,7 @@ def localize(
     Boxes are put on the grid of the feature map: see `masks_to_voxels`.
 
     Args:
-        model: Path of an `ActX` (`.keras`), or of the folder of a SavedModel's
-            version.
+        model: Path of a model with maps: see `load_trained`.
         index: Path of the clip index. Defaults to none: the test clips of the
             built-in set.
         features: Path of the clips' features. Defaults to none: the videos are
@@ -88,12 +89,12 @@ def localize(
             )
     check_not_negative("tolerance", tolerance)
     check_positive("test_clips", test_clips)
-    attend = load_attending_model(model)
+    trained = load_trained(model)
     if index is None:
-        clips = _built_in_clips(attend, test_clips)
+        clips = _built_in_clips(trained, test_clips)
     else:
         clips = _indexed_clips(
-            attend,
+            trained,
             [
                 clip
                 for clip in read_clip_index(index, conjugates_column)
@@ -140,18 +141,22 @@ def _add_baselines(maps, features=None):
     return {**maps, "center": center, CHANCE: np.ones(center.shape)}
 
 
-def _built_in_clips(attend, test_clips):
+def _built_in_clips(model, test_clips):
     """Yields the name, the maps and the true voxels of each clip."""
     clips = synthetic.make_part("test", test_clips)
     features = synthetic.backbone().predict(clips.videos, verbose=0)
     voxels = synthetic.to_voxels(clips.actor_masks)
     for i, clip in enumerate(features):
-        yield str(i), _add_baselines(attend.of_features(clip), clip), voxels[i]
+        yield (
+            str(i),
+            _add_baselines(_maps(answer(model, clip)), clip),
+            voxels[i],
+        )
 
 
-def _indexed_clips(attend, clips, store, boxes, masks, share):
+def _indexed_clips(model, clips, store, boxes, masks, share):
     """The same of an index; in place of voxels, why there are none."""
-    description = _description_of(attend, store)
+    description = _description_of(model, store)
     if boxes is not None and description is None:
         raise ValueError(
             f"{store.path} does not say what made its features, so that boxes "
@@ -168,7 +173,7 @@ def _indexed_clips(attend, clips, store, boxes, masks, share):
             yield name, None, "no features"
         else:
             try:
-                maps, rate, count = _attend(attend, clip, store, description)
+                maps, rate, count = _attend(model, clip, store, description)
                 if tubes is None:
                     voxels = masks[name][..., 0] > 0.5
                 else:
@@ -182,18 +187,18 @@ def _indexed_clips(attend, clips, store, boxes, masks, share):
                 yield name, maps, voxels
 
 
-def _description_of(attend, store):
+def _description_of(model, store):
     """Of what the model sees; it must be what the store holds."""
     if store is None:
-        if not attend.takes_videos:
+        if not (isinstance(model, ExportedModel) and model.takes_videos):
             raise ValueError(
                 "`features` must be given, unless `model` is a SavedModel that "
                 "takes videos. Received: features=None"
             )
-        return attend.description
+        return model.description
     made_by = store.description
-    if made_by is not None and attend.description is not None:
-        if differences := attend.description.differences(made_by):
+    if made_by is not None and model.description is not None:
+        if differences := model.description.differences(made_by):
             raise ValueError(
                 "`features` must be made as those that `model` was trained "
                 f"on. Received: {store.path}, with {', '.join(differences)}"
@@ -201,11 +206,11 @@ def _description_of(attend, store):
     return made_by
 
 
-def _attend(attend, clip, store, description):
+def _attend(model, clip, store, description):
     """The maps of a clip, and the rate and number of the frames seen."""
     if store is not None:
         features = store[clip.clip]
-        maps = _add_baselines(attend.of_features(features), features)
+        maps = _add_baselines(_maps(answer(model, features)), features)
         attributes = store.attributes(clip.clip)
         return maps, attributes["frame_rate"], attributes["frames"]
     frames, rate = read_clip(
@@ -215,7 +220,18 @@ def _attend(attend, clip, store, description):
         end=clip.end,
         box=clip.box,
     )
-    return _add_baselines(attend.of_video(frames)), rate, len(frames)
+    return _add_baselines(_maps(model.answer_video(frames))), rate, len(frames)
+
+
+def _maps(answers):
+    if "action_map" not in answers:
+        raise ValueError(
+            "`model` must have maps, as ActX has. Received: one without"
+        )
+    return {
+        "S": answers["action_map"],
+        "1 - C": 1.0 - answers["context_map"],
+    }
 
 
 def _to_voxels(clip, tubes, maps, seconds, share):

@@ -11,7 +11,7 @@ from actx_tf.experiments.fitting import reproducible
 from actx_tf.experiments.methods import METHODS
 from actx_tf.experiments.run_data import RunData
 from actx_tf.experiments.run_data import pick_inputs
-from actx_tf.experiments.settings import TrainingSettings
+from actx_tf.settings import TrainingSettings
 
 
 def train_method(

@@ -11,12 +11,12 @@ from keras import layers
 from keras import ops
 
 from actx_tf.experiments.run_data import Task
-from actx_tf.experiments.settings import TrainingSettings
 from actx_tf.layers import AttentionalPooling
 from actx_tf.layers import MaskPooling
 from actx_tf.layers import RegionPooling
 from actx_tf.models import ACF
 from actx_tf.models import ActX
+from actx_tf.settings import TrainingSettings
 
 CLIP = ("features", "mask")
 PAIR = (*CLIP, "conjugate", "conjugate_mask", "has_conjugate")

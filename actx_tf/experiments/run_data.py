@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from actx_tf.backbones.description import BackboneDescription
 from actx_tf.data.epochs import make_epoch
-from actx_tf.experiments.settings import DataSettings
+from actx_tf.settings import DataSettings
 
 
 @dataclasses.dataclass(frozen=True)

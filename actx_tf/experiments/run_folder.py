@@ -65,7 +65,7 @@ def keep_settings(
     """
     settings = {name: x for name, x in settings.items() if name not in free}
     settings |= {
-        f"contents of {name}": _fingerprint(value)
+        f"contents of {name}": fingerprint(value)
         for name, value in settings.items()
         if isinstance(value, str | os.PathLike) and os.path.exists(value)
     }
@@ -92,8 +92,12 @@ def keep_settings(
         )
 
 
-def _fingerprint(path):
-    """Tells most files and folders from one another, and reads little."""
+def fingerprint(path: str | os.PathLike) -> str:
+    """Tells most files and folders from one another, and reads little.
+
+    Args:
+        path: Path of the file or folder.
+    """
     files = [Path(path)]
     if os.path.isdir(path):
         files = sorted(file for file in files[0].rglob("*") if file.is_file())

@@ -19,8 +19,8 @@ from actx_tf.data.video import read_clip
 from actx_tf.experiments.run_data import Part
 from actx_tf.experiments.run_data import RunData
 from actx_tf.experiments.run_data import Task
-from actx_tf.experiments.settings import DataSettings
 from actx_tf.models import load_model
+from actx_tf.settings import DataSettings
 
 _LOG = logging.getLogger(__name__)
 # Axes of size 1 of the stores of aligned inputs, which methods do without.

@@ -21,10 +21,10 @@ from actx_tf.experiments.methods import build_actx
 from actx_tf.experiments.methods import check_methods
 from actx_tf.experiments.run_data import Task
 from actx_tf.experiments.run_data import batches_of_arrays
-from actx_tf.experiments.settings import DataSettings
-from actx_tf.experiments.settings import TrainingSettings
 from actx_tf.experiments.tables import read_rows
 from actx_tf.experiments.tables import write_rows
+from actx_tf.settings import DataSettings
+from actx_tf.settings import TrainingSettings
 from actx_tf.utils.atomic_write import atomic_write
 from actx_tf.utils.checks import check_positive
 from actx_tf.utils.optional import import_optional

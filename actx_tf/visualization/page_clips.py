@@ -4,9 +4,6 @@ import functools
 import os
 from collections.abc import Sequence
 
-import numpy as np
-from keras import ops
-
 from actx_tf.backbones.description import BackboneDescription
 from actx_tf.backbones.description import location_centers
 from actx_tf.data import synthetic
@@ -15,8 +12,9 @@ from actx_tf.data.feature_store import FeatureStore
 from actx_tf.data.shown_frames import read_shown_frames
 from actx_tf.data.video import video_duration
 from actx_tf.export.served_model import check_backbone
+from actx_tf.export.trained_model import ExportedModel
+from actx_tf.export.trained_model import answer
 from actx_tf.models.paired_model import PairedModel
-from actx_tf.ops.activations import scores as scores_of
 from actx_tf.prediction import VideoPrediction
 from actx_tf.visualization.page import RUNGS
 from actx_tf.visualization.page import Page
@@ -28,7 +26,7 @@ _BUILT_IN_RATE = 8.0  # frames a second: the built-in set has none
 
 
 def view_clips(
-    model: PairedModel,
+    model: PairedModel | ExportedModel,
     store: FeatureStore,
     clips: Sequence[Clip],
     path: str | os.PathLike,
@@ -45,7 +43,8 @@ def view_clips(
     out, and the page lists them.
 
     Args:
-        model: A `PairedModel` with maps that has `class_names`.
+        model: A `PairedModel` with maps that has `class_names`, or an
+            `ExportedModel` of one.
         store: The features of the clips.
         clips: The clips, in the order of the page.
         path: Path of the page: see `write_page`.
@@ -64,12 +63,7 @@ def view_clips(
         ImportError: If a package for it is not installed.
     """
     _check_model(model)
-    if None not in (model.description, store.description):
-        if differences := model.description.differences(store.description):
-            raise ValueError(
-                "`store` must hold features as the model was trained on. "
-                f"Received: {store.path}, with {', '.join(differences)}"
-            )
+    _check_description(model, store.description, store.path)
     shown, left_out = [], []
     for clip in clips:
         if clip.clip not in store:
@@ -96,23 +90,26 @@ def view_clips(
 
 
 def built_in_clips(
-    model: PairedModel, split: str = "test", num_clips: int = 50
+    model: PairedModel | ExportedModel, split: str = "test", num_clips: int = 50
 ) -> list[PageClip]:
     """Returns clips of the built-in set, for `write_page`.
 
     Args:
-        model: A `PairedModel` with maps that was trained on the built-in set.
+        model: A `PairedModel` with maps that was trained on the built-in set,
+            or an `ExportedModel` of one.
         split: Name of the split. Defaults to `"test"`.
         num_clips: Number of clips. Defaults to `50`.
 
     Raises:
         ValueError: If there is no such split, or the model was trained on
             features of another backbone.
-        TypeError: If the model is no `PairedModel`.
+        TypeError: If the model is neither.
     """
     _check_model(model)
     backbone = synthetic.backbone()
-    check_backbone(backbone, model)
+    if isinstance(model, PairedModel):
+        check_backbone(backbone, model)
+    _check_description(model, backbone.description, "the built-in set")
     part = synthetic.make_part(split, num_clips)
     features = backbone.predict(part.videos, verbose=0)
     centers = backbone.description.centers(
@@ -136,11 +133,22 @@ def built_in_clips(
 
 
 def _check_model(model):
-    if not isinstance(model, PairedModel):
+    if not isinstance(model, (PairedModel, ExportedModel)):
         raise TypeError(
-            "`model` must be a PairedModel with maps, such as ActX. "
+            "`model` must be a PairedModel with maps, such as ActX, or an "
+            "ExportedModel of one. "
             f"Received: model={model!r:.100}"
         )
+
+
+def _check_description(model, made_by, source):
+    """Checks that features were made as those that a model was trained on."""
+    if None not in (model.description, made_by):
+        if differences := model.description.differences(made_by):
+            raise ValueError(
+                "`store` must hold features as the model was trained on. "
+                f"Received: {source}, with {', '.join(differences)}"
+            )
 
 
 def _predict_stored(model, store, clip):
@@ -156,21 +164,16 @@ def _predict_stored(model, store, clip):
 
 
 def _predict(model, features, frames, rate, centers):
-    outputs = model.classify(ops.convert_to_tensor(features[np.newaxis]))
-    if "action_map" not in outputs:
-        raise TypeError(f"`model` must have maps. Received: {model.name}")
-    scores = scores_of(outputs["logits"], model.activation)
-    action_map, context_map, scores = (
-        ops.convert_to_numpy(value)[0]
-        for value in (outputs["action_map"], outputs["context_map"], scores)
-    )
+    answers = answer(model, features)
+    if "action_map" not in answers:
+        raise TypeError("`model` must have maps. Received: one without")
     return VideoPrediction(
         frames=frames,
         frame_rate=rate,
-        action_map=action_map,
-        context_map=context_map,
+        action_map=answers["action_map"],
+        context_map=answers["context_map"],
         centers=centers,
-        scores=scores,
+        scores=answers["scores"],
         class_names=model.class_names,
     )
 

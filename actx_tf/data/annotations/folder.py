@@ -8,7 +8,16 @@ import re
 from actx_tf.data.clip_index import Clip
 
 _SPLITS = ("train", "validation", "test")
-_VIDEOS = {".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"}
+VIDEO_SUFFIXES = {
+    ".avi",
+    ".m4v",
+    ".mkv",
+    ".mov",
+    ".mp4",
+    ".mpeg",
+    ".mpg",
+    ".webm",
+}
 
 
 def read_folder(
@@ -53,7 +62,7 @@ def read_folder(
         videos = sorted(
             file
             for file in folder.iterdir()
-            if file.suffix.lower() in _VIDEOS and file.is_file()
+            if file.suffix.lower() in VIDEO_SUFFIXES and file.is_file()
         )
         tested = set() if split_by_folder else _draw(videos, test_percent)
         for file in videos:
@@ -74,7 +83,7 @@ def read_folder(
         raise FileNotFoundError(
             f"no video in {root}: expected {root}/<class>/<video> or "
             f"{root}/<split>/<class>/<video>, the files ending in "
-            f"{', '.join(sorted(_VIDEOS))}"
+            f"{', '.join(sorted(VIDEO_SUFFIXES))}"
         )
     return clips
 

@@ -1,0 +1,1 @@
+"""The command `actx`: flags in, a call of the library, a message out."""

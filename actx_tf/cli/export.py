@@ -1,0 +1,76 @@
+"""Writes a trained model for other runtimes: TF Serving, LiteRT, ONNX.
+
+    actx export --model=runs/mine/actx.keras --backbone=backbone.keras \\
+        --output=models/jump
+    actx export --model=runs/mine/actx.keras --format=onnx --output=jump.onnx
+
+A SavedModel is written as the next version in the folder --output. With
+--backbone the model takes frames of videos, without it feature maps.
+"""
+
+import argparse
+
+from actx_tf.cli import files
+from actx_tf.cli import flags as kinds
+from actx_tf.cli.errors import UsageError
+from actx_tf.cli.parser import Parser
+
+
+def add_flags(parser: Parser) -> None:
+    """Adds the flags of the subcommand."""
+    parser.add_argument(
+        "--model",
+        required=True,
+        help="trained model (.keras); `actx train` makes it",
+    )
+    kinds.add_backbone(parser, "the exported model then takes videos")
+    parser.add_argument(
+        "--output",
+        required=True,
+        help="folder of the SavedModel's versions, or file to write",
+    )
+    parser.add_argument(
+        "--format",
+        choices=("saved_model", "litert", "onnx"),
+        default="saved_model",
+        help="what to write",
+    )
+    parser.add_argument(
+        "--float16",
+        action="store_true",
+        help="litert: store the weights in half the size",
+    )
+
+
+def check(flags: argparse.Namespace) -> None:
+    """Raises an error if the flags, or the files they name, are wrong."""
+    if flags.float16 and flags.format != "litert":
+        raise UsageError("--float16 is for --format=litert")
+    files.check_keras_model(flags.model)
+    if flags.backbone:
+        files.check_backbone(flags.backbone)
+    if flags.format == "saved_model":
+        files.check_output_folder(flags.output)
+    else:
+        files.check_output_file(flags.output)
+
+
+def run(flags: argparse.Namespace) -> None:
+    """Runs the subcommand."""
+    from actx_tf import export
+    from actx_tf.models import load_model
+
+    model = load_model(flags.model)
+    backbone = load_model(flags.backbone) if flags.backbone else None
+    written = flags.output
+    if flags.format == "saved_model":
+        written = export.export_saved_model(
+            model, flags.output, backbone=backbone
+        )
+    elif flags.format == "litert":
+        export.export_litert(
+            model, flags.output, backbone=backbone, float16=flags.float16
+        )
+    else:
+        export.export_onnx(model, flags.output, backbone=backbone)
+    print(f"written: {written}")

@@ -1,0 +1,117 @@
+"""Looks at the files and folders that flags name, before anything is loaded.
+
+Each function raises `FileNotFoundError`, or `ValueError` for what is there and
+is something else. The message is a sentence that names the subcommand that
+makes what is missing.
+"""
+
+import os
+from pathlib import Path
+
+
+def check_index(path: str) -> None:
+    """Looks for a clip index."""
+    _check_file(path, "--index", "clip index", "make it with `actx index`")
+
+
+def check_features(
+    path: str,
+    flag: str = "--features",
+    what: str = "feature store",
+    hint: str = "make it with `actx extract`",
+) -> None:
+    """Looks for a store."""
+    if not Path(path).exists():
+        raise FileNotFoundError(
+            f"there is no {what} at {path} ({flag}); {hint}"
+        )
+    if Path(path).is_dir() and not any(Path(path).rglob("*.h5")):
+        raise ValueError(
+            f"{path} ({flag}) is no {what}, for it holds no .h5 file; {hint}"
+        )
+
+
+def check_model(path: str) -> None:
+    """Looks for a `.keras` file, a SavedModel, or the folder of versions."""
+    hint = "make it with `actx train`"
+    given = Path(path)
+    if not given.exists():
+        raise FileNotFoundError(
+            f"there is no model at {path} (--model); {hint}"
+        )
+    if given.is_file() and given.suffix != ".keras":
+        raise ValueError(
+            f"{path} (--model) is neither a .keras file nor a folder of "
+            f"SavedModels; {hint}"
+        )
+    if given.is_dir():
+        versions = [p for p in given.iterdir() if p.name.isdecimal()]
+        if not any(
+            (folder / "saved_model.pb").is_file()
+            for folder in (given, *versions)
+        ):
+            raise ValueError(
+                f"{path} (--model) holds neither a SavedModel nor versions of "
+                f"one; {hint}"
+            )
+
+
+def check_keras_model(path: str) -> None:
+    """Looks for a trained model that Keras can load."""
+    check_model(path)
+    if Path(path).is_dir():
+        raise ValueError(
+            f"{path} (--model) is exported already; give the .keras file that "
+            "`actx train` writes beside it"
+        )
+
+
+def check_backbone(path: str) -> None:
+    """Looks for the `.keras` file of a backbone."""
+    hint = "write it with `actx extract --save_backbone`"
+    _check_file(path, "--backbone", "backbone", hint)
+    if Path(path).suffix != ".keras":
+        raise ValueError(f"{path} (--backbone) is no .keras file; {hint}")
+
+
+def check_given(path: str, flag: str) -> None:
+    """Looks for any other file."""
+    _check_file(path, flag, "file", "give the path of one")
+
+
+def check_output_file(path: str, flag: str = "--output") -> None:
+    """Looks whether a file can be written there."""
+    if Path(path).is_dir():
+        raise ValueError(f"{path} ({flag}) is a folder; give a file to write")
+    parent = Path(path).parent
+    if not parent.is_dir():
+        raise FileNotFoundError(
+            f"there is no folder {parent} for {path} ({flag}); make it first"
+        )
+    _check_writable(parent, flag)
+
+
+def check_output_folder(path: str, flag: str = "--output") -> None:
+    """Looks whether a folder can be written, or made, there."""
+    if Path(path).exists() and not Path(path).is_dir():
+        raise ValueError(f"{path} ({flag}) is a file; give a folder to write")
+    nearest = Path(path).absolute()
+    while not nearest.exists():
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        raise ValueError(f"{nearest}, where {path} ({flag}) lies, is a file")
+    _check_writable(nearest, flag)
+
+
+def _check_file(path, flag, what, hint):
+    if not os.path.exists(path):
+        raise FileNotFoundError(
+            f"there is no {what} at {path} ({flag}); {hint}"
+        )
+    if os.path.isdir(path):
+        raise ValueError(f"{path} ({flag}) is a folder, not a file; {hint}")
+
+
+def _check_writable(folder, flag):
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"{folder} ({flag}) cannot be written to")

@@ -1,0 +1,134 @@
+"""Finds conjugates for the clips of an index, in one of the paper's ways.
+
+The nearest clips of no action, by the features of `actx extract`:
+
+    actx mine --background=none --features=features --index=index.csv \\
+        --output=pairs.csv
+
+What comes before and after the action in its file, or before and after a crop
+of the clip:
+
+    actx mine --way=before_and_after --index=thread.csv --output=pairs.csv
+    actx mine --way=crops --crop_seconds=2 --index=hollywood2.csv \\
+        --output=pairs.csv
+
+Prints which clips have none, and why. The new index is a table to read and
+edit. The last two ways add clips to it: extract features after them.
+"""
+
+import argparse
+import os
+from typing import Any
+
+from actx_tf.cli import files
+from actx_tf.cli import flags as kinds
+from actx_tf.cli.errors import UsageError
+from actx_tf.cli.parser import Parser
+
+_WAYS = ("nearest", "before_and_after", "crops")
+# Which ways each flag is for.
+_OPTIONS = {
+    "min_seconds": ("before_and_after", "crops"),
+    "crop_seconds": ("crops",),
+    "num_crops": ("crops",),
+    "features": ("nearest",),
+    "num_neighbors": ("nearest",),
+}
+
+
+def add_flags(parser: Parser) -> None:
+    """Adds the flags of the subcommand."""
+    kinds.add_index(parser)
+    parser.add_argument(
+        "--output", required=True, help="clip index (CSV) to write"
+    )
+    parser.add_argument(
+        "--way", choices=_WAYS, default=_WAYS[0], help="how they are found"
+    )
+    parser.add_argument(
+        "--background",
+        default="background",
+        metavar="LABEL",
+        help="label that shows no action",
+    )
+    kinds.add_features(parser, required=False, text=" of the clips; nearest")
+    parser.add_argument(
+        "--num_neighbors",
+        type=kinds.whole,
+        help="nearest: conjugates of a clip; 3 if it is not given",
+    )
+    parser.add_argument(
+        "--min_seconds",
+        type=kinds.positive,
+        help="the other ways: conjugates are at least this long; 0.5 if it is "
+        "not given",
+    )
+    parser.add_argument(
+        "--crop_seconds",
+        type=kinds.positive,
+        help="crops: length of a crop; 2 if it is not given",
+    )
+    parser.add_argument(
+        "--num_crops",
+        type=kinds.whole,
+        help="crops: number of crops of a clip; 1 if it is not given",
+    )
+
+
+def check(flags: argparse.Namespace) -> None:
+    """Raises an error if the flags, or the files they name, are wrong."""
+    for name, ways in _OPTIONS.items():
+        if getattr(flags, name) is not None and flags.way not in ways:
+            raise UsageError(
+                f"--{name} is not for --way={flags.way}, but for "
+                f"{' and '.join(ways)}"
+            )
+    if flags.way == "nearest" and flags.features is None:
+        raise UsageError(
+            "--way=nearest needs --features; make them with `actx extract`"
+        )
+    if os.path.realpath(flags.output) == os.path.realpath(flags.index):
+        raise UsageError("--output must be another file than --index")
+    files.check_index(flags.index)
+    if flags.features is not None:
+        files.check_features(flags.features)
+    files.check_output_file(flags.output)
+
+
+def run(flags: argparse.Namespace) -> None:
+    """Runs the subcommand."""
+    from actx_tf.data import read_clip_index
+    from actx_tf.data import write_clip_index
+
+    options = {
+        name: getattr(flags, name)
+        for name in _OPTIONS
+        if getattr(flags, name) is not None
+    }
+    given = read_clip_index(flags.index, flags.conjugates_column)
+    clips, missing = _mine(
+        flags.way, given, background=flags.background, **options
+    )
+    for clip, reason in missing:
+        print(f"missing: {clip.clip} ({clip.label}): {reason}")
+    counts = [len(clip.conjugates) for clip in clips if clip.conjugates]
+    if not counts:
+        raise ValueError(
+            f"no conjugate was found for any of {len(given)} clips; is "
+            f"--background={flags.background} the label of no action?"
+        )
+    write_clip_index(flags.output, clips)
+    print(f"{len(counts)} clips have {sum(counts)} conjugates")
+    print(f"written: {flags.output}")
+
+
+def _mine(way: str, clips: list, **options: Any) -> tuple[list, list]:
+    from actx_tf import data
+
+    if way == "before_and_after":
+        return data.conjugates_before_and_after(clips, **options)
+    if way == "crops":
+        return data.conjugates_around_crops(clips, **options)
+    with data.FeatureStore(options.pop("features")) as store:
+        embeddings = data.mean_embeddings(store)
+    return data.nearest_negatives(clips, embeddings, **options)
