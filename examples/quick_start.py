@@ -15,7 +15,6 @@ from absl import app
 from absl import flags
 from keras import layers
 
-from actx_tf.backbones.receptive_field import location_centers
 from actx_tf.data import synthetic
 from actx_tf.models import ActX
 from actx_tf.visualization import attention_figure
@@ -69,7 +68,10 @@ def main(argv):
         maps["action_map"],
         maps["context_map"],
         [synthetic.CLASS_NAMES[label] for label in test.labels[:4]],
-        [location_centers(backbone, clip.shape) for clip in maps["action_map"]],
+        [
+            backbone.description.centers(clip.shape)
+            for clip in maps["action_map"]
+        ],
     )
     figure.savefig(output / "attention.png", bbox_inches="tight")
     print(f"the maps of four test clips: {output / 'attention.png'}")

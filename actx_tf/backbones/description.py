@@ -52,7 +52,8 @@ class Axis:
                 "numbers; the padding may be a pair or None. "
                 f"Received: stages={self.stages}"
             )
-        if len(stages) > 1000 or math.prod(s[1] for s in stages) > _MOST:
+        strides = [int(stage[1]) for stage in stages]  # type: ignore[arg-type]
+        if len(stages) > 1000 or math.prod(strides) > _MOST:
             raise ValueError(
                 f"`stages` must be at most 1000, of strides up to {_MOST} in "
                 f"all. Received: {len(stages)} stages"
