@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from actx_tf.utils.backend import check_tensorflow
 from actx_tf.utils.checks import check_positive
 from actx_tf.visualization import map_colors
 
@@ -78,6 +79,7 @@ class AttentionMapLogger(keras.callbacks.Callback):
         height: int = 96,
         max_steps: int = 8,
     ) -> None:
+        check_tensorflow("AttentionMapLogger")
         super().__init__()
         if not isinstance(clips, Mapping):
             inputs = tf.convert_to_tensor(clips)

@@ -15,6 +15,7 @@ import tensorflow as tf
 from actx_tf.data.epochs import without_tuner
 from actx_tf.models.paired_model import PairedModel
 from actx_tf.utils.atomic_write import atomic_write
+from actx_tf.utils.backend import check_tensorflow
 from actx_tf.utils.untrusted_files import read_npz
 
 
@@ -86,6 +87,7 @@ def fit(
         ValueError: If the checkpoint is of another model, or an argument is
             wrong.
     """
+    check_tensorflow("actx_tf.training.fit")
     strategy = model.distribute_strategy
     on_workers = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
     if on_workers and isinstance(validation_data, tf.data.Dataset):

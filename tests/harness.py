@@ -71,15 +71,23 @@ def assert_close(actual, expected, tolerance=2e-5):
     assert error <= tolerance, f"relative error {error:.1e}"
 
 
-def run_fresh(code, *arguments):
-    """Runs Python code in a process of its own and returns its output."""
-    result = subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        cwd=ROOT,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
-        capture_output=True,
-        text=True,
-    )
+def run_fresh(code, *arguments, warm=True):
+    """Runs Python code in a process of its own and returns its output.
+
+    A warm one is a fork of a process that has imported Keras, its backend and
+    the layers, and has computed nothing: what takes seconds to import is not
+    imported again. What is about imports takes a cold one.
+    """
+    if warm and keras.backend.backend() == "tensorflow":
+        result = _run(run_code, code, arguments, ROOT)
+    else:
+        result = subprocess.run(
+            [sys.executable, "-c", code, *map(str, arguments)],
+            cwd=ROOT,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
+            capture_output=True,
+            text=True,
+        )
     assert result.returncode == 0, result.stderr[-4000:]
     return result.stdout
 
@@ -119,6 +127,13 @@ def run_script(path, flags, cwd, outputs):
     _begin(path, flags, cwd, outputs)
     sys.path[0] = str(path.parent)
     runpy.run_path(str(path), run_name="__main__")
+
+
+def run_code(code, flags, cwd, outputs):
+    """Becomes a Python process that runs this code."""
+    _begin("-c", flags, cwd, outputs)
+    namespace = {"__name__": "__main__"}
+    exec(compile(code, "<string>", "exec"), namespace)  # code of the tests
 
 
 def run_command(path, flags, cwd, outputs):

@@ -263,7 +263,8 @@ def test_nothing_heavy_is_loaded_for_help_and_mistakes():
         assert stderr.getvalue().count("error:") == 2
         heavy = {"tensorflow", "keras", "numpy", "cv2", "av", "h5py"}
         assert not heavy & set(sys.modules), heavy & set(sys.modules)
-        """
+        """,
+        warm=False,
     )
 
 

@@ -311,6 +311,7 @@ def test_rest_takes_the_standard_library_and_numpy_alone(servers):
         path,
         servers["rest"],
         CHANNELS,
+        warm=False,
     )
     others, total = printed.splitlines()
     assert json.loads(others) == []

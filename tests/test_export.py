@@ -352,6 +352,7 @@ np.savez(folder + "/out.npz", **{k: v.numpy() for k, v in answers.items()})
         served.path,
         name,
         tmp_path,
+        warm=False,
     )
     with np.load(tmp_path / "out.npz", allow_pickle=True) as answers:
         served.check(dict(answers), clips)

@@ -22,6 +22,7 @@ from actx_tf.data.feature_store_writer import FeatureStoreWriter
 from actx_tf.data.video import VideoError
 from actx_tf.data.windows import check_window
 from actx_tf.data.windows import run_in_windows
+from actx_tf.utils.backend import check_tensorflow
 from actx_tf.utils.checks import check_number
 from actx_tf.utils.checks import check_positive
 from actx_tf.utils.optional import import_optional
@@ -122,6 +123,7 @@ class FeatureExtractor:
         memory: float = 4.0,
         window: int | None = None,
     ) -> None:
+        check_tensorflow("Extracting features")
         self.description = getattr(backbone, "description", None)
         if not isinstance(self.description, BackboneDescription):
             raise TypeError(

@@ -13,6 +13,7 @@ from actx_tf.export.metadata import metadata_text
 from actx_tf.models.paired_model import PairedModel
 from actx_tf.ops.activations import scores as scores_of
 from actx_tf.ops.types import Tensor
+from actx_tf.utils.backend import check_tensorflow
 
 _MOST_PIXELS = 2**25  # of an image: 8K video has as many
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -40,6 +41,7 @@ class ServedModel:
         backbone: Backbone | None = None,
         max_steps: int = 4096,
     ) -> None:
+        check_tensorflow("Exporting a model")
         if not model.built:
             raise ValueError(
                 "`model` must be built: call it on a batch first. "
