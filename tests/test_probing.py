@@ -200,7 +200,7 @@ def random_layers(seed):
     return of
 
 
-def check_against_the_trace(whole, size_dependent=False):
+def check_against_the_trace(whole):
     """Probed as a function, whose layers are not known."""
     probed = probe(lambda clip: whole(clip)).time
     traced = trace(whole).time
@@ -209,14 +209,13 @@ def check_against_the_trace(whole, size_dependent=False):
     assert probed.receptive_radius >= traced.receptive_radius
     least = traced.least_size(1)
     assert probed.least_size(1) == least
-    off = 0.5 if not size_dependent else traced.stride / 2
     for size in range(least, least + 3 * traced.stride + 3):
         clip = np.zeros((1, size, 8, 8, 3), "float32")
         assert probed.count(size) == whole(clip).shape[1]
     for size in range(least + 60, least + 60 + 2 * traced.stride):
         count = traced.count(size)
         difference = probed.centers(count, size) - traced.centers(count, size)
-        assert size * np.abs(difference).max() <= off + 1e-6
+        assert size * np.abs(difference).max() <= 0.5 + 1e-6
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -13,7 +13,10 @@ from actx_tf.backbones.description import Axis
 
 # Frames, rows and columns of the clips that are tried: the first one that the
 # network takes is the shortest that it is shown.
-_CLIPS = ((8, 32, 32), (16, 64, 64), (32, 128, 128), (64, 256, 256))
+_CLIPS = (
+    *((8, 32, 32), (16, 64, 64), (64, 64, 64)),
+    *((32, 128, 128), (128, 64, 64), (64, 256, 256)),
+)
 _LONGEST = 512  # frames or pixels of an axis
 _MOST_PIXELS = 2**22  # of a clip: attention takes the square of it
 _AXES = (
@@ -49,16 +52,18 @@ def probe(
 ) -> Probe:
     """Runs a network on random clips to find what its locations see.
 
-    The stride follows from the numbers of locations at several lengths, and is
-    exact. What a location sees follows from which of them change when the clip
-    does, from some frame, row or column on. If one sees the axis to its end,
-    all are said to see the whole axis.
+    The stride follows from the numbers of locations, and is exact. They are
+    counted in clips that are long enough for the numbers to grow regularly:
+    what a network makes of shorter ones can be anything. What a location sees
+    follows from the places at whose change it changes. If one sees the axis to
+    its end, all are said to see the whole axis.
 
-    Some things are approximate. Of a padding that depends on the size, two
-    sizes are tried, and what is seen at either counts. An influence too small
-    for the network's numbers is not found. One that reaches beyond the longest
-    clip that is tried counts as the whole axis. An axis of a fixed size is
-    known at that size alone, and its stride is a location's share of it.
+    Some things are approximate. A padding that depends on the size is exact for
+    two stages; of more, two sizes are tried, those of the most and of the least
+    padding, and what is seen at either counts. An influence too small for the
+    network's numbers is not found. One that reaches beyond the longest clip
+    that is tried counts as the whole axis. An axis of a fixed size is known at
+    that size alone, and its stride is a location's share of it.
 
     Args:
         network: From `(1, frames, height, width, colors)` to a feature map
@@ -120,6 +125,14 @@ class _Runner:
             self._map_shapes[shape] = map_shape
         return self._map_shapes[shape]
 
+    def takes_all(self, axis, shape):
+        """Whether it took all that it was shown that was longer."""
+        return all(
+            map_shape is not None
+            for other, map_shape in self._map_shapes.items()
+            if other[axis] > shape[axis]
+        )
+
 
 def _first_clip(runner, fixed, seen):
     """The shape of the first clip that the network makes a feature map of."""
@@ -166,19 +179,23 @@ def _long_enough(runner, shape, is_free):
     """
     steps = [None] * 3
     for axis in (axis for axis in range(3) if is_free[axis]):
-        longer = shape
+        longer, mistake = shape, None
         while True:
             try:
                 steps[axis] = _Prober(runner, axis, longer).steps()
             except _Irregular as irregular:
                 mistake = irregular
             else:
-                break
+                if steps[axis] is not None or runner.takes_all(axis, longer):
+                    break
             sizes = list(longer)
             sizes[axis] *= 2
             longer = tuple(sizes)
             if sizes[axis] > _LONGEST or not runner.map_shape(longer):
-                raise ValueError(str(mistake))
+                if mistake is not None:
+                    raise ValueError(str(mistake))
+                longer = shape  # it takes this size alone
+                break
         if longer != shape:
             # Others were counted in clips that were too short for this one.
             return _long_enough(runner, longer, is_free)
@@ -364,7 +381,11 @@ class _Prober:
         more = twice - count
         if more <= 0 or thrice - twice != more or size % more:
             return None
-        return _Steps(size // more, size, count)
+        steps = _Steps(size // more, size, count)
+        for times in (4, 6, 8):
+            if self._count(times * size) not in (None, steps.at(times * size)):
+                return None
+        return steps
 
     def _whole_ends(self, size, stride):
         """`_ends`, or `None` if they can be cut off by those of the clip."""
