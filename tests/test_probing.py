@@ -167,3 +167,93 @@ def test_fixed_numbers_of_locations_are_shares_of_what_is_shown():
     probed = probe(of_four_steps, seen=(16, 64, 64))
     assert (probed.time.stride, probed.height.stride) == (4, 8)
     assert not probed.time.sees_all
+
+
+def in_time(kernel, stride=1, padding="valid", dilation=1):
+    return layers.Conv3D(
+        4,
+        (kernel, 1, 1),
+        (stride, 1, 1),
+        padding,
+        dilation_rate=(dilation, 1, 1),
+    )
+
+
+def residual():
+    clip = keras.Input(ANY)
+    x = in_time(5, 2)(clip)
+    y = in_time(3, 1, "same")(in_time(5, 1, "same")(x))
+    x = layers.Add()([x, y])
+    return keras.Model(clip, in_time(3, 2)(x))
+
+
+def random_layers(seed):
+    """A few layers, of a stride of 9 together at most."""
+    rng = np.random.default_rng(seed)
+    of, stride = [], 1
+    for _ in range(rng.integers(2, 5)):
+        more = int(rng.integers(1, 9 // stride + 1))
+        padding = ("valid", "same")[rng.integers(2)]
+        dilation = int(rng.integers(1, 3)) if more == 1 else 1
+        of.append(in_time(int(rng.integers(1, 8)), more, padding, dilation))
+        stride *= more
+    return of
+
+
+def check_against_the_trace(whole):
+    """Probed as a function, whose layers are not known."""
+    probed = probe(lambda clip: whole(clip)).time
+    traced = trace(whole).time
+    assert probed.stride == traced.stride
+    assert not probed.sees_all
+    assert probed.receptive_radius >= traced.receptive_radius
+    least = traced.least_size(1)
+    assert probed.least_size(1) == least
+    for size in range(least, least + 3 * traced.stride + 3):
+        clip = np.zeros((1, size, 8, 8, 3), "float32")
+        assert probed.count(size) == whole(clip).shape[1]
+    for size in range(least + 60, least + 60 + 2 * traced.stride):
+        count = traced.count(size)
+        difference = probed.centers(count, size) - traced.centers(count, size)
+        assert size * np.abs(difference).max() <= 0.5 + 1e-6
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_networks(seed):
+    check_against_the_trace(network(*random_layers(seed)))
+
+
+@pytest.mark.parametrize(
+    "of",
+    [
+        # TensorFlow's counts of clips that are too short for these are wrong.
+        (in_time(5, 2), in_time(3, 2), in_time(3, 1, "same")),
+        (in_time(3, 2), in_time(3, 2), in_time(3, 2), in_time(5, 1, "same")),
+        (in_time(9, 2), in_time(7, 2)),
+        # The clip's end cuts off what the last location sees.
+        (in_time(3, 2), in_time(3, 2), in_time(3, 1, "same")),
+        (in_time(5, 3), in_time(3, 1, "same")),
+        (in_time(11, 9), in_time(3, 1, "same")),
+        (in_time(11, 9, "same"),),
+        (in_time(5, 3, "same"), in_time(3, 1, "valid", 2)),
+        (in_time(5, 1, "valid", 3), in_time(3, 4, "same")),
+    ],
+)
+def test_networks_of_several_paddings(of):
+    check_against_the_trace(network(*of))
+
+
+def test_a_residual_network():
+    check_against_the_trace(residual())
+
+
+def test_a_network_that_raises_or_makes_nan_of_short_clips():
+    whole = network(in_time(5, 2), in_time(3))
+
+    def careful(clip):
+        frames = clip.shape[1]
+        if frames < 9:
+            raise RuntimeError("too short")
+        return whole(clip) * (np.nan if frames < 12 else 1)
+
+    assert probe(careful).time == trace(whole).time

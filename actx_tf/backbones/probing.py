@@ -13,7 +13,10 @@ from actx_tf.backbones.description import Axis
 
 # Frames, rows and columns of the clips that are tried: the first one that the
 # network takes is the shortest that it is shown.
-_CLIPS = ((8, 32, 32), (16, 64, 64), (32, 128, 128), (64, 256, 256))
+_CLIPS = (
+    *((8, 32, 32), (16, 64, 64), (64, 64, 64)),
+    *((32, 128, 128), (128, 64, 64), (64, 256, 256)),
+)
 _LONGEST = 512  # frames or pixels of an axis
 _MOST_PIXELS = 2**22  # of a clip: attention takes the square of it
 _AXES = (
@@ -49,16 +52,18 @@ def probe(
 ) -> Probe:
     """Runs a network on random clips to find what its locations see.
 
-    The stride follows from the numbers of locations at several lengths, and is
-    exact. What a location sees follows from which of them change when the clip
-    does, from some frame, row or column on. If one sees the axis to its end,
-    all are said to see the whole axis.
+    The stride follows from the numbers of locations, and is exact. They are
+    counted in clips that are long enough for the numbers to grow regularly:
+    what a network makes of shorter ones can be anything. What a location sees
+    follows from the places at whose change it changes. If one sees the axis to
+    its end, all are said to see the whole axis.
 
-    Some things are approximate. Of a padding that depends on the size, two
-    sizes are tried, and what is seen at either counts. An influence too small
-    for the network's numbers is not found. One that reaches beyond the longest
-    clip that is tried counts as the whole axis. An axis of a fixed size is
-    known at that size alone, and its stride is a location's share of it.
+    Some things are approximate. A padding that depends on the size is exact for
+    two stages; of more, two sizes are tried, those of the most and of the least
+    padding, and what is seen at either counts. An influence too small for the
+    network's numbers is not found. One that reaches beyond the longest clip
+    that is tried counts as the whole axis. An axis of a fixed size is known at
+    that size alone, and its stride is a location's share of it.
 
     Args:
         network: From `(1, frames, height, width, colors)` to a feature map
@@ -72,12 +77,22 @@ def probe(
         ValueError: If it runs on no clip, or makes no feature map.
     """
     runner = _Runner(network, stream)
-    shape, map_shape = _first_clip(runner, fixed, seen)
+    is_free = [size is None for size in fixed]
+    shape = _first_clip(runner, fixed, seen)
+    shape, steps = _long_enough(runner, shape, is_free)
+    features = runner.run(runner.clip(shape))
+    if not np.isfinite(features).all():
+        raise ValueError(
+            "`network` must make finite values of a random clip. "
+            "Received: NaN or Inf"
+        )
     time, height, width = (
-        _Prober(runner, axis, shape).find(fixed[axis] is None, seen[axis])
+        _Prober(runner, axis, shape).find(
+            steps[axis], is_free[axis], seen[axis]
+        )
         for axis in range(3)
     )
-    return Probe(time, height, width, map_shape[-1])
+    return Probe(time, height, width, features.shape[-1])
 
 
 class _Runner:
@@ -110,9 +125,17 @@ class _Runner:
             self._map_shapes[shape] = map_shape
         return self._map_shapes[shape]
 
+    def takes_all(self, axis, shape):
+        """Whether it took all that it was shown that was longer."""
+        return all(
+            map_shape is not None
+            for other, map_shape in self._map_shapes.items()
+            if other[axis] > shape[axis]
+        )
+
 
 def _first_clip(runner, fixed, seen):
-    """Returns the shapes of a clip that the network takes, and of its map."""
+    """The shape of the first clip that the network makes a feature map of."""
     shapes = [
         tuple(f or s for f, s in zip(fixed, clip, strict=True))
         for clip in _CLIPS
@@ -122,26 +145,21 @@ def _first_clip(runner, fixed, seen):
     )
     for shape in dict.fromkeys((*shapes, known)):
         try:
-            features = runner.run(runner.clip(shape))
+            map_shape = runner.run(runner.clip(shape)).shape
         except AdaptationError:
             raise
         except Exception as error:  # whatever the network raises
             mistake = _without_arguments(error)
             continue
-        if features.ndim != 4:
+        if len(map_shape) != 4:
             raise ValueError(
                 "`network` must make a feature map (batch, time, height, "
                 "width, channels). Received: an output of the shape "
-                f"{(1, *features.shape)}"
+                f"{(1, *map_shape)}"
             )
-        if not np.isfinite(features).all():
-            raise ValueError(
-                "`network` must make finite values of a random clip. "
-                "Received: NaN or Inf"
-            )
-        if 0 not in features.shape:
-            return shape, features.shape
-        mistake = f"it makes a feature map of the shape {features.shape}"
+        if 0 not in map_shape:
+            return shape
+        mistake = f"it makes a feature map of the shape {map_shape}"
     raise ValueError(
         "`network` must take a clip, in the order of `layout` and of a size "
         "that is right for it, and make a feature map. Received: of one of "
@@ -149,11 +167,68 @@ def _first_clip(runner, fixed, seen):
     )
 
 
+def _long_enough(runner, shape, is_free):
+    """A shape from which on the counts of each free axis grow regularly.
+
+    Below it, TensorFlow can raise, or return memory of any values and of any
+    number of locations.
+
+    Returns:
+        The shape, and of each axis its `_Steps`; `None` if it takes no other
+        size, or makes as many locations of any.
+    """
+    steps = [None] * 3
+    for axis in (axis for axis in range(3) if is_free[axis]):
+        longer, mistake = shape, None
+        while True:
+            try:
+                steps[axis] = _Prober(runner, axis, longer).steps()
+            except _Irregular as irregular:
+                mistake = irregular
+            else:
+                if steps[axis] is not None or runner.takes_all(axis, longer):
+                    break
+            sizes = list(longer)
+            sizes[axis] *= 2
+            longer = tuple(sizes)
+            if sizes[axis] > _LONGEST or not runner.map_shape(longer):
+                if mistake is not None:
+                    raise ValueError(str(mistake))
+                longer = shape  # it takes this size alone
+                break
+        if longer != shape:
+            # Others were counted in clips that were too short for this one.
+            return _long_enough(runner, longer, is_free)
+    return shape, steps
+
+
 def _without_arguments(error):
     """A message without what Keras adds: colors, and the layer's arguments."""
     message = re.sub(r"\x1b\[\d+m", "", str(error))
     message = message.split("\n\nArguments received by")[0]
     return message.split(".call().\n\n")[-1]
+
+
+class _Irregular(Exception):
+    """The counts do not grow by one with each so many frames or pixels."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Steps:
+    """How the number of locations grows.
+
+    Attributes:
+        stride: Frames or pixels from one location to the next.
+        size: A size of the clip, the least that gives `count` locations.
+        count: Number of locations.
+    """
+
+    stride: int
+    size: int
+    count: int
+
+    def at(self, size):
+        return self.count + (size - self.size) // self.stride
 
 
 class _Prober:
@@ -164,29 +239,88 @@ class _Prober:
         self._axis = axis
         self._shape = shape
 
-    def find(self, is_free, seen):
+    def steps(self):
+        """How the counts grow from this size on; `None` if they do not.
+
+        Raises:
+            _Irregular: If they do not grow by one with each stride.
+        """
         size = self._shape[self._axis]
         count = self._count(size)
-        steps = self._find_stride(size, count) if is_free else None
+        first = self._next(size, count)
+        second = first and self._next(*first)
+        if second is None:
+            return self._steps_of_multiples(size, count)
+        steps = _Steps(second[0] - first[0], *first)
+        tried = {size: count, second[0]: second[1]}
+        for number in (2, 4, 8):
+            later = first[0] + number * steps.stride
+            tried[later - 1] = self._count(later - 1)
+            tried[later] = self._count(later)
+        for tried_size, found in tried.items():
+            if found is not None and found != steps.at(tried_size):
+                locations, places, _ = _AXES[self._axis]
+                sizes = (size, *first[:1], second[0], tried_size)
+                received = ", ".join(
+                    f"{self._count(s)} of {s}" for s in dict.fromkeys(sizes)
+                )
+                raise _Irregular(
+                    f"`network` must make one of its {locations} of each so "
+                    f"many {places}. Received: {received}"
+                )
+        return steps
+
+    def find(self, steps, is_free, seen):
+        """The axis, from how its counts grow."""
+        size = self._shape[self._axis]
         if steps is None:
+            count = self._count(size)
             if is_free and self._count(2 * size) == count:
                 # It makes so many locations of whatever it is shown.
                 size, count = seen, seen and self._count(seen)
             return self._find_at(size, count)
-        stride, least, count = steps
-        sizes = range(stride, _LONGEST, stride)
-        length = next((n for n in sizes if n >= max(size, 2 * stride)), size)
         most = min(_LONGEST, _MOST_PIXELS * size // np.prod(self._shape))
+        length = steps.size
         while length <= most:
-            ends = self._ends(length, stride) if self._count(length) else None
-            others = ends
-            if ends and stride > 1 and self._count(length + 1):
-                others = self._ends(length + 1, stride)
-            if ends and others:
-                return self._covering(length, ends, others, steps)
-            length *= 2
-        axis = Axis.of_one_stage((0, stride - 1), stride, count, least)
+            if self._count(length):
+                axis = self._find_from(length, steps)
+                if axis is not None:
+                    return axis
+            # About twice as long, and still the least of so many locations.
+            length += steps.stride * -(-length // steps.stride)
+        axis = Axis.of_one_stage(
+            (0, steps.stride - 1), steps.stride, steps.count, steps.size
+        )
         return dataclasses.replace(axis, sees_all=True)
+
+    def _find_from(self, length, steps):
+        """The axis from clips of about a length; `None` if it is too short.
+
+        A padding that depends on the size is largest where one more location
+        has just come in, in each of the layers, and least right before.
+        """
+        sizes = [length, length - 1] if steps.stride > 1 else [length]
+        ends = {}
+        for size in sizes:
+            if self._count(size):
+                ends[size] = self._whole_ends(size, steps.stride)
+                if ends[size] is None:
+                    return None
+        if len(set(ends.values())) > 1:
+            for more in {1, steps.stride // 2} - {0, steps.stride - 1}:
+                between = self._whole_ends(length + more, steps.stride)
+                if between is not None:
+                    ends[length + more] = between
+            for axis in _with_same(length, ends[length], steps):
+                if all(axis.ends(size) == ends[size] for size in ends) and all(
+                    axis.count(size) == steps.at(size)
+                    for size in (length - 1, length)
+                ):
+                    return axis
+        firsts, lasts = zip(*ends.values(), strict=True)
+        return Axis.of_one_stage(
+            (min(firsts), max(lasts)), steps.stride, steps.count, steps.size
+        )
 
     def _find_at(self, size, count):
         """Of the one size that is shown to it."""
@@ -217,24 +351,6 @@ class _Prober:
         shape[self._axis] = size
         return tuple(shape)
 
-    def _find_stride(self, size, count):
-        """Returns (stride, a size, the count that it is the least size of)."""
-        first = self._next(size, count)
-        second = first and self._next(*first)
-        if second is None:
-            return self._find_stride_of_multiples(size, count)
-        stride = second[0] - first[0]
-        later = self._count(first[0] + 4 * stride)
-        if second[1] != first[1] + 1 or later not in (None, first[1] + 4):
-            locations, places, _ = _AXES[self._axis]
-            raise ValueError(
-                f"`network` must make one of its {locations} of each so many "
-                f"{places}. Received: {first[1]}, {second[1]} and {later} "
-                f"{locations} of {first[0]}, {second[0]} and "
-                f"{first[0] + 4 * stride} {places}"
-            )
-        return (stride, *first)
-
     def _next(self, size, count):
         """Returns the least size that gives more locations, and how many."""
         step = 1
@@ -257,7 +373,7 @@ class _Prober:
                 low = middle
         return high, most
 
-    def _find_stride_of_multiples(self, size, count):
+    def _steps_of_multiples(self, size, count):
         """Of a network that takes none but whole steps, or several of them."""
         twice, thrice = self._count(2 * size), self._count(3 * size)
         if twice is None or thrice is None:
@@ -265,24 +381,22 @@ class _Prober:
         more = twice - count
         if more <= 0 or thrice - twice != more or size % more:
             return None
-        return size // more, size, count
+        steps = _Steps(size // more, size, count)
+        for times in (4, 6, 8):
+            if self._count(times * size) not in (None, steps.at(times * size)):
+                return None
+        return steps
 
-    def _covering(self, size, ends, others, steps):
-        """The axis of what is seen at a size of whole strides and the next."""
-        stride, least, count = steps
-        same = Axis(((ends[1] - ends[0] + 1, stride, None),))
-        if (
-            ends != others
-            and same.ends(size) == ends
-            and same.ends(size + 1) == others
-            and same.count(least) == count > same.count(least - 1)
-        ):
-            return same
-        ends = (min(ends[0], others[0]), max(ends[1], others[1]))
-        return Axis.of_one_stage(ends, stride, count, least)
+    def _whole_ends(self, size, stride):
+        """`_ends`, or `None` if they can be cut off by those of the clip."""
+        return self._ends(size, stride, whole=True)
 
-    def _ends(self, size, stride):
+    def _ends(self, size, stride, whole=False):
         """First and last place that the first location sees.
+
+        The last one is found from the first location, and the first one from
+        the last location: the clip's ends cut them off least. They are whole
+        if the next location sees a stride further.
 
         `None` if it sees the axis to an end.
         """
@@ -293,48 +407,73 @@ class _Prober:
         )
         base = self._features(clip)
         noise = 2 * np.abs(self._features(clip) - base).max()
+        count = len(base)
 
-        def changes(place, backward):
-            """Which locations change if all from a place on does."""
+        def sees(location, place, backward):
+            """Whether a location changes if all from a place on does.
+
+            Backward, both are counted from the other end.
+            """
             mixed = clip.copy()
             if backward:
                 mixed[: size - place] = other[: size - place]
+                location = count - 1 - location
             else:
                 mixed[place:] = other[place:]
-            change = np.abs(self._features(mixed) - base) > noise
-            change = change.reshape(len(base), -1).any(axis=1)
-            return change[::-1] if backward else change
+            change = np.abs(self._features(mixed)[location] - base[location])
+            return bool((change > noise).any())
 
-        last = _last_seen(changes, size, len(base), stride, False)
-        first = _last_seen(changes, size, len(base), stride, True)
-        if first is None or last is None:
-            return None
+        places = []
+        for backward in (False, True):
+            least, most = -1, size - 1
+            if sees(0, most, backward):
+                return None
+            while most - least > 1:
+                middle = (least + most) // 2
+                if sees(0, middle, backward):
+                    least = middle
+                else:
+                    most = middle
+            further = least + stride
+            if whole and not (
+                count > 1 and further < size and sees(1, further, backward)
+            ):
+                return None
+            places.append(least)
+        last, first = places
         # Counted from the other end, the first location is the last one.
-        return size - 1 - stride * (len(base) - 1) - first, last
+        first = size - 1 - stride * (count - 1) - first
+        return (first, last) if first <= last else None
 
     def _features(self, clip):
         features = self._runner.run(np.moveaxis(clip, 0, self._axis))
         return np.moveaxis(features, self._axis, 0)
 
 
-def _last_seen(changes, size, count, stride, backward):
-    """The last place that the first location sees, or `None` if that is all.
+def _with_same(size, ends, steps):
+    """Yields axes of two stages, one of them at least "SAME".
 
-    Of `changes`, each call tells whether it is at least some place: location i
-    sees as far as the first one, and i strides more.
+    Their first location sees from the first end on at `size`, where one more
+    location has just come in, so that each stage is padded most.
     """
-    place = size - 1
-    least, most = 0, size
-    while most - least > 1:
-        change = changes(place, backward)
-        if change[0] and place == size - 1:
-            return None
-        first = int(np.argmax(change)) if change.any() else count
-        if first < count:
-            least = max(least, place - stride * first)
-        if first > 0:
-            most = min(most, place - stride * (first - 1))
-        middle = (least + most) // 2
-        location = min(count - 1, max(0, (size - 1 - middle) // stride))
-        place = stride * location + middle
-    return least
+    before, kernel = -ends[0], ends[1] - ends[0] + 1
+    count = steps.at(size)
+    strides = [n for n in range(1, steps.stride + 1) if steps.stride % n == 0]
+    for stride in reversed(strides):
+        later_stride = steps.stride // stride
+        for later in range(1, (kernel - 1) // stride + 2):
+            earlier = kernel - stride * (later - 1)
+            same = (earlier, stride, None)
+            later_same = (later, later_stride, None)
+            yield Axis((same, later_same))
+            # Fixed after "SAME".
+            padding, rest = divmod(before - (earlier - 1) // 2, stride)
+            if not rest:
+                needed = later_stride * (count - 1) + later
+                after = needed - padding - -(-size // stride)
+                yield Axis((same, (later, later_stride, (padding, after))))
+            # "SAME" after fixed.
+            padding = before - stride * ((later - 1) // 2)
+            needed = stride * later_stride * (count - 1) + earlier
+            after = needed - padding - size
+            yield Axis(((earlier, stride, (padding, after)), later_same))
