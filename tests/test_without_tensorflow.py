@@ -87,3 +87,33 @@ else:
     raise AssertionError
 """
     run_on("tensorflow", code=code)
+
+
+def test_what_needs_tensorflow_says_so():
+    """Of a JAX user who has TensorFlow installed."""
+    pytest.importorskip("jax")
+    code = """
+import numpy as np
+import actx_tf
+from actx_tf.data import synthetic
+
+model = actx_tf.models.ActX(3)
+model.build((None, None, None, None, 64))
+features = np.zeros((1, 2, 2, 2, 64), "float32")
+for call in (
+    lambda: actx_tf.training.fit(model, lambda **which: None),
+    lambda: actx_tf.callbacks.AttentionMapLogger("logs", features),
+    lambda: actx_tf.export.export_saved_model(model, "served"),
+    lambda: actx_tf.export.export_litert(model, "model.tflite"),
+    lambda: actx_tf.data.extract_features([], synthetic.backbone(), "store"),
+):
+    try:
+        call()
+    except RuntimeError as error:
+        assert "needs Keras' TensorFlow backend" in str(error), error
+        assert "Received: the backend jax" in str(error), error
+    else:
+        raise AssertionError
+print("done")
+"""
+    assert run_on("jax", code=code) == "done\n"
