@@ -161,6 +161,18 @@ def test_stored_data_are_split_as_the_index_says(folder, caplog):
     assert not inputs["has_conjugate"].numpy().any()
 
 
+def test_a_forgotten_mining_is_warned_of(folder, tmp_path, caplog):
+    experiments.load_data(settings_of(folder))
+    assert "no training clip" not in caplog.text
+    rows = (folder / "index.csv").read_text(encoding="utf-8").splitlines()
+    bare = [rows[0], *(",".join([*row.split(",")[:4], ""]) for row in rows[1:])]
+    index = tmp_path / "index.csv"
+    index.write_text("\n".join(bare), encoding="utf-8")
+    settings = dataclasses.replace(settings_of(folder), index=str(index))
+    experiments.load_data(settings)
+    assert "no training clip" in caplog.text and "actx mine" in caplog.text
+
+
 def test_one_label_is_the_name_of_one_class(folder):
     data = experiments.load_data(settings_of(folder))
     assert data.task.class_names == ("a|b", "b")

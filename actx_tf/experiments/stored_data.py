@@ -83,6 +83,16 @@ def stored_data(
             f"{settings.index}: clips of the splits 'train' and 'test' are "
             f"expected. Received: {sorted({clip.split for clip in clips})}"
         )
+    if not any(
+        name in store or similarities is not None
+        for clip in splits["train"]
+        for name in clip.conjugates
+    ):
+        _LOG.warning(
+            "no training clip of %s has a conjugate: L_s and L_d are not "
+            "trained. Find conjugates with `actx mine`",
+            settings.index,
+        )
     names = class_names_of(clips, settings.multi_label)
     shared = {
         "multi_label": settings.multi_label,
