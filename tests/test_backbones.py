@@ -77,7 +77,7 @@ def test_descriptions_tell_methods_of_flow_apart(make):
         for method in ("dis", "tvl1")
     )
     assert one.name == other.name
-    assert one.differences(other) == ["flow_method='tvl1' (not 'dis')"]
+    assert one.differences(other) == ["flow_method=tvl1 (not dis)"]
     with pytest.raises(ValueError, match="`flow_method` must be"):
         make(shape, flow_method="farneback")
 

@@ -132,7 +132,7 @@ def test_wrong_number_of_workers(clips, tmp_path):
 
 def test_other_features_are_not_added(clips, tmp_path):
     extract_features(clips[:1], make_backbone(), tmp_path / "f", **SETTINGS)
-    with pytest.raises(ValueError, match="`made_by`.*frame_rate=8.0"):
+    with pytest.raises(ValueError, match="another way.*frame_rate=8.0"):
         extract_features_on_ray(
             clips,
             lambda: make_backbone(frame_rate=8.0),

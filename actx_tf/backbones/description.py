@@ -38,6 +38,12 @@ class Axis:
     stages: tuple[tuple[int, int, int | tuple[int, int] | None], ...] = ()
     sees_all: bool = False
 
+    def __str__(self) -> str:
+        """Its figures, in few words."""
+        radius = self.receptive_radius
+        seen = "all" if radius is None else f"{radius} more to each side"
+        return f"steps of {self.stride} that see {seen}"
+
     def __post_init__(self) -> None:
         stages = tuple(tuple(stage) for stage in self.stages)
         if not all(
@@ -440,8 +446,8 @@ class BackboneDescription:
     def differences(self, other: "BackboneDescription") -> list[str]:
         """What differs in another one, each as `field=other's (not this)`."""
         return [
-            f"{field.name}={getattr(other, field.name)!r} "
-            f"(not {getattr(self, field.name)!r})"
+            f"{field.name}={getattr(other, field.name)} "
+            f"(not {getattr(self, field.name)})"
             for field in dataclasses.fields(self)
             if field.compare
             and getattr(self, field.name) != getattr(other, field.name)

@@ -119,11 +119,20 @@ def MobileNetV2Clip(
         arrays = _read_arrays(weights)
         name = f"weights_{_checksum(arrays):08x}"
 
-    network = keras.applications.MobileNetV2(
-        include_top=False,
-        weights="imagenet" if weights == "imagenet" else None,
-        input_shape=(*input_shape[1:3], 3),
-    )
+    try:
+        network = keras.applications.MobileNetV2(
+            include_top=False,
+            weights="imagenet" if weights == "imagenet" else None,
+            input_shape=(*input_shape[1:3], 3),
+        )
+    except Exception as error:  # what Keras raises has no kind of its own
+        if "URL fetch failure" not in str(error):
+            raise
+        raise ConnectionError(
+            "the weights of ImageNet cannot be downloaded: connect, or give "
+            "`weights` the path of an .npz file of them (see the docstring of "
+            f"MobileNetV2Clip). Received: {error}"
+        ) from None
     if arrays is not None:
         _load_folded(network, arrays, weights)
 

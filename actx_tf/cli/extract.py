@@ -15,7 +15,9 @@ features of one backbone that sees videos in one way.
 """
 
 import argparse
+import contextlib
 import functools
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 from typing import Any
@@ -180,7 +182,6 @@ def run(flags: argparse.Namespace) -> int:
     from actx_tf.data import extract_features
     from actx_tf.data import extract_features_on_ray
     from actx_tf.data import read_clip_index
-    from actx_tf.utils.atomic_write import atomic_write
 
     make = functools.partial(
         make_backbone, flags.backbone, backbone_settings(flags)
@@ -191,9 +192,6 @@ def run(flags: argparse.Namespace) -> int:
         "dtype": flags.dtype,
     }
     clips = read_clip_index(flags.index, flags.conjugates_column)
-    if flags.save_backbone:
-        with atomic_write(flags.save_backbone) as draft:
-            make().save(draft)
     if flags.engine == "ray":
         failed = extract_features_on_ray(
             clips,
@@ -205,10 +203,27 @@ def run(flags: argparse.Namespace) -> int:
         )
     else:
         failed = extract_features(clips, make(), flags.output, **settings)
+    # Not before the store has taken the features of it.
+    if flags.save_backbone:
+        _save(make(), flags.save_backbone)
     print(f"{len(clips) - len(failed)} of {len(clips)} clips are stored")
     for clip, message in failed:
         print(f"failed: {clip.clip}: {message}")
     return int(bool(clips) and len(failed) == len(clips))
+
+
+def _save(backbone, path):
+    """Writes the backbone; one that is there already keeps its bytes."""
+    from actx_tf.models import load_model
+    from actx_tf.utils.atomic_write import atomic_write
+
+    if os.path.isfile(path):
+        with contextlib.suppress(ValueError):
+            there = getattr(load_model(path), "description", None)
+            if there == backbone.description:
+                return
+    with atomic_write(path) as draft:
+        backbone.save(draft)
 
 
 def make_backbone(name: str, settings: dict[str, Any]) -> "Backbone":

@@ -210,8 +210,9 @@ class FeatureStoreWriter:
     def _check(self, header, path):
         if differences := header.differences(self._header):
             raise ValueError(
-                "`made_by` and `dtype` must be those that "
-                f"{path} was written with. Received: {', '.join(differences)}"
+                f"{path} holds features that were made in another way: go on "
+                "with the same settings, or write to another store. "
+                f"Received: {', '.join(differences)}"
             )
         self._header = header  # its channels are known
 
