@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from actx_tf.data import synthetic
+from actx_tf.data.resizing import resize_frames
 from actx_tf.export import export_saved_model
 from actx_tf.models import ActX
 
@@ -42,7 +43,8 @@ class Served:
         }
 
     def answer_video(self, frames):
-        features = self.backbone(frames[None].astype("float32"))
+        frames = resize_frames(frames, self.backbone.description.size)
+        features = self.backbone(frames[None])
         return self.answer(ops.convert_to_numpy(features)[0])
 
     def check(self, answers, clips, tolerance=1e-5):

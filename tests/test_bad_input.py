@@ -264,10 +264,8 @@ SETTINGS = {
     "activation": "softmax",
     "channels": 8,
     "max_steps": 10,
-    "backbone": None,
-    "frames_per_step": None,
-    "frame_size": None,
-    "frame_rate": 16.0,
+    "signatures": ["serving_default", "video", "describe"],
+    "backbone": describe(frame_rate=16.0, size=(64, 64)).to_dict(),
 }
 INDEX = "clip,file,label,split,conjugates,start,end,box\n" + "".join(
     f"c{k},v.mp4,run,train,{'c0' if k else ''},0.5,1.5,0 0 8 8\n"

@@ -331,7 +331,7 @@ def test_a_training_goes_on_after_ctrl_c(tmp_path):
         f"--features={tmp_path / 'store'}",
         f"--index={tmp_path / 'index.csv'}",
         "--background=b",
-        "--epochs=2",
+        "--epochs=60",  # long enough to be interrupted
         "--seeds=1",
         f"--output={tmp_path / 'out'}",
     ]

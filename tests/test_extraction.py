@@ -10,6 +10,7 @@ import torch
 
 from actx_tf import backbones
 from actx_tf.backbones.backbone import Backbone
+from actx_tf.backbones.description import Axis
 from actx_tf.data import Clip
 from actx_tf.data import ClipFrames
 from actx_tf.data import FeatureExtractor
@@ -52,7 +53,13 @@ def make_backbone(name="means", scale=1.0, **sees):
     """The mean color of blocks of 2 frames, 8 rows and 8 columns."""
     sees = {"size": SIZE, **sees}
     channels = 2 if sees.get("stream") == "flow" else 3
-    description = describe(name, channels, frames_per_step=2, **sees)
+    description = dataclasses.replace(
+        describe(name, channels, **sees),
+        # What does not fill a block is left out.
+        time=Axis(((2, 2, (0, 0)),)),
+        height=Axis(((8, 8, (0, 0)),)),
+        width=Axis(((8, 8, (0, 0)),)),
+    )
     sides = description.size if isinstance(description.size, tuple) else ()
     frames = keras.Input((None, *(sides or (None, None)), channels))
     means = keras.layers.AveragePooling3D((2, 8, 8))(frames)

@@ -1,3 +1,4 @@
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,6 @@ from actx_tf.layers.map_axes import validate_axis
 from actx_tf.ops.masks import broadcast_mask
 from actx_tf.ops.types import Shape
 from actx_tf.ops.types import Tensor
-from actx_tf.utils.checks import check_number
 
 
 @keras.saving.register_keras_serializable(package="actx_tf")
@@ -65,10 +65,9 @@ class PercentileShift(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_number("rho", rho)
-        if not 0 <= rho <= 100:
+        if not isinstance(rho, numbers.Real) or not 0 <= rho <= 100:
             raise ValueError(
-                f"`rho` must be a percentage in [0, 100]. Received: rho={rho}"
+                f"`rho` must be a percentage in [0, 100]. Received: rho={rho!r}"
             )
         validate_axis(axis)
         self.rho = rho
