@@ -1,4 +1,3 @@
-import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ from actx_tf.layers.map_axes import validate_axis
 from actx_tf.ops.masks import broadcast_mask
 from actx_tf.ops.types import Shape
 from actx_tf.ops.types import Tensor
+from actx_tf.utils.checks import is_number
 
 
 @keras.saving.register_keras_serializable(package="actx_tf")
@@ -65,7 +65,7 @@ class PercentileShift(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if not isinstance(rho, numbers.Real) or not 0 <= rho <= 100:
+        if not is_number(rho) or not 0 <= rho <= 100:
             raise ValueError(
                 f"`rho` must be a percentage in [0, 100]. Received: rho={rho!r}"
             )

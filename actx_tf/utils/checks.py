@@ -2,13 +2,14 @@
 
 import math
 import numbers
+from typing import Any
 
 from actx_tf.ops.types import Shape
 
 
 def check_positive(name: str, value: int) -> None:
     """Raises a `ValueError` unless the value is an integer above 0."""
-    if not _is_number(value, numbers.Integral) or value < 1:
+    if not is_number(value, numbers.Integral) or value < 1:
         raise ValueError(
             f"`{name}` must be a positive integer. Received: {name}={value!r}"
         )
@@ -16,7 +17,7 @@ def check_positive(name: str, value: int) -> None:
 
 def check_not_negative(name: str, value: float) -> None:
     """Raises a `ValueError` unless the value is a finite number >= 0."""
-    if not (_is_number(value) and value >= 0 and math.isfinite(value)):
+    if not (is_number(value) and value >= 0 and math.isfinite(value)):
         raise ValueError(
             f"`{name}` must be a finite number >= 0. Received: {name}={value!r}"
         )
@@ -24,13 +25,14 @@ def check_not_negative(name: str, value: float) -> None:
 
 def check_number(name: str, value: float) -> None:
     """Raises a `ValueError` unless the value is a number, and not NaN."""
-    if not _is_number(value) or value != value:
+    if not is_number(value) or value != value:
         raise ValueError(
             f"`{name}` must be a number. Received: {name}={value!r}"
         )
 
 
-def _is_number(value, kind=numbers.Real):
+def is_number(value: Any, kind: type = numbers.Real) -> bool:
+    """Whether the value is a number, of the kind, and no boolean."""
     return isinstance(value, kind) and not isinstance(value, bool)
 
 
