@@ -23,8 +23,10 @@ demo: $(VENV)/.video
 	$(BIN)/actx view --model=runs/demo/actx.keras \
 		--output=runs/demo/clips.html
 
+# In two halves, since a process keeps some memory of each network it has run.
 test: $(VENV)/.dev lint
-	$(PYTEST)
+	$(PYTEST) tests/test_[a-e]*.py
+	$(PYTEST) tests/test_[f-z]*.py
 	KERAS_BACKEND=jax $(PYTEST) $(BACKEND_TESTS)
 	KERAS_BACKEND=torch $(PYTEST) $(BACKEND_TESTS)
 

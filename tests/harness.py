@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import runpy
+import signal
 import subprocess
 import sys
 import tempfile
@@ -148,6 +149,8 @@ def _begin(path, flags, cwd, outputs):
             os.dup2(file.fileno(), descriptor)
     os.chdir(cwd)
     sys.argv = [str(path), *map(str, flags)]
+    # Tests that run in the background of a shell ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @keras.saving.register_keras_serializable(package="tests")

@@ -193,7 +193,7 @@ def write_store(path, made_by):
     [
         ({"frame_rate": 12.0}, r"frame_rate=12\.0 \(not None\)"),
         ({"size": (32, 48)}, r"size=\(32, 48\)"),
-        ({"stream": "flow", "flow_method": "dis"}, "stream='flow'"),
+        ({"stream": "flow", "flow_method": "dis"}, "stream=flow"),
     ],
 )
 def test_a_backbone_must_be_the_one_of_the_store(
