@@ -53,3 +53,21 @@ def clip_settings(
             f"size. Received: size={size}"
         )
     return {"frame_rate": frame_rate, "num_frames": num_frames, "size": size}
+
+
+def stream_of(input_shape: Sequence[int | None]) -> str:
+    """Which stream a network of such clips sees: `"rgb"` or `"flow"`.
+
+    Args:
+        input_shape: (frames, height, width, channels) that it takes.
+
+    Raises:
+        ValueError: If it is anything else.
+    """
+    if len(input_shape) != 4 or input_shape[-1] not in (2, 3):
+        raise ValueError(
+            "`input_shape` must be (frames, height, width, channels), with 3 "
+            "channels for RGB or 2 for flow. "
+            f"Received: input_shape={input_shape}"
+        )
+    return "rgb" if input_shape[-1] == 3 else "flow"

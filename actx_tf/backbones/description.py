@@ -32,7 +32,7 @@ class Axis:
             stands there, it is a pair (before, after); less than 0 is cut off.
             `None` is TensorFlow's "SAME", which depends on the size.
         sees_all: Whether each location sees the whole axis, as with attention
-            over all tokens. The stages then tell which part it stands for.
+            over all tokens. The stages then give the part that it covers.
     """
 
     stages: tuple[tuple[int, int, int | tuple[int, int] | None], ...] = ()
@@ -349,7 +349,7 @@ class BackboneDescription:
         """
         if self.receptive_radius is None:
             return None
-        # Of a free size, a wide film at a height of 256 stands for all.
+        # Where the size is free, take a wide video of 256 rows.
         size = self.size if self.size is not None else 256
         height, width = (size, size * 16 / 9) if isinstance(size, int) else size
         count = int(gibibytes * 2**30 / (self.bytes_per_pixel * height * width))

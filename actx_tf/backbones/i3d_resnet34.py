@@ -9,6 +9,7 @@ from keras import layers
 from actx_tf.backbones.backbone import Backbone
 from actx_tf.backbones.channels_last import channels_last
 from actx_tf.backbones.clip_settings import clip_settings
+from actx_tf.backbones.clip_settings import stream_of
 from actx_tf.backbones.make_backbone import make_backbone
 from actx_tf.backbones.max_pooling_3d import MaxPooling3D
 from actx_tf.backbones.state_dict import checksum
@@ -119,12 +120,7 @@ def I3DResNet34(
           and the Kinetics Dataset, CVPR 2017 (inflation)
         - Wang et al., Non-local Neural Networks, CVPR 2018 (strides)
     """
-    if len(input_shape) != 4 or input_shape[-1] not in (2, 3):
-        raise ValueError(
-            "`input_shape` must be (frames, height, width, channels), with 3 "
-            "channels for RGB or 2 for flow. "
-            f"Received: input_shape={input_shape}"
-        )
+    stream = stream_of(input_shape)
     settings = clip_settings(
         input_shape,
         frame_rate=frame_rate,
@@ -133,7 +129,6 @@ def I3DResNet34(
         default_rate=25.0,
         default_size=256,
     )
-    stream = "rgb" if input_shape[-1] == 3 else "flow"
     state = None if weights is None else read_state_dict(weights)
     if name is None:
         tag = "untrained" if state is None else checksum(state)

@@ -10,6 +10,7 @@ from actx_tf.backbones import inception_i3d_weights as weights_files
 from actx_tf.backbones.backbone import Backbone
 from actx_tf.backbones.channels_last import channels_last
 from actx_tf.backbones.clip_settings import clip_settings
+from actx_tf.backbones.clip_settings import stream_of
 from actx_tf.backbones.make_backbone import make_backbone
 from actx_tf.backbones.max_pooling_3d import MaxPooling3D
 from actx_tf.backbones.state_dict import checksum
@@ -120,12 +121,7 @@ def InceptionI3D(
         - Carreira and Zisserman, Quo Vadis, Action Recognition? A New Model
           and the Kinetics Dataset, CVPR 2017
     """
-    if len(input_shape) != 4 or input_shape[-1] not in (2, 3):
-        raise ValueError(
-            "`input_shape` must be (frames, height, width, channels), with 3 "
-            "channels for RGB or 2 for flow. "
-            f"Received: input_shape={input_shape}"
-        )
+    stream = stream_of(input_shape)
     settings = clip_settings(
         input_shape,
         frame_rate=frame_rate,
@@ -134,7 +130,6 @@ def InceptionI3D(
         default_rate=25.0,
         default_size=256,
     )
-    stream = "rgb" if input_shape[-1] == 3 else "flow"
     arrays = None
     if weights is not None:
         arrays = weights_files.read(weights, stream)

@@ -1,7 +1,6 @@
 """A backbone that needs no 3D network: MobileNetV2 over the frames."""
 
 import os
-import zlib
 from typing import Any
 
 import keras
@@ -11,7 +10,9 @@ from keras import ops
 from actx_tf.backbones.backbone import Backbone
 from actx_tf.backbones.channels_last import channels_last
 from actx_tf.backbones.clip_settings import clip_settings
+from actx_tf.backbones.clip_settings import stream_of
 from actx_tf.backbones.make_backbone import make_backbone
+from actx_tf.backbones.state_dict import checksum
 from actx_tf.ops.types import Shape
 from actx_tf.ops.types import Tensor
 from actx_tf.utils.untrusted_files import read_npz
@@ -97,12 +98,7 @@ def MobileNetV2Clip(
           Bottlenecks, CVPR 2018
         - Wang et al., Temporal Segment Networks, ECCV 2016
     """
-    if len(input_shape) != 4 or input_shape[-1] not in (2, 3):
-        raise ValueError(
-            "`input_shape` must be (frames, height, width, channels), with 3 "
-            "channels for RGB or 2 for flow. "
-            f"Received: input_shape={input_shape}"
-        )
+    stream = stream_of(input_shape)
     settings = clip_settings(
         input_shape,
         frame_rate=frame_rate,
@@ -117,7 +113,7 @@ def MobileNetV2Clip(
         name = weights or "untrained"
     else:
         arrays = _read_arrays(weights)
-        name = f"weights_{_checksum(arrays):08x}"
+        name = f"weights_{checksum(arrays)}"
 
     try:
         network = keras.applications.MobileNetV2(
@@ -139,7 +135,7 @@ def MobileNetV2Clip(
     clip = keras.Input(input_shape, name="clip")
     frames = FramesToBatch(name="frames_to_batch")(clip)
     name = f"mobilenet_v2_clip_{name}_{frames_per_step}f"
-    if input_shape[-1] == 2:
+    if stream == "flow":
         network = _adapt_to_flow(network)
         name += "_flow"
     else:
@@ -147,11 +143,10 @@ def MobileNetV2Clip(
             frames
         )
     model = keras.Model(clip, merge(network(frames), clip), name=name)
-    is_flow = input_shape[-1] == 2
     return make_backbone(
         model,
-        stream="flow" if is_flow else "rgb",
-        flow_method=flow_method if is_flow else None,
+        stream=stream,
+        flow_method=flow_method if stream == "flow" else None,
         name=name,
         bytes_per_pixel=_BYTES_PER_PIXEL,
         **settings,
@@ -278,13 +273,6 @@ def _read_arrays(path):
         for name in sorted(arrays)
         if not name.startswith("predictions/")
     }
-
-
-def _checksum(arrays):
-    checksum = 0
-    for array in arrays.values():
-        checksum = zlib.crc32(np.ascontiguousarray(array), checksum)
-    return checksum
 
 
 def _load_folded(network, arrays, path):

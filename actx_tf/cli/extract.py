@@ -192,6 +192,7 @@ def run(flags: argparse.Namespace) -> int:
         "dtype": flags.dtype,
     }
     clips = read_clip_index(flags.index, flags.conjugates_column)
+    backbone = None
     if flags.engine == "ray":
         failed = extract_features_on_ray(
             clips,
@@ -202,10 +203,11 @@ def run(flags: argparse.Namespace) -> int:
             **settings,
         )
     else:
-        failed = extract_features(clips, make(), flags.output, **settings)
+        backbone = make()
+        failed = extract_features(clips, backbone, flags.output, **settings)
     # Not before the store has taken the features of it.
     if flags.save_backbone:
-        _save(make(), flags.save_backbone)
+        _save(backbone or make(), flags.save_backbone)
     print(f"{len(clips) - len(failed)} of {len(clips)} clips are stored")
     for clip, message in failed:
         print(f"failed: {clip.clip}: {message}")
