@@ -464,6 +464,7 @@ def test_what_a_model_knows_of_its_answers_travels_with_it(tmp_path):
         description=DESCRIPTION,
         class_names=["run", "jump", "none"],
         activation="sigmoid",
+        background=["none"],
     )
     model.build((None, None, None, None, 5))
     model.save(tmp_path / "actx.keras")
@@ -471,6 +472,7 @@ def test_what_a_model_knows_of_its_answers_travels_with_it(tmp_path):
     assert loaded.description == DESCRIPTION
     assert loaded.class_names == ["run", "jump", "none"]
     assert loaded.activation == "sigmoid"
+    assert loaded.background == ["none"]
 
 
 @pytest.mark.parametrize(
@@ -479,6 +481,11 @@ def test_what_a_model_knows_of_its_answers_travels_with_it(tmp_path):
         ({"class_names": ["a", "b"]}, "must name 3 classes"),
         ({"class_names": ["a", "b", "a"]}, "must be distinct"),
         ({"activation": "tanh"}, "`activation` must be one of"),
+        ({"background": ["none"]}, "must be names of `class_names`, None"),
+        (
+            {"class_names": ["a", "b", "c"], "background": "a"},
+            "must be names of `class_names`",
+        ),
         ({"description": {"name": "net"}}, "must have the fields"),
     ],
 )

@@ -4,8 +4,9 @@
         --model=runs/mine/actx.keras --output=scores.csv
 
 Prints accuracy, mean class accuracy and mean average precision over the clips
-of --split; where a clip can be of several classes, the last alone. --output is
-a table of the scores of each clip.
+of --split; where a clip can be of several classes, the last alone. Mean average
+precision leaves out the classes that the training called --background, as
+there. --output is a table of the scores of each clip.
 """
 
 import argparse
@@ -23,7 +24,6 @@ def add_flags(parser: Parser) -> None:
     parser.add_argument(
         "--split", default="test", help="split of the clips to evaluate on"
     )
-    kinds.add_background(parser, "mean average precision leaves them out")
     parser.add_argument("--output", help="CSV to write: a row a clip")
 
 
@@ -45,7 +45,6 @@ def run(flags: argparse.Namespace) -> None:
         features=flags.features,
         index=flags.index,
         split=flags.split,
-        background=flags.background,
         conjugates_column=flags.conjugates_column,
     )
     for name, reason in left_out:

@@ -102,6 +102,7 @@ def _to_carry(task):
         "description": task.description,
         "class_names": task.class_names,
         "activation": task.activation,
+        "background": task.background,
     }
 
 

@@ -24,12 +24,14 @@ class Task:
         activation: `"softmax"`, or `"sigmoid"` where a clip can be of several
             classes. Defaults to `"softmax"`.
         description: Of what made the feature maps, `None` if it is not known.
+        background: Those of the classes that show no action. Defaults to none.
     """
 
     class_names: tuple[str, ...]
     channels: int
     activation: str = "softmax"
     description: BackboneDescription | None = None
+    background: tuple[str, ...] = ()
 
     @property
     def is_multi_label(self) -> bool:

@@ -138,6 +138,7 @@ def stored_data(
             store.channels,
             activation="sigmoid" if settings.multi_label else "softmax",
             description=store.description,
+            background=settings.background,
         ),
         inputs=frozenset(make_training(0).element_spec[0]),
         num_training=len(splits["train"]),

@@ -1,7 +1,6 @@
 """How well a trained model does on clips of a feature store."""
 
 import os
-from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -20,18 +19,18 @@ def evaluate_stored(
     features: str | os.PathLike,
     index: str | os.PathLike,
     split: str = "test",
-    background: Collection[str] = (),
     conjugates_column: str = "conjugates",
 ) -> tuple[dict[str, float], list[dict[str, Any]], list[tuple[str, str]]]:
     """Runs a trained model on the stored features of a split.
+
+    Mean average precision leaves out the classes that the model knows as its
+    background, as in training.
 
     Args:
         model: Path of the model: see `load_trained`.
         features: Path of the feature store.
         index: Path of the clip index.
         split: Of the clips. Defaults to `"test"`.
-        background: Labels that mean average precision leaves out. Defaults to
-            none.
         conjugates_column: The index's column of conjugates. Defaults to
             `"conjugates"`.
 
@@ -89,15 +88,10 @@ def evaluate_stored(
             f"Received: {len(clips)} clips of the split {split!r}, left out "
             f"for {sorted({reason for _, reason in left_out})[:3]}"
         )
-    if unknown := sorted(set(background) - set(names)):
-        raise ValueError(
-            f"`background` must be of the model's classes {names}. "
-            f"Received: {unknown}"
-        )
     truth = np.array(members, np.int32)
     if trained.activation != "sigmoid":
         truth = np.argmax(truth, axis=-1)
-    scored = np.array([name not in background for name in names])
+    scored = np.array([name not in trained.background for name in names])
     figures = figures_of_scores(truth, np.stack(scores), scored)
     return figures, rows, left_out
 

@@ -14,6 +14,7 @@ _KINDS: dict[str, Any] = {
     "actx_tf": str,
     "class_names": list,
     "activation": str,
+    "background": list,
     "channels": int,
     "max_steps": int,
     "signatures": list,
@@ -55,10 +56,11 @@ def parse_metadata(text: str, source: str) -> dict[str, Any]:
         source: What to call it in errors.
 
     Returns:
-        A dictionary: `class_names`; `activation`; `channels` of the feature
-        maps; `max_steps` of a request; the names of the `signatures`;
-        `backbone`, the `BackboneDescription` of what makes the feature maps,
-        `None` if it is not known; and `actx_tf`, the package's version.
+        A dictionary: `class_names`; `activation`; `background`, the classes
+        that show no action; `channels` of the feature maps; `max_steps` of a
+        request; the names of the `signatures`; `backbone`, the
+        `BackboneDescription` of what makes the feature maps, `None` if it is
+        not known; and `actx_tf`, the package's version.
 
     Raises:
         ValueError: If it is anything else.
@@ -79,6 +81,7 @@ def parse_metadata(text: str, source: str) -> dict[str, Any]:
     for key, good in (
         ("class_names", names and all(isinstance(n, str) for n in names)),
         ("activation", metadata["activation"] in ACTIVATIONS),
+        ("background", all(name in names for name in metadata["background"])),
         ("channels", metadata["channels"] >= 1),
         ("max_steps", metadata["max_steps"] >= 1),
         ("signatures", all(isinstance(s, str) for s in metadata["signatures"])),
@@ -103,6 +106,7 @@ def parse_metadata(text: str, source: str) -> dict[str, Any]:
 def metadata_text(
     class_names: list[str],
     activation: str,
+    background: list[str],
     channels: int,
     max_steps: int,
     signatures: list[str],
@@ -114,6 +118,7 @@ def metadata_text(
             "actx_tf": __version__,
             "class_names": class_names,
             "activation": activation,
+            "background": background,
             "channels": channels,
             "max_steps": max_steps,
             "signatures": signatures,

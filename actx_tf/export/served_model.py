@@ -72,6 +72,7 @@ class ServedModel:
         return metadata_text(
             self.class_names,
             self.model.activation,
+            self.model.background,
             self.channels,
             self.max_steps,
             [*self.endpoints(), "describe"],

@@ -23,6 +23,7 @@ class ExportedModel:
         path: The path.
         class_names: Names of the classes.
         activation: As of `PairedModel`.
+        background: Names of the classes that show no action.
         description: `BackboneDescription` of what makes its features, `None`
             if it is not known.
         signatures: Names of what it answers.
@@ -37,6 +38,7 @@ class ExportedModel:
         self.path = Path(path)
         self.class_names = metadata["class_names"]
         self.activation = metadata["activation"]
+        self.background = metadata["background"]
         self.description = metadata["backbone"]
         self.signatures = metadata["signatures"]
         self._model = tf.saved_model.load(str(path))  # owns the variables

@@ -50,6 +50,7 @@ class ACF(PairedModel):
         class_names: Optional names of the classes. Defaults to `None`.
         activation: `"softmax"`, or `"sigmoid"` where a clip can be of several
             classes. Defaults to `"softmax"`.
+        background: See `PairedModel`. Defaults to none.
 
     Input shape: `(batch, time, height, width, channels)`, or a dictionary: see
         `PairedModel`.
@@ -91,6 +92,7 @@ class ACF(PairedModel):
         description: BackboneDescription | dict[str, Any] | None = None,
         class_names: Sequence[str] | None = None,
         activation: str = "softmax",
+        background: Sequence[str] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -100,6 +102,7 @@ class ACF(PairedModel):
             description,
             class_names,
             activation,
+            background,
             **kwargs,
         )
         check_positive("num_classes", num_classes)

@@ -53,6 +53,7 @@ class ActX(PairedModel):
         class_names: Optional names of the classes. Defaults to `None`.
         activation: `"softmax"`, or `"sigmoid"` where a clip can be of several
             classes. Defaults to `"softmax"`.
+        background: See `PairedModel`. Defaults to none.
 
     Input shape: `(batch, time, height, width, channels)`, or a dictionary: see
         `PairedModel`.
@@ -99,6 +100,7 @@ class ActX(PairedModel):
         description: BackboneDescription | dict[str, Any] | None = None,
         class_names: Sequence[str] | None = None,
         activation: str = "softmax",
+        background: Sequence[str] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -108,6 +110,7 @@ class ActX(PairedModel):
             description,
             class_names,
             activation,
+            background,
             **kwargs,
         )
         check_positive("num_classes", num_classes)

@@ -68,6 +68,8 @@ class PairedModel(keras.Model):
         activation: `"softmax"`, or `"sigmoid"` where a clip can be of several
             classes: what makes scores of the logits. Saved with the model; the
             loss of `compile` should agree with it. Defaults to `"softmax"`.
+        background: Those of `class_names` that show no action. Saved with the
+            model, for whoever evaluates it. Defaults to none.
 
     Call arguments:
         inputs: The clips, or a dictionary with
@@ -98,6 +100,7 @@ class PairedModel(keras.Model):
         description: BackboneDescription | dict[str, Any] | None = None,
         class_names: Sequence[str] | None = None,
         activation: str = "softmax",
+        background: Sequence[str] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -110,6 +113,7 @@ class PairedModel(keras.Model):
         self.description = _description_of(description, backbone)
         self.class_names = _distinct_names(class_names)
         self.activation = activation
+        self.background = _names_among(background, self.class_names)
         self.supports_masking = True
         self._loss_means = {
             name: _Mean(name=name)
@@ -312,6 +316,7 @@ class PairedModel(keras.Model):
             "description": self.description and self.description.to_dict(),
             "class_names": self.class_names,
             "activation": self.activation,
+            "background": self.background,
         }
 
     @classmethod
@@ -386,6 +391,16 @@ def _distinct_names(class_names):
         raise ValueError(
             "`class_names` must be distinct names. "
             f"Received: class_names={class_names!r}"
+        )
+    return names
+
+
+def _names_among(background, class_names):
+    names = [str(name) for name in background]
+    if isinstance(background, str) or not set(names) <= set(class_names or ()):
+        raise ValueError(
+            f"`background` must be names of `class_names`, {class_names}. "
+            f"Received: background={background!r}"
         )
     return names
 
