@@ -35,6 +35,7 @@ from actx_tf.experiments.tables import format_table as format_table
 from actx_tf.experiments.tables import read_rows as read_rows
 from actx_tf.experiments.tables import summarize as summarize
 from actx_tf.experiments.tables import write_rows as write_rows
+from actx_tf.experiments.verdict import verdict as verdict
 from actx_tf.experiments.video_scores import find_videos as find_videos
 from actx_tf.experiments.video_scores import score_videos as score_videos
 from actx_tf.experiments.video_training import VideoTraining as VideoTraining

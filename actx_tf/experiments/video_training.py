@@ -1,7 +1,10 @@
 """From a folder of videos to a trained model and a page that shows it."""
 
+import contextlib
 import dataclasses
+import math
 import os
+import statistics
 from collections import Counter
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -17,10 +20,12 @@ from actx_tf.data.conjugates import mean_embeddings
 from actx_tf.data.conjugates import nearest_negatives
 from actx_tf.data.extraction import extract_features
 from actx_tf.data.feature_store import FeatureStore
+from actx_tf.data.video import VideoError
 from actx_tf.experiments import run_folder
 from actx_tf.experiments.actx_training import save_model
 from actx_tf.experiments.evaluation import evaluate
 from actx_tf.experiments.method_training import train_method
+from actx_tf.experiments.movement import movement_auc
 from actx_tf.experiments.stored_data import stored_data
 from actx_tf.experiments.tables import read_rows
 from actx_tf.experiments.tables import write_rows
@@ -28,9 +33,27 @@ from actx_tf.models import load_model
 from actx_tf.settings import DataSettings
 from actx_tf.settings import TrainingSettings
 from actx_tf.utils.atomic_write import atomic_write
+from actx_tf.visualization.page_clips import predict_stored
 from actx_tf.visualization.page_clips import view_clips
 
 _MOST_SHOWN = 50  # clips on the page
+_SEEDS = 3  # of a comparison
+_BASELINE = "average pooling"
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """A mean over clips.
+
+    Attributes:
+        mean: The mean.
+        error: Its standard error, NaN if there is one clip.
+        clips: Number of clips.
+    """
+
+    mean: float
+    error: float
+    clips: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,12 +64,17 @@ class VideoTraining:
         clips: Number of clips in the folder.
         failed: The clips that cannot be read, as (name, message).
         paired: Number of training clips that have conjugates.
-        pairs: Number of pairs.
+        pairs: Number of their pairs.
         tested: Number of clips that were held out of the training.
         figures: Accuracy, mean class accuracy and mean average precision on
-            them, by name.
+            them of the model that is kept, by name.
         commonest: The commonest class of those, and its share: the accuracy of
             whoever always answers it.
+        gain: How much more often ActX is right on them than average pooling of
+            the same features; `None` where they were not compared.
+        seeds: Runs of each method.
+        movement: How often the action map is higher where something moves, see
+            `movement_auc`; `None` if nothing moves.
         page: Path of the page of these clips.
     """
 
@@ -57,6 +85,9 @@ class VideoTraining:
     tested: int
     figures: dict[str, float]
     commonest: tuple[str, float]
+    gain: Estimate | None
+    seeds: int
+    movement: Estimate | None
     page: Path
 
 
@@ -69,14 +100,16 @@ def train_on_videos(
     background: str = "none",
     settings: TrainingSettings | None = None,
     seed: int = 0,
+    compare: bool = False,
     report: Callable[[str], object] = print,
 ) -> VideoTraining:
     """Indexes videos, extracts features, mines pairs, trains ActX, shows it.
 
     Writes to `output`: `backbone.keras`, `index.csv`, `features/`, `pairs.csv`,
-    the model as `actx.keras` and `saved_model/`, its logs, `results.csv`, and
-    `clips.html`, the page of the clips that were held out. The same call goes
-    on after an interruption; what is there is not made again.
+    the model as `actx.keras` and `saved_model/`, its logs, `results.csv`,
+    `answers.csv` (what each run answered to each clip that was held out), and
+    `clips.html`, the page of these clips. The same call goes on after an
+    interruption; what is there is not made again.
 
     Args:
         videos: Path of a folder with a folder of videos for each class: see
@@ -89,6 +122,10 @@ def train_on_videos(
             `"none"`.
         settings: How the model is trained. Defaults to `TrainingSettings()`.
         seed: Seed of all that is random. Defaults to `0`.
+        compare: Whether to train ActX, and average pooling of the same
+            features, from three seeds each, `seed` and the next ones. The model
+            of the first is kept. A later call can add this. Defaults to
+            `False`.
         report: Called with a line about each step. Defaults to `print`.
 
     Returns:
@@ -127,18 +164,28 @@ def train_on_videos(
     failed = extract_features(clips, backbone, output / "features")
     report(f"features: of {len(clips) - len(failed)} of {len(clips)} clips")
     pairs = _mine(clips, output, background, report)
-    _train(output, background, settings, seed, report)
-    [row] = read_rows(output / "results.csv")
-    tested = _show(pairs, output, report)
+    seeds = range(seed, seed + (_SEEDS if compare else 1))
+    _train(output, background, settings, seeds, compare, report)
+    tested = _held_out(pairs, output)
+    movement = _show(tested, background, output, report)
     label, count = Counter(clip.label for clip in tested).most_common(1)[0]
+    trained = [c for c in pairs if c.split == "train" and c.conjugates]
+    [row] = [
+        row
+        for row in read_rows(output / "results.csv")
+        if (row["method"], row["seed"]) == ("ActX", seed)
+    ]
     return VideoTraining(
         clips=len(clips),
         failed=[(clip.clip, message) for clip, message in failed],
-        paired=sum(bool(clip.conjugates) for clip in pairs),
-        pairs=sum(len(clip.conjugates) for clip in pairs),
+        paired=len(trained),
+        pairs=sum(len(clip.conjugates) for clip in trained),
         tested=len(tested),
         figures={name: row[name] for name in ("accuracy", "mAcc", "mAP")},
         commonest=(label, count / len(tested)),
+        gain=_gain(output, seeds) if compare else None,
+        seeds=len(seeds),
+        movement=movement,
         page=output / "clips.html",
     )
 
@@ -185,9 +232,13 @@ def _mine(clips, output, background, report):
     return pairs
 
 
-def _train(output, background, settings, seed, report):
+def _train(output, background, settings, seeds, compare, report):
     results = output / "results.csv"
-    if results.exists():
+    rows = read_rows(results)
+    finished = {(row["method"], row["seed"]) for row in rows}
+    methods = ("ActX", _BASELINE) if compare else ("ActX",)
+    runs = [(method, seed) for seed in seeds for method in methods]
+    if not (left := [run for run in runs if run not in finished]):
         report(f"training: is done, {output / 'actx.keras'}")
         return
     data = stored_data(
@@ -199,42 +250,98 @@ def _train(output, background, settings, seed, report):
         ),
         gamma=settings.gamma,
     )
-    run = f"ActX-{seed}"
-    model, _ = train_method(
-        "ActX",
-        data,
-        settings,
-        seed=seed,
-        output=output,
-        run=run,
-        validate=True,
-        resumable=True,
-    )
-    _, figures, _ = evaluate("ActX", model, data.test, data.task.activation)
-    save_model(model, data, output)
-    # The row says that all is done: the last thing.
-    write_rows([{"method": "ActX", "seed": seed, **figures}], results)
-    run_folder.checkpoint_path(output, run).unlink(missing_ok=True)
-    report(f"training: {output / 'actx.keras'}")
+    clips = _held_out(read_clip_index(output / "pairs.csv"), output)
+    for method, seed in left:
+        run = f"{method}-{seed}"
+        model, _ = train_method(
+            method,
+            data,
+            settings,
+            seed=seed,
+            output=output,
+            run=run,
+            validate=True,
+            resumable=True,
+        )
+        scores, figures, _ = evaluate(
+            method, model, data.test, data.task.activation
+        )
+        if (method, seed) == ("ActX", seeds[0]):
+            save_model(model, data, output)
+        names = [data.task.class_names[i] for i in scores.argmax(axis=-1)]
+        _keep_answers(output / "answers.csv", method, seed, clips, names)
+        # The row says that all is done: the last thing.
+        rows.append({"method": method, "seed": seed, **figures})
+        write_rows(rows, results)
+        run_folder.checkpoint_path(output, run).unlink(missing_ok=True)
+        report(f"training: {method}, seed {seed}, is done")
 
 
-def _show(pairs, output, report):
-    """Writes the page, and returns the clips that were held out."""
-    path = output / "clips.html"
+def _held_out(pairs, output):
+    """The clips that the figures are of, in their order: see `stored_data`."""
     with FeatureStore(output / "features") as store:
         stored = [clip for clip in pairs if clip.clip in store]
-        tested = [clip for clip in stored if clip.split == "test"]
-        tested = tested or [c for c in stored if c.split == "validation"]
+    tested = [clip for clip in stored if clip.split == "test"]
+    return tested or [clip for clip in stored if clip.split == "validation"]
+
+
+def _keep_answers(path, method, seed, clips, answers):
+    rows = [  # those of this run are from before an interruption
+        row
+        for row in read_rows(path)
+        if (row["method"], row["seed"]) != (method, seed)
+    ]
+    for clip, answer in zip(clips, answers, strict=True):
+        right = int(answer == clip.label)
+        rows.append(
+            {
+                "method": method,
+                "seed": seed,
+                "clip": clip.clip,
+                "label": clip.label,
+                "answer": answer,
+                "right": right,
+            }
+        )
+    write_rows(rows, path)
+
+
+def _gain(output, seeds):
+    """How much more often ActX is right than the baseline, clip by clip."""
+    gains = Counter()
+    for row in read_rows(output / "answers.csv"):
+        if row["seed"] in seeds:
+            sign = 1 if row["method"] == "ActX" else -1
+            gains[str(row["clip"])] += sign * row["right"] / len(seeds)
+    return _estimate(list(gains.values()))
+
+
+def _estimate(values):
+    error = math.nan
+    if len(values) > 1:
+        error = statistics.stdev(values) / math.sqrt(len(values))
+    return Estimate(statistics.mean(values), error, len(values))
+
+
+def _show(tested, background, output, report):
+    """Writes the page, and returns whether the maps look at what moves."""
+    count = min(len(tested), _MOST_SHOWN)
+    shown = [tested[k * len(tested) // count] for k in range(count)]
+    path = output / "clips.html"
+    model = load_model(output / "actx.keras")
+    with FeatureStore(output / "features") as store:
         if path.exists():
             report(f"page: is there, {path}")
-            return tested
-        count = min(len(tested), _MOST_SHOWN)
-        view_clips(
-            load_model(output / "actx.keras"),
-            store,
-            [tested[k * len(tested) // count] for k in range(count)],
-            path,
-            title=f"ActX on {output.name}",
-        )
-    report(f"page: {path}")
-    return tested
+        else:
+            title = f"ActX on {output.name}"
+            view_clips(model, store, shown, path, title=title)
+            report(f"page: {path}")
+        aucs = []
+        for clip in shown:
+            # A file can be gone since its features were stored.
+            with contextlib.suppress(VideoError):
+                if clip.label != background:
+                    prediction = predict_stored(model, store, clip)
+                    aucs.append(movement_auc(prediction))
+    aucs = [auc for auc in aucs if not math.isnan(auc)]
+    return _estimate(aucs) if aucs else None

@@ -74,7 +74,7 @@ def view_clips(
             PageClip(
                 clip.clip,
                 clip.labels if several else (clip.label,),
-                functools.partial(_predict_stored, model, store, clip),
+                functools.partial(predict_stored, model, store, clip),
             )
         )
     return write_page(
@@ -151,7 +151,20 @@ def _check_description(model, made_by, source):
             )
 
 
-def _predict_stored(model, store, clip):
+def predict_stored(
+    model: PairedModel | ExportedModel, store: FeatureStore, clip: Clip
+) -> VideoPrediction:
+    """Runs a model on a clip's features in a store, and reads its frames.
+
+    Args:
+        model: As in `view_clips`.
+        store: The features.
+        clip: The clip, which the store holds.
+
+    Raises:
+        VideoError: If its file cannot be read.
+        TypeError: If the model has no maps.
+    """
     features = store[clip.clip].astype("float32")
     frames, rate, shape = _read_frames(clip)
     centers = _centers(

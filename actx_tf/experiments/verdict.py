@@ -1,0 +1,97 @@
+"""What came of a training on videos, in plain words."""
+
+from actx_tf.experiments.video_training import Estimate
+from actx_tf.experiments.video_training import VideoTraining
+
+_ERRORS = 2  # standard errors that a difference must have to be one
+
+
+def verdict(trained: VideoTraining) -> str:
+    """Returns a few sentences, a line each: what was learned, and where from.
+
+    Args:
+        trained: What came of the training.
+    """
+    lines = [
+        _clips(trained),
+        _accuracy(trained),
+        _comparison(trained),
+        _maps(trained.movement),
+        f"See what it looks at: open {trained.page} in a browser.",
+    ]
+    return "\n".join(lines)
+
+
+def _clips(trained):
+    read = trained.clips - len(trained.failed)
+    return (
+        f"Of {trained.clips} clips {read} could be read. {trained.paired} "
+        f"clips of the training show an action and have {trained.pairs} "
+        "conjugates."
+    )
+
+
+def _accuracy(trained):
+    label, share = trained.commonest
+    accuracy = trained.figures["accuracy"]
+    return (
+        f"Of {trained.tested} clips that were held out, the model names "
+        f"{round(accuracy * trained.tested)} right: accuracy {accuracy:.3f}, "
+        f"mAP {trained.figures['mAP']:.3f}. Whoever always answers {label} has "
+        f"accuracy {share:.3f}: "
+        + (
+            "the model has learned something."
+            if accuracy > share
+            else "the model is no better; it needs more clips, or longer "
+            "training (--epochs)."
+        )
+    )
+
+
+def _comparison(trained):
+    gain = trained.gain
+    if gain is None:
+        return (
+            "Whether ActX is better than average pooling of the same features "
+            "is not known: run it again with --compare."
+        )
+    figures = (
+        f"{100 * gain.mean:+.1f} points of accuracy "
+        f"({_spread(gain, 100, 1)}, {trained.seeds} seeds each)"
+    )
+    if _differs(gain):
+        which = "better" if gain.mean > 0 else "worse"
+        return (
+            f"ActX is {which} than average pooling of the same features: "
+            f"{figures}."
+        )
+    return (
+        "Whether ActX is better than average pooling cannot be said from so "
+        f"few clips: {figures}."
+    )
+
+
+def _maps(movement):
+    if movement is None:
+        return "Nothing moves in the clips that were held out."
+    figures = (
+        f"(AUC {movement.mean:.2f}, where 0.5 is chance; "
+        f"{_spread(movement, 1, 2)})"
+    )
+    chance = Estimate(movement.mean - 0.5, movement.error, movement.clips)
+    if _differs(chance):
+        where = "moves" if chance.mean > 0 else "stands still"
+        return f"Its maps lie on what {where} {figures}."
+    return f"Whether its maps lie on what moves cannot be said {figures}."
+
+
+def _spread(estimate, scale, digits):
+    if estimate.clips == 1:
+        return "of a single clip"
+    error = scale * estimate.error
+    return f"standard error {error:.{digits}f} over {estimate.clips} clips"
+
+
+def _differs(estimate):
+    # An error that is not known, or none at all over few clips, tells nothing.
+    return abs(estimate.mean) > _ERRORS * estimate.error > 0
