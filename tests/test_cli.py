@@ -191,7 +191,7 @@ MISTAKES = [
     ("mine", "--output=./index.csv", 2, "another file than --index"),
     ("train", "--features=", 2, "--index needs --features"),
     ("train", "--index=", 2, "--features needs --index"),
-    ("train", "--index= --features= --background=none", 2, "`background`"),
+    ("train", "--index= --features= --background=none", 2, "--background"),
     ("view", "--index=index.csv", 2, "together or not"),
     ("localize", "--boxes=b.json", 2, "--boxes needs --index"),
     ("localize", "--index=index.csv", 2, "--boxes or --masks"),
@@ -297,7 +297,7 @@ def test_an_interruption_is_one_line(name, capsys, folder, monkeypatch):
     "error",
     [
         OSError(28, "No space left on device", "features/0.h5"),
-        ValueError("`rho` must be\n  less.\nReceived: rho=7"),
+        ValueError("`rho` must be\n  less.\nReceived: rho=7"),  # no flag
         ImportError("Mining needs FAISS: pip install actx_tf[mining]"),
     ],
 )
@@ -312,6 +312,16 @@ def test_what_fails_is_one_line(error, capsys, folder, monkeypatch):
     assert line.startswith("actx mine: error: ")
     for word in error.args[1:] or error.args[0].split():
         assert word in line
+
+
+def test_arguments_are_called_as_the_flags_are(capsys, folder, monkeypatch):
+    def fail(flags):
+        raise ValueError("`background` must be among `labels`.")
+
+    monkeypatch.setattr(command, "import_tensorflow", lambda: None)
+    monkeypatch.setattr(COMMANDS["mine"], "run", fail)
+    _, line = said(capsys, "mine", *shlex.split(NEEDED["mine"]))
+    assert line.endswith("error: --background must be among `labels`.\n")
 
 
 def test_a_fault_of_the_package_is_no_mistake(folder, monkeypatch):

@@ -1,5 +1,6 @@
 """From a folder of videos to a page of clips, by the README's commands."""
 
+import collections
 import re
 import shlex
 
@@ -97,9 +98,12 @@ def test_all_in_one_command(tmp_path, strong_weights, capsys):
     )
     assert "failed: run_broken.mp4" in result.stdout
     pairs = read_clip_index(output / "pairs.csv")
-    conjugates = [len(c.conjugates) for c in pairs if c.conjugates]
-    assert f"{len(conjugates)} show an action and have {sum(conjugates)}" in (
-        result.stdout
+    conjugates = [
+        len(c.conjugates) for c in pairs if c.conjugates and c.split == "train"
+    ]
+    assert (
+        f"{len(conjugates)} clips of the training show an action and have "
+        f"{sum(conjugates)} conjugates" in result.stdout
     )
     labels = {clip.clip: clip.label for clip in pairs}
     for clip in pairs:
@@ -115,7 +119,6 @@ def test_all_in_one_command(tmp_path, strong_weights, capsys):
         output / "saved_model",
         features=output / "features",
         index=output / "pairs.csv",
-        background=["none"],
     )
     for name, value in figures.items():
         assert value == pytest.approx(row[name])
@@ -139,6 +142,34 @@ def test_all_in_one_command(tmp_path, strong_weights, capsys):
     assert main([*flags, "--size=32,32"]) == 1
     assert "came or went, such as jump_new.mp4" in capsys.readouterr().err
     assert written() == before
+
+    # A comparison can be added; what it says is what the runs answered.
+    (tmp_path / "videos" / "jump" / "new.mp4").unlink()
+    assert main([*flags, "--size=32,32", "--compare"]) == 0
+    text = capsys.readouterr().out
+    right = collections.defaultdict(dict)
+    for answer in read_rows(output / "answers.csv"):
+        run = answer["method"], answer["seed"]
+        right[run][answer["clip"]] = answer["answer"] == answer["label"]
+    assert len(right) == 6
+    accuracy = {run: np.mean(list(of.values())) for run, of in right.items()}
+    for row in read_rows(output / "results.csv"):
+        assert accuracy[row["method"], row["seed"]] == row["accuracy"]
+    actx, baseline = (
+        np.mean([value for run, value in accuracy.items() if run[0] == method])
+        for method in ("ActX", "average pooling")
+    )
+    assert f"{100 * (actx - baseline):+.1f} points of accuracy" in text
+    gains = [
+        np.mean([right["ActX", k][name] for k in range(3)])
+        - np.mean([right["average pooling", k][name] for k in range(3)])
+        for name in right["ActX", 0]
+    ]
+    error = 100 * np.std(gains, ddof=1) / len(gains) ** 0.5
+    assert f"standard error {error:.1f} over {len(gains)} clips" in text
+    assert (output / "actx.keras").stat().st_mtime_ns == before[
+        output / "actx.keras"
+    ]
 
 
 def test_a_folder_of_classes_is_divided_by_names(tmp_path):

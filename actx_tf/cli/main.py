@@ -1,5 +1,6 @@
 """Finds the subcommand, runs it, and says what went wrong in one line."""
 
+import re
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -91,27 +92,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         import_tensorflow()
         return command.run(flags) or 0
     except UsageError as error:
-        message, code = _sentence(error), 2
+        message, code = _sentence(error, flags), 2
     except KeyboardInterrupt:
         goes_on = getattr(command, "GOES_ON", False)
         after = "go on where it stopped" if goes_on else "begin again"
         message = f"interrupted: run the same command again to {after}"
         code = 130
     except _FAILURES as error:
-        message, code = _sentence(error), 1
+        message, code = _sentence(error, flags), 1
     except Exception as error:
         if not type(error).__module__.startswith("tensorflow."):
             raise  # a fault of this package
-        message, code = _sentence(error), 1
+        message, code = _sentence(error, flags), 1
     # Progress bars, which the exception held, are closed by now.
     print(f"actx {flags.command}: {message}", file=sys.stderr)
     return code
 
 
-def _sentence(error):
+def _sentence(error, flags):
     message = str(error)
     if isinstance(error, OSError) and error.filename is not None:
         message = f"{error.filename}: {error.strerror}"
+    # The library names its arguments: the flags are called the same.
+    message = re.sub(
+        r"`(\w+)`",
+        lambda found: f"--{found[1]}" if found[1] in vars(flags) else found[0],
+        message,
+    )
     return f"error: {' '.join(message.split())}"  # one line
 
 
