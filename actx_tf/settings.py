@@ -1,6 +1,8 @@
 """What a training is asked to do; the defaults are those of the examples."""
 
 import dataclasses
+import inspect
+import re
 
 from actx_tf.utils.checks import check_not_negative
 from actx_tf.utils.checks import check_positive
@@ -13,16 +15,16 @@ class DataSettings:
     """Which clips models are trained and tested on.
 
     Attributes:
-        features: Path of a feature store. Defaults to `None`, the built-in
-            set; what is below is for a store, but for the last three.
-        index: Path of the clip index (CSV) of the store.
+        features: Path of a feature store; without one, the built-in set.
+            Defaults to `None`.
+        index: Path of the clip index (CSV) of the store. Defaults to `None`.
         conjugates_column: The index's column of conjugates. Defaults to
             `"conjugates"`.
         background: Labels that show no action: they get no conjugates, and
             mean average precision leaves them out. Defaults to none.
         multi_label: Whether a clip can be of several classes. Defaults to
             `False`.
-        crop_steps: Steps of a training crop. Defaults to `10`.
+        crop_steps: Steps of a training crop of a store. Defaults to `10`.
         similarities: Path of what `store_similarities` wrote: a training step
             then reads no conjugates. Defaults to none.
         pose_masks: Path of a store of masks of people. Defaults to none.
@@ -130,3 +132,32 @@ class TrainingSettings:
                 f"`dtype_policy` must be one of {DTYPE_POLICIES}. "
                 f"Received: dtype_policy={self.dtype_policy!r}"
             )
+
+
+def help_of_settings(settings: type) -> dict[str, str]:
+    """Returns what each field of some settings means, for `--help`.
+
+    Args:
+        settings: `DataSettings` or `TrainingSettings`.
+
+    Returns:
+        The text of each field by its name, from the docstring, without the
+        default.
+    """
+    section = (inspect.getdoc(settings) or "").partition("Attributes:\n")[2]
+    section = section.partition("\n\n")[0]
+    found = re.findall(
+        r"^    (\w+): (.*?)(?=^    \w|\Z)",
+        section,
+        re.DOTALL | re.MULTILINE,
+    )
+    return {name: _as_help(text) for name, text in found}
+
+
+def _as_help(text):
+    text = " ".join(text.partition(" Defaults to")[0].split())
+    text = re.sub('[`"]', "", text).rstrip(".")
+    first = text.partition(" ")[0]
+    return (
+        text if first[1:].lower() != first[1:] else text[0].lower() + text[1:]
+    )

@@ -7,9 +7,9 @@ import dataclasses
 
 from absl import flags
 
-from actx_tf.cli import training_flags
 from actx_tf.experiments import DataSettings
 from actx_tf.experiments import TrainingSettings
+from actx_tf.experiments import help_of_settings
 
 FLAGS = flags.FLAGS
 _DEFINE = {
@@ -19,25 +19,36 @@ _DEFINE = {
     tuple: flags.DEFINE_list,
 }
 
-for _name, _default in training_flags.defaults().items():
-    _define = _DEFINE.get(type(_default), flags.DEFINE_string)
-    if isinstance(_default, tuple):
-        _default = list(_default)
-    _define(_name, _default, training_flags.HELP[_name])
+# Each script defines those that it alone has.
+_OF_SCRIPTS = {
+    *("similarities", "pose_masks", "boxes", "backbone"),
+    *("acf_similarity_weight", "acf_difference_weight", "rank", "components"),
+}
+
+for _settings in (DataSettings, TrainingSettings):
+    _help = help_of_settings(_settings)
+    for _field in dataclasses.fields(_settings):
+        if _field.name not in _OF_SCRIPTS:
+            _kind = type(_field.default)
+            _DEFINE.get(_kind, flags.DEFINE_string)(
+                _field.name,
+                list(_field.default) if _kind is tuple else _field.default,
+                _help[_field.name],
+            )
 flags.DEFINE_integer("seeds", 3, "runs of each method")
 
 
 def data_settings():
     """What the flags say of the data, those of the script among them."""
-    return _settings(DataSettings)
+    return _given(DataSettings)
 
 
 def training_settings():
     """The same of training."""
-    return _settings(TrainingSettings)
+    return _given(TrainingSettings)
 
 
-def _settings(settings):
+def _given(settings):
     names = [field.name for field in dataclasses.fields(settings)]
     return settings(
         **{name: FLAGS[name].value for name in names if name in FLAGS}

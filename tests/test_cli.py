@@ -3,6 +3,7 @@
 What is wrong is found before TensorFlow is imported: the tests forbid it.
 """
 
+import dataclasses
 import os
 import shlex
 import signal
@@ -17,6 +18,7 @@ from actx_tf.cli.main import main
 from actx_tf.cli.main import make_parser
 from actx_tf.settings import DataSettings
 from actx_tf.settings import TrainingSettings
+from actx_tf.settings import help_of_settings
 from tests.harness import PROCESSES
 from tests.harness import run_actx
 from tests.harness import run_command
@@ -370,3 +372,13 @@ def test_a_training_goes_on_after_ctrl_c(tmp_path):
     assert result.stderr.count("actx train: error: ") == 1
     assert "begun with other settings" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_the_help_of_a_setting_is_its_docstring():
+    for settings in (DataSettings, TrainingSettings):
+        texts = help_of_settings(settings)
+        assert list(texts) == [f.name for f in dataclasses.fields(settings)]
+        assert all(texts.values())
+        assert not any("Defaults" in text for text in texts.values())
+    assert texts["rho"] == "ActX: percentage of a clip that is action"
+    assert texts["learning_rate"] == "of Adam"

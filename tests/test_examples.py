@@ -1,6 +1,8 @@
 """The examples as a user runs them: a process each, real flags."""
 
+import ast
 import csv
+import importlib
 import re
 from pathlib import Path
 
@@ -18,6 +20,25 @@ from tests.harness import run_actx
 from tests.harness import run_example
 
 ROOT = Path(__file__).parents[1]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_is_short_and_uses_what_is_public(path):
+    text = path.read_text(encoding="utf-8")
+    assert text.count("\n") <= 100
+    modules = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ImportFrom):
+            modules |= {(node.module, name.name) for name in node.names}
+        elif isinstance(node, ast.Import):
+            assert not any(n.name.startswith("actx_tf.") for n in node.names)
+    for module, name in modules:
+        if module.startswith("actx_tf"):
+            assert module not in ("actx_tf.cli", "actx_tf.utils")
+            assert module.count(".") <= 1, f"{module} is not public"
+            # What a subpackage exports is named twice: `import x as x`.
+            assert name in dir(importlib.import_module(module))
 
 
 def test_quick_start(tmp_path):

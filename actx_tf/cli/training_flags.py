@@ -10,32 +10,12 @@ from actx_tf.cli.parser import Parser
 from actx_tf.settings import DTYPE_POLICIES
 from actx_tf.settings import DataSettings
 from actx_tf.settings import TrainingSettings
+from actx_tf.settings import help_of_settings
 
-# Of the fields that every training has: what `--help` says.
-HELP = {
-    "features": "feature store; none: the built-in set",
-    "index": "clip index (CSV) of the feature store",
-    "conjugates_column": "the index's column of conjugates",
-    "background": "labels that show no action, separated by commas: they get "
-    "no conjugates",
-    "multi_label": "whether a clip can be of several classes",
-    "crop_steps": "steps of a training crop (store only)",
-    "batch_size": "pairs in a batch",
-    "train_clips": "training pairs of the built-in set",
-    "test_clips": "built-in clips of validation, and as many of test",
-    "epochs": "epochs of each run",
-    "learning_rate": "of Adam",
-    "dtype_policy": f"{' or '.join(DTYPE_POLICIES)}, which is fast on a CPU or "
-    "GPU that has it",
-    "deterministic": "whether the same command gives the same figures to the "
-    "last digit, on the same machine",
-    "rho": "ActX: percentage that is action",
-    "alpha": "ActX: sharpness of the map",
-    "beta": "ActX: sharpness of the attention",
-    "gamma": "ActX: sharpness of the matching",
-    "xi": "ActX: similarity that costs nothing",
-    "similarity_weight": "ActX: weight of L_s",
-    "difference_weight": "ActX: weight of L_d",
+# Fields that are no flags of `actx train`, or get flags of their own there.
+_LEFT_OUT = {
+    *("similarities", "pose_masks", "boxes", "backbone"),
+    *("acf_similarity_weight", "acf_difference_weight", "rank", "components"),
 }
 _KINDS: dict[str | type, Callable[[str], Any]] = {
     "rho": kinds.percentage,
@@ -45,25 +25,15 @@ _KINDS: dict[str | type, Callable[[str], Any]] = {
 }
 
 
-def defaults() -> dict[str, Any]:
-    """The default of each flag by its name."""
-    return {
-        field.name: field.default
-        for settings in (DataSettings, TrainingSettings)
-        for field in dataclasses.fields(settings)
-        if field.name in HELP
-    }
-
-
 def add(parser: Parser) -> None:
     """Adds all of them. A boolean `--x` also is there as `--nox`."""
-    for name, default in defaults().items():
+    for name, default, text in _fields():
         if isinstance(default, bool):
             parser.add_argument(
                 f"--{name}",
                 action="store_true",
                 default=default,
-                help=HELP[name] + (" (default)" if default else ""),
+                help=text + (" (default)" if default else ""),
             )
             parser.add_argument(
                 f"--no{name}",
@@ -77,7 +47,7 @@ def add(parser: Parser) -> None:
             type=_KINDS.get(name, _KINDS.get(type(default), str)),
             default=default,
             choices=DTYPE_POLICIES if name == "dtype_policy" else None,
-            help=HELP[name],
+            help=text,
         )
 
 
@@ -92,6 +62,15 @@ def settings_of(
     return DataSettings(**_given(DataSettings, flags)), TrainingSettings(
         **_given(TrainingSettings, flags)
     )
+
+
+def _fields():
+    """(name, default, what it means) of each."""
+    for settings in (DataSettings, TrainingSettings):
+        texts = help_of_settings(settings)
+        for field in dataclasses.fields(settings):
+            if field.name not in _LEFT_OUT:
+                yield field.name, field.default, texts[field.name]
 
 
 def _given(settings, flags):

@@ -26,6 +26,8 @@ from actx_tf.data.pairs import (
     make_evaluation_dataset as make_evaluation_dataset,
 )
 from actx_tf.data.pairs import make_pair_dataset as make_pair_dataset
+from actx_tf.data.people import store_people as store_people
+from actx_tf.data.pose import PoseNetwork as PoseNetwork
 from actx_tf.data.ray_extraction import (
     extract_features_on_ray as extract_features_on_ray,
 )

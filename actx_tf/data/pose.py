@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Callable
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -30,6 +31,9 @@ class PoseNetwork:
 
     Args:
         path: Path of the `.tflite` file.
+
+    Attributes:
+        name: Name of the file, without its ending.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -63,6 +67,7 @@ class PoseNetwork:
                 f"3) to (1, 1, {_KEYPOINTS}, 3). Received: shapes={shapes}"
             )
         self._input, self._output = inputs[0], outputs[0]
+        self.name = Path(path).stem
 
     def __call__(
         self, frame: np.ndarray, square: tuple[int, int, int]

@@ -44,3 +44,4 @@ from actx_tf.experiments.video_training import (
 )
 from actx_tf.settings import DataSettings as DataSettings
 from actx_tf.settings import TrainingSettings as TrainingSettings
+from actx_tf.settings import help_of_settings as help_of_settings

@@ -42,7 +42,7 @@ def movement_map(
     """Mean change from frame to frame around each location of a map.
 
     Args:
-        frames: uint8 `(frames, height, width, 3)`.
+        frames: RGB values, uint8, `(frames, height, width, 3)`.
         centers: Where the locations look: see `BackboneDescription.centers`.
 
     Returns:

@@ -1,5 +1,7 @@
 """What came of a training on videos, in plain words."""
 
+import math
+
 from actx_tf.experiments.video_training import Estimate
 from actx_tf.experiments.video_training import VideoTraining
 
@@ -33,18 +35,26 @@ def _clips(trained):
 
 def _accuracy(trained):
     label, share = trained.commonest
-    accuracy = trained.figures["accuracy"]
-    return (
-        f"Of {trained.tested} clips that were held out, the model names "
-        f"{round(accuracy * trained.tested)} right: accuracy {accuracy:.3f}, "
-        f"mAP {trained.figures['mAP']:.3f}. Whoever always answers {label} has "
-        f"accuracy {share:.3f}: "
-        + (
-            "the model has learned something."
-            if accuracy > share
-            else "the model is no better; it needs more clips, or longer "
-            "training (--epochs)."
+    accuracy, tested = trained.figures["accuracy"], trained.tested
+    # Of clips that are drawn, each right with the probability `share`.
+    error = math.sqrt(share * (1 - share) / tested)
+    if accuracy - share > _ERRORS * error:
+        learned = "the model has learned something."
+    elif accuracy > share:
+        learned = (
+            f"too little ahead for {tested} clips to say that the model has "
+            "learned something."
         )
+    else:
+        learned = (
+            "the model is no better; it needs more clips, or longer training "
+            "(--epochs)."
+        )
+    return (
+        f"Of {tested} clips that were held out, the model names "
+        f"{round(accuracy * tested)} right: accuracy {accuracy:.3f}, mAP "
+        f"{trained.figures['mAP']:.3f}. Whoever always answers {label} has "
+        f"accuracy {share:.3f}: {learned}"
     )
 
 
