@@ -16,8 +16,10 @@ import pytest
 
 import actx_tf
 from actx_tf import data
-from actx_tf.cli import training_flags
 from actx_tf.cli.main import make_parser
+from actx_tf.settings import DataSettings
+from actx_tf.settings import TrainingSettings
+from actx_tf.settings import help_of_settings
 from tests.described import describe
 from tests.harness import clips
 from tests.harness import run_example
@@ -79,8 +81,9 @@ def flags_of(script):
     """The flags that a script and what it imports of examples/ define."""
     tree = ast.parse(read(script))
     flags = set()
-    if script.name == "run_flags.py":  # those of `actx train`
-        flags |= set(training_flags.defaults())
+    if script.name == "run_flags.py":  # a flag for each setting
+        flags |= {*help_of_settings(DataSettings)}
+        flags |= {*help_of_settings(TrainingSettings)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for name in node.names:
