@@ -12,7 +12,10 @@ import actx_tf
 from actx_tf import experiments
 from actx_tf.backbones import Backbone
 from actx_tf.data import FeatureStoreWriter
+from actx_tf.data import Masks
+from actx_tf.data import read_clip
 from actx_tf.data import synthetic
+from actx_tf.data import write_masks
 from actx_tf.data.tubes import Tube
 from actx_tf.data.tubes import draw_tubes
 from actx_tf.data.tubes import masks_to_voxels
@@ -200,6 +203,47 @@ def test_boxes_in_videos_and_masks(folder):
     assert masked["clips"]["AUC"] == (1,)
     expected = pytest.approx((1.0, 2 / 96), abs=6e-4)
     assert masked["norm of features"]["pointing, clip"] == expected
+
+
+def test_masks_of_pixels_are_as_boxes(folder):
+    tubes = read_tubes(folder / "boxes.json")
+    masks = {}
+    for name, its in tubes.items():
+        video = read_clip(folder / f"{name}.mp4")[0]
+        masks[name] = draw_tubes(its, video.shape[:3])
+    write_masks(folder / "masks.npz", masks.items())
+    arguments = {
+        "index": folder / "index.csv",
+        "features": folder / "features",
+    }
+    rows, left_out = experiments.localize(
+        folder / "actx.keras", masks=folder / "masks.npz", **arguments
+    )
+    expected, _ = experiments.localize(
+        folder / "actx.keras", boxes=folder / "boxes.json", **arguments
+    )
+    assert rows == expected and len(rows) > 0
+    assert left_out == [("no_tube", "no masks")]
+    # Of another video.
+    masks["whole"] = masks["whole"][1:]
+    write_masks(folder / "masks.npz", masks.items())
+    _, left_out = experiments.localize(
+        folder / "actx.keras", masks=folder / "masks.npz", **arguments
+    )
+    assert "the masks are of (15, " in dict(left_out)["whole"]
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.zeros((4, 4)), np.zeros((2, 4, 4), np.float32), np.zeros((4, 4), bool)],
+)
+def test_wrong_masks_are_said(array, tmp_path):
+    np.savez(tmp_path / "masks.npz", clip=array)
+    with pytest.raises(ValueError, match="masks.npz: 'clip' must be booleans"):
+        Masks(tmp_path / "masks.npz")
+    (tmp_path / "masks.npz").write_text("no archive")
+    with pytest.raises(ValueError, match="masks.npz: not an .npz file"):
+        Masks(tmp_path / "masks.npz")
 
 
 def test_a_saved_model_is_shown_the_videos(folder):

@@ -8,12 +8,14 @@ without --index too, it is the built-in data set.
 
 --boxes is JSON: {clip: [{"start": 62, "end": 96, "boxes_xywh": [[145, 89, 42,
 63], ...]}, ...]}, for each clip its tubes, frames counted from 1 in the video
-file, a box a frame, in pixels. Or --masks, a store like that of the features,
-of one channel.
+file, a box a frame, in pixels. Or --masks, an .npz with an array for each clip,
+booleans (frames, height, width), see actx_tf.data.Masks; or a store like that
+of the features, of one channel.
 
-Boxes are put on the grid of the feature map: a voxel is action where they cover
---share of the frames and pixels of its cell. For each map, the mean over the
-clips, and in parentheses chance, which is what a constant map has:
+Boxes and masks of pixels are put on the grid of the feature map: a voxel is
+action where they cover --share of the frames and pixels of its cell. For each
+map, the mean over the clips, and in parentheses chance, which is what a
+constant map has:
 
     AUC              over voxels, metrics.localization_auc
     pointing, steps  is the largest value of a step in the action?
@@ -44,7 +46,7 @@ def add_flags(parser: Parser) -> None:
     kinds.add_features(parser, required=False, text=" of the clips")
     kinds.add_index(parser, required=False, text="; none: the built-in set")
     parser.add_argument("--boxes", help="tubes of the clips (JSON)")
-    parser.add_argument("--masks", help="store of masks, in place of boxes")
+    parser.add_argument("--masks", help="masks, in place of boxes")
     parser.add_argument(
         "--split", help="split of the clips; all if it is not given"
     )
@@ -92,7 +94,9 @@ def check(flags: argparse.Namespace) -> None:
         files.check_features(flags.features)
     if flags.boxes:
         files.check_given(flags.boxes, "--boxes")
-    if flags.masks:
+    if flags.masks and flags.masks.endswith(".npz"):
+        files.check_given(flags.masks, "--masks")
+    elif flags.masks:
         files.check_features(
             flags.masks, "--masks", "store of masks", "give the folder of one"
         )

@@ -8,6 +8,7 @@ import numpy as np
 from actx_tf.data import synthetic
 from actx_tf.data.clip_index import read_clip_index
 from actx_tf.data.feature_store import FeatureStore
+from actx_tf.data.masks import Masks
 from actx_tf.data.tubes import draw_tubes
 from actx_tf.data.tubes import masks_to_voxels
 from actx_tf.data.tubes import read_tubes
@@ -44,7 +45,8 @@ def localize(
     others are baselines that have learned nothing: the norm of the features, a
     Gaussian in the middle of the frame, and a constant map, which is chance.
 
-    Boxes are put on the grid of the feature map: see `masks_to_voxels`.
+    Boxes and masks of pixels are put on the grid of the feature map: see
+    `masks_to_voxels`.
 
     Args:
         model: Path of a model with maps: see `load_trained`.
@@ -53,8 +55,9 @@ def localize(
         features: Path of the clips' features. Defaults to none: the videos are
             shown to the SavedModel.
         boxes: Path of the clips' tubes: see `read_tubes`.
-        masks: Path of a store like that of the features, of one channel, in
-            place of boxes.
+        masks: In place of boxes: path of an `.npz` of masks of pixels, see
+            `actx_tf.data.Masks`, of the clips' frames; or of a store like that
+            of the features, of one channel.
         conjugates_column: The index's column of conjugates. Defaults to
             `"conjugates"`.
         split: Of the clips. Defaults to all.
@@ -157,30 +160,33 @@ def _built_in_clips(model, test_clips):
 def _indexed_clips(model, clips, store, boxes, masks, share):
     """The same of an index; in place of voxels, why there are none."""
     description = _description_of(model, store)
-    if boxes is not None and description is None:
+    in_pixels = boxes is not None or os.fspath(masks).endswith(".npz")
+    if in_pixels and description is None:
         raise ValueError(
             f"{store.path} does not say what made its features, so that boxes "
-            "cannot be put on their grid: give `masks`"
+            "and masks of pixels cannot be put on their grid: give a store of "
+            "`masks`"
         )
-    tubes = read_tubes(boxes) if boxes else None
-    masks = FeatureStore(masks) if masks else None
-    known = masks if tubes is None else tubes
+    if boxes:
+        known = read_tubes(boxes)
+    else:
+        known = Masks(masks) if in_pixels else FeatureStore(masks)
     for clip in clips:
         name = clip.clip
         if name not in known:
-            yield name, None, "no boxes" if masks is None else "no masks"
+            yield name, None, "no masks" if boxes is None else "no boxes"
         elif store is not None and name not in store:
             yield name, None, "no features"
         else:
             try:
                 maps, rate, count = _attend(model, clip, store, description)
-                if tubes is None:
-                    voxels = masks[name][..., 0] > 0.5
+                if not in_pixels:
+                    voxels = known[name][..., 0] > 0.5
                 else:
                     steps = np.arange(len(maps["S"]) + 1)
                     frames = steps * description.frames_per_step
                     seconds = clip.start + np.minimum(frames, count) / rate
-                    voxels = _to_voxels(clip, tubes[name], maps, seconds, share)
+                    voxels = _to_voxels(clip, known[name], maps, seconds, share)
             except VideoError as error:
                 yield name, None, str(error)
             else:
@@ -234,13 +240,22 @@ def _maps(answers):
     }
 
 
-def _to_voxels(clip, tubes, maps, seconds, share):
-    """Puts tubes on the maps' grid, whose steps have these borders."""
+def _to_voxels(clip, truth, maps, seconds, share):
+    """Puts tubes or masks on the maps' grid, whose steps have these borders."""
     video = ClipFrames(clip.file)
     size = (video.count(), *next(iter(video)).shape[:2])
     frame_rate = size[0] / video_duration(clip.file)
+    if isinstance(truth, list):
+        masks = draw_tubes(truth, size)
+    else:
+        masks = truth[:, : size[1], : size[2]]
+        if masks.shape != size:
+            raise VideoError(
+                f"{clip.file}: the masks are of {truth.shape} frames and "
+                f"pixels, and the video of {size}"
+            )
     return masks_to_voxels(
-        draw_tubes(tubes, size),
+        masks,
         maps["S"].shape,
         seconds * frame_rate,
         clip.box,

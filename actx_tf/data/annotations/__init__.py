@@ -13,8 +13,13 @@ from actx_tf.data.annotations.hacs import read_hacs as read_hacs
 from actx_tf.data.annotations.hollywood2 import (
     read_hollywood2 as read_hollywood2,
 )
+from actx_tf.data.annotations.jhmdb import read_jhmdb as read_jhmdb
+from actx_tf.data.annotations.jhmdb import read_jhmdb_masks as read_jhmdb_masks
 from actx_tf.data.annotations.kth import read_kth as read_kth
 from actx_tf.data.annotations.ucf101 import read_ucf101 as read_ucf101
+from actx_tf.data.annotations.ut_interaction import (
+    read_ut_interaction as read_ut_interaction,
+)
 from actx_tf.data.annotations.voc_action import (
     read_voc_action as read_voc_action,
 )
