@@ -98,6 +98,10 @@ class TrainingSettings:
         xi: ActX: similarity that costs nothing. Defaults to `0`.
         similarity_weight: ActX: weight of L_s. Defaults to `0.1`.
         difference_weight: ActX: weight of L_d. Defaults to `30`.
+        transformation: ActX: form of theta, convolution or identity. Defaults
+            to `"convolution"`.
+        theta_initializer: ActX: of theta's kernel, such as zeros. Defaults to
+            `"glorot_uniform"`.
         acf_similarity_weight: ACF: weight of its L_s. Defaults to `1`.
         acf_difference_weight: ACF: weight of its L_d. Defaults to `1`.
         rank: Attentional pooling: its rank. Defaults to `1`.
@@ -119,6 +123,8 @@ class TrainingSettings:
     xi: float = 0.0
     similarity_weight: float = 0.1
     difference_weight: float = 30.0
+    transformation: str = "convolution"
+    theta_initializer: str = "glorot_uniform"
     acf_similarity_weight: float = 1.0
     acf_difference_weight: float = 1.0
     rank: int = 1
@@ -155,7 +161,7 @@ def help_of_settings(settings: type) -> dict[str, str]:
 
 
 def _as_help(text):
-    text = " ".join(text.partition(" Defaults to")[0].split())
+    text = " ".join(text.split()).partition(" Defaults to")[0]
     text = re.sub('[`"]', "", text).rstrip(".")
     first = text.partition(" ")[0]
     return (

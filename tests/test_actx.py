@@ -114,6 +114,8 @@ def test_hands_its_arguments_to_the_pooling():
         "beta": 3.0,
         "kernel_size": (1, 3, 3),
         "use_attention_map": False,
+        "transformation": "identity",
+        "theta_initializer": "zeros",
     }
     config = ActX(3, **arguments).pooling.get_config()
     assert {name: config[name] for name in arguments} == arguments

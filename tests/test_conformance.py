@@ -53,6 +53,18 @@ CASES = {
         FEATURES,
         WITH_MAPS,
     ),
+    "pooling_identity": (
+        FactorizedAttentionPooling,
+        {"transformation": "identity"},
+        FEATURES,
+        WITH_MAPS,
+    ),
+    "pooling_zeros": (
+        FactorizedAttentionPooling,
+        {"theta_initializer": "zeros", "use_attention_map": False},
+        FEATURES,
+        {},
+    ),
     "attentional": (AttentionalPooling, {"num_classes": 4}, FEATURES, {}),
     "attentional_with_map": (
         AttentionalPooling,

@@ -55,6 +55,40 @@ def test_equals_the_paper_for_each_clip(kwargs):
     assert_close(layer(features), outputs[0], tolerance=0)
 
 
+def test_without_a_transformation_it_pools_the_features():
+    features = clips(2, 4, 3, 5, 6)
+    layer = FactorizedAttentionPooling(transformation="identity", alpha=3.0)
+    pooled, *maps = layer(features, return_attention_maps=True)
+    names = {weight.path.split("/")[-2] for weight in layer.weights}
+    assert names == {"phi", "psi"}
+    for part, weights in zip(
+        np.split(to_numpy(pooled), 2, axis=-1), maps, strict=True
+    ):
+        weights = to_numpy(weights)
+        mean = np.einsum("bthwc,bthw->bc", features, weights)
+        assert_close(part, mean / weights.sum(axis=(1, 2, 3))[:, None])
+
+
+def test_a_theta_of_zeros_begins_as_the_identity():
+    features = np.abs(clips(2, 4, 3, 5, 6))
+    begun = FactorizedAttentionPooling(theta_initializer="zeros")
+    begun.build(features.shape)
+    without = FactorizedAttentionPooling(transformation="identity")
+    without.build(features.shape)
+    for name in ("phi", "psi"):
+        kernel = getattr(begun, name).kernel
+        getattr(without, name).kernel.assign(kernel)
+    assert_close(begun(features), without(features))
+    copy = FactorizedAttentionPooling.from_config(begun.get_config())
+    copy.build(features.shape)
+    assert not to_numpy(copy.theta.kernel).any()
+
+
+def test_an_unknown_transformation_is_refused():
+    with pytest.raises(ValueError, match="must be one of .'convolution', 'id"):
+        FactorizedAttentionPooling(transformation="linear")
+
+
 def test_alpha_zero_makes_half_of_everything_action():
     features = clips(2, 10, 4, 3, 6)
     *_, action_map, context_map = maps_of(

@@ -79,6 +79,8 @@ def build_actx(
         similarity_weight=settings.similarity_weight,
         difference_weight=settings.difference_weight,
         use_attention_map=use_attention_map,
+        transformation=settings.transformation,
+        theta_initializer=settings.theta_initializer,
         **_to_carry(task),
     )
 

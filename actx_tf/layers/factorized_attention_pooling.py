@@ -15,6 +15,8 @@ from actx_tf.ops.types import Tensor
 from actx_tf.utils.checks import check_feature_map
 from actx_tf.utils.checks import check_not_negative
 
+TRANSFORMATIONS = ("convolution", "identity")
+
 
 @keras.saving.register_keras_serializable(package="actx_tf")
 class FactorizedAttentionPooling(keras.layers.Layer):
@@ -43,6 +45,13 @@ class FactorizedAttentionPooling(keras.layers.Layer):
             or three for time, height and width. Defaults to `1`.
         use_attention_map: If False, S = S_act, which is "w/o Satt" of Table 1.
             Defaults to `True`.
+        transformation: `"convolution"`, theta of the paper, the default; or
+            `"identity"`, theta(F) = F, which has nothing to learn and so
+            cannot learn few clips by heart. The paper leaves the choice open
+            ("other transformation functions are also plausible", Sec. 3.3).
+        theta_initializer: Of the kernel of theta's convolution. With `"zeros"`
+            theta begins as relu(F) and leaves it as far as the training says.
+            Defaults to `"glorot_uniform"`.
 
     Call arguments:
         features: The feature map F.
@@ -88,16 +97,25 @@ class FactorizedAttentionPooling(keras.layers.Layer):
         beta: float = 1.0,
         kernel_size: int | Sequence[int] = 1,
         use_attention_map: bool = True,
+        transformation: str = "convolution",
+        theta_initializer: Any = "glorot_uniform",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         check_not_negative("alpha", alpha)
         check_not_negative("beta", beta)
+        if transformation not in TRANSFORMATIONS:
+            raise ValueError(
+                f"`transformation` must be one of {TRANSFORMATIONS}. "
+                f"Received: transformation={transformation!r}"
+            )
         self.rho = rho
         self.alpha = alpha
         self.beta = beta
         self.kernel_size = kernel_size
         self.use_attention_map = use_attention_map
+        self.transformation = transformation
+        self.theta_initializer = theta_initializer
         self.supports_masking = True
 
         self.phi = self._confidence("phi")
@@ -115,7 +133,12 @@ class FactorizedAttentionPooling(keras.layers.Layer):
         self.input_spec = keras.layers.InputSpec(
             ndim=5, axes={-1: input_shape[-1]}
         )
-        self.theta = self._convolution(input_shape[-1], name="theta")
+        if self.transformation == "convolution":
+            self.theta = self._convolution(
+                input_shape[-1],
+                "theta",
+                kernel_initializer=self.theta_initializer,
+            )
         for convolution in (self.phi, self.psi, self.theta):
             if convolution is not None:
                 convolution.build(input_shape)
@@ -207,6 +230,8 @@ class FactorizedAttentionPooling(keras.layers.Layer):
 
     def _transform(self, features, scale):
         """theta(F) of Sec. 3.3, `(..., channels)`: locations may be flat."""
+        if self.theta is None:
+            return features
         kernel, bias = self.theta.kernel, self.theta.bias
         if scale is not None:
             bias = bias / scale
@@ -223,15 +248,15 @@ class FactorizedAttentionPooling(keras.layers.Layer):
     def _confidence(self, name):
         return self._convolution(1, name, use_bias=False)
 
-    def _convolution(self, filters, name, use_bias=True):
+    def _convolution(self, filters, name, **kwargs):
         return keras.layers.Conv3D(
             filters,
             self.kernel_size,
             padding="same",
             data_format="channels_last",
-            use_bias=use_bias,
             dtype=self.dtype_policy,
             name=name,
+            **kwargs,
         )
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
@@ -266,6 +291,8 @@ class FactorizedAttentionPooling(keras.layers.Layer):
             "beta": self.beta,
             "kernel_size": self.kernel_size,
             "use_attention_map": self.use_attention_map,
+            "transformation": self.transformation,
+            "theta_initializer": self.theta_initializer,
         }
 
 

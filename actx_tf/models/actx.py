@@ -46,6 +46,9 @@ class ActX(PairedModel):
             three for time, height and width. Defaults to `1`.
         use_attention_map: Whether there is S_att. False is "w/o Satt" of Table
             1. Defaults to `True`.
+        transformation: Form of theta: see `FactorizedAttentionPooling`.
+            Defaults to `"convolution"`.
+        theta_initializer: Of its kernel. Defaults to `"glorot_uniform"`.
         backbone: Optional Keras model, clip -> feature map. Defaults to
             `None`: the inputs are feature maps.
         description: Optional description of what made the feature maps.
@@ -96,6 +99,8 @@ class ActX(PairedModel):
         difference_weight: float = 1.0,
         kernel_size: int | Sequence[int] = 1,
         use_attention_map: bool = True,
+        transformation: str = "convolution",
+        theta_initializer: Any = "glorot_uniform",
         backbone: keras.Model | None = None,
         description: BackboneDescription | dict[str, Any] | None = None,
         class_names: Sequence[str] | None = None,
@@ -125,12 +130,16 @@ class ActX(PairedModel):
         self.xi = xi
         self.kernel_size = kernel_size
         self.use_attention_map = use_attention_map
+        self.transformation = transformation
+        self.theta_initializer = theta_initializer
         self.pooling = FactorizedAttentionPooling(
             rho=rho,
             alpha=alpha,
             beta=beta,
             kernel_size=kernel_size,
             use_attention_map=use_attention_map,
+            transformation=transformation,
+            theta_initializer=theta_initializer,
             dtype=self.dtype_policy,
             name="pooling",
         )
@@ -186,4 +195,6 @@ class ActX(PairedModel):
             "xi": self.xi,
             "kernel_size": self.kernel_size,
             "use_attention_map": self.use_attention_map,
+            "transformation": self.transformation,
+            "theta_initializer": self.theta_initializer,
         }
