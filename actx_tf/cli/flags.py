@@ -76,6 +76,15 @@ def add_stretch(parser: Parser) -> None:
     )
 
 
+def add_force(parser: Parser) -> None:
+    """Adds `--force`."""
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="write over --output, and over what people edited in it",
+    )
+
+
 def names(text: str) -> tuple[str, ...]:
     """A list of names, separated by commas."""
     return tuple(name for name in text.split(",") if name)

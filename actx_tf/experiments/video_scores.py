@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from actx_tf.data.annotations.folder import VIDEO_SUFFIXES
 from actx_tf.data.extraction import progress_bar
 from actx_tf.data.video import VideoError
+from actx_tf.data.video_files import look_for_videos
 from actx_tf.experiments.run_folder import fingerprint
 from actx_tf.experiments.tables import write_rows
 from actx_tf.prediction import VideoPrediction
@@ -32,11 +32,8 @@ def find_videos(path: str | os.PathLike) -> list[Path]:
     path = Path(path)
     if path.is_file():
         return [path]
-    videos = sorted(
-        file
-        for file in path.rglob("*")
-        if file.suffix.lower() in VIDEO_SUFFIXES and file.is_file()
-    )
+    found = look_for_videos(path) if path.is_dir() else ()
+    videos = [file for file, reason in found if reason is None]
     if not videos:
         raise FileNotFoundError(f"no video at {path}")
     return videos
