@@ -110,6 +110,11 @@ def fraction(text: str) -> float:
     return _number(text, float, lambda x: 0 <= x <= 1, "in [0, 1]")
 
 
+def cosine(text: str) -> float:
+    """A number in [-1, 1]."""
+    return _number(text, float, lambda x: -1 <= x <= 1, "in [-1, 1]")
+
+
 def percentage(text: str) -> float:
     """A number in [0, 100]."""
     return _number(text, float, lambda x: 0 <= x <= 100, "in [0, 100]")
