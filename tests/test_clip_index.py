@@ -153,6 +153,7 @@ def test_columns_of_parts_are_written_where_needed(tmp_path, only):
         ({"split": " train"}, "'c' cannot be written in an index"),
         ({"conjugates": ("b", "b")}, "'c' cannot be written in an index"),
         ({"start": 3.0, "end": 2.0}, "`start` and `end` must be"),
+        ({"file": "\udcff.mp4"}, "in an index, which is UTF-8"),
         ({"extra": {"label": "run"}}, "columns of the index' own: 'label'"),
     ],
 )

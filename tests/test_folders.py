@@ -2,8 +2,11 @@
 
 import collections
 import csv
+import os
 import re
 import shutil
+import subprocess
+import sys
 import unicodedata
 
 import numpy as np
@@ -18,6 +21,8 @@ from actx_tf.data.annotations import look_through
 from actx_tf.data.annotations import read_folder
 from actx_tf.data.video_files import VIDEO_SUFFIXES
 from actx_tf.experiments import find_videos
+from actx_tf.experiments import video_scores
+from tests.harness import ROOT
 from tests.messy_folder import CONTAINERS
 from tests.messy_folder import SHAKE
 from tests.messy_folder import all_files
@@ -84,7 +89,7 @@ def test_all_containers_are_read(messy):
 def test_predict_takes_the_same_videos(messy):
     root, taken, _ = messy
     videos = {from_root(root, video) for video in find_videos(root)}
-    assert videos == {*taken, "loose.mp4"}
+    assert videos == {*taken, "loose.mp4", "none/\udce9.mp4"}
 
 
 def test_the_table(messy, tmp_path, capsys):
@@ -413,3 +418,45 @@ def test_clips_of_odd_folders_survive_an_index(tmp_path):
     assert [clip.label for clip in clips] == ["sit", "a, 'b' \"c\"", "x"]
     write_clip_index(tmp_path / "index.csv", clips)
     assert read_clip_index(tmp_path / "index.csv") == clips
+
+
+NAMES = ["跳跃", "Händeschütteln", "прыжок"]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_names_that_the_terminal_cannot_show(tmp_path, encoding):
+    fill(tmp_path, *(f"v/{x}/{i}.mp4" for x in NAMES for i in range(3)))
+    fill(tmp_path, f"v/{NAMES[0]}/\udce9.mp4", "v/\udce9/1.txt")
+    result = subprocess.run(
+        [sys.executable, "-m", "actx_tf.cli.main", "index", "--root=v"]
+        + ["--output=index.csv"],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "PYTHONIOENCODING": encoding,
+            "LANG": "C",
+        },
+        capture_output=True,
+    )
+    printed = result.stdout.decode(encoding)
+    assert result.returncode == 0, result.stderr
+    assert "1 name is not UTF-8" in printed and "\\udce9" in printed
+    for name in NAMES:
+        assert name.encode(encoding, "backslashreplace").decode(encoding) in (
+            printed
+        )
+    clips = read_clip_index(tmp_path / "index.csv")
+    assert {clip.label for clip in clips} == set(NAMES)
+    assert len(clips) == 9
+
+
+def test_a_name_that_no_table_can_hold_fails_alone(tmp_path, monkeypatch):
+    fill(tmp_path, "v/\udce9.mp4")
+    monkeypatch.setattr(video_scores, "VideoPredictor", lambda *_: None)
+    monkeypatch.setattr(video_scores, "fingerprint", lambda _: "digest")
+    videos = find_videos(tmp_path / "v")
+    rows, failed = video_scores.score_videos(
+        videos, "model", tmp_path / "scores.csv", progress=False
+    )
+    assert not rows and failed == [(str(videos[0]), "name is not UTF-8")]

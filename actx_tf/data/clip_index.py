@@ -11,6 +11,7 @@ import pathlib
 import unicodedata
 from collections.abc import Iterable
 
+from actx_tf.data.video_files import is_utf8
 from actx_tf.utils.atomic_write import atomic_write
 
 SPLITS = ("train", "validation", "test")
@@ -162,6 +163,12 @@ def write_clip_index(path: str | os.PathLike, clips: Iterable[Clip]) -> None:
             raise ValueError(
                 f"clip {clip.clip!r} cannot be written in an index: it would "
                 f"be read as {read}. Received: {clip}"
+            )
+        # On Linux names are bytes, and those of old disks of other encodings.
+        if not is_utf8(clip.clip + clip.file + clip.label):
+            raise ValueError(
+                f"clip {clip.clip!r} cannot be written in an index, which is "
+                f"UTF-8. Received: {clip}"
             )
     with atomic_write(path) as draft:
         draft.write_text(text.getvalue(), encoding="utf-8", newline="")

@@ -23,6 +23,7 @@ _HIDDEN = {
     "system volume information",
     "thumbs.db",
 }
+NOT_UTF8 = "name is not UTF-8"
 EMPTY_FOLDER = "empty folder"
 
 
@@ -60,16 +61,24 @@ def _look(folder, hidden, above):
             yield from _look(path, hidden_too, above)
 
 
+def is_utf8(path: str | os.PathLike) -> bool:
+    """Whether a path can be written into a file of text.
+
+    On Linux names are bytes, and those of old disks are of other encodings.
+    """
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def is_hidden(name: str) -> bool:
     """Whether files and folders of this name are not for people."""
     return name.startswith(".") or name.lower() in _HIDDEN
 
 
 def _problem(path):
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        return "name is not UTF-8"
     suffix = path.suffix.lower()
     if suffix not in VIDEO_SUFFIXES:
         return f"not a video ({suffix or 'no suffix'})"
@@ -77,4 +86,6 @@ def _problem(path):
         return "link to nothing"
     if not path.is_file():
         return "not a file"
-    return None if path.stat().st_size else "empty"
+    if not path.stat().st_size:
+        return "empty"
+    return None if is_utf8(path) else NOT_UTF8

@@ -12,6 +12,8 @@ from typing import Any
 
 from actx_tf.data.extraction import progress_bar
 from actx_tf.data.video import VideoError
+from actx_tf.data.video_files import NOT_UTF8
+from actx_tf.data.video_files import is_utf8
 from actx_tf.data.video_files import look_for_videos
 from actx_tf.experiments.run_folder import fingerprint
 from actx_tf.experiments.tables import write_rows
@@ -33,7 +35,8 @@ def find_videos(path: str | os.PathLike) -> list[Path]:
     if path.is_file():
         return [path]
     found = look_for_videos(path) if path.is_dir() else ()
-    videos = [file for file, reason in found if reason is None]
+    # Those of a name that no table can hold are listed as failed.
+    videos = [file for file, why in found if why in (None, NOT_UTF8)]
     if not videos:
         raise FileNotFoundError(f"no video at {path}")
     return videos
@@ -96,6 +99,8 @@ def score_videos(
         with bar, _kept(table, output) as keep:
             for video in left:
                 try:
+                    if not is_utf8(video):
+                        raise VideoError(NOT_UTF8)
                     scores = _scores(predictor, video, start, end, save)
                 except VideoError as error:
                     failed.append((video, str(error)))
