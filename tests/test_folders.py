@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from actx_tf.cli.main import main
+from actx_tf.data import Clip
 from actx_tf.data import FeatureStore
 from actx_tf.data import read_clip
 from actx_tf.data import read_clip_index
@@ -404,12 +405,23 @@ def test_a_source_in_several_splits_takes_no_more_clips(tmp_path, capsys):
     rows["jump_anna_2.mp4"]["split"] = "test"
     write_dicts(index, list(rows.values()))
     fill(root, "sit/1.mp4")
+    capsys.readouterr()
     assert main(flags) == 0  # anna is not asked for
+    assert "note: 1 sources are in several splits, such as anna" in (
+        capsys.readouterr().out
+    )
     before = index.read_bytes()
     fill(root, "sit/anna/1.mp4")
     assert main(flags) == 1
     assert "one split for a source" in capsys.readouterr().err
     assert index.read_bytes() == before
+
+
+def test_a_class_that_differs_in_case_from_an_edited_one(tmp_path):
+    fill(tmp_path, "hop/1.mp4", "sit/1.mp4")
+    known = [Clip("a", "/elsewhere/a.mp4", "Hop", "train")]
+    with pytest.raises(ValueError, match="'Hop' too.* Received: .*/hop"):
+        look_through(tmp_path, known=known)
 
 
 def test_clips_of_odd_folders_survive_an_index(tmp_path):

@@ -166,7 +166,21 @@ def run(flags: argparse.Namespace) -> None:
     print(f"{len(named) - len(existing)} of {len(named)} files are missing")
     if len(existing) < len(named):
         print(f"such as {min(named - existing)}")
+    _print_divided_sources(clips)
     print(f"written: {flags.output}")
+
+
+def _print_divided_sources(clips: Collection) -> None:
+    splits = collections.defaultdict(set)
+    for clip in clips:
+        if clip.source and clip.split != "conjugate":
+            splits[clip.source].add(clip.split)
+    divided = sorted(source for source in splits if len(splits[source]) > 1)
+    if divided:
+        print(
+            f"note: {len(divided)} sources are in several splits, such as "
+            f"{divided[0]}: the test is not of clips of other sources"
+        )
 
 
 def _print_counts(clips: Collection, left_out: Collection) -> None:

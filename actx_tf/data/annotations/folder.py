@@ -149,7 +149,7 @@ def look_through(
             f"{', '.join(sorted(VIDEO_SUFFIXES))}. "
             f"Received: {', '.join(received) or 'nothing'}"
         )
-    _check_labels(videos, level)
+    _check_labels(videos, level, known)
     given = {os.path.abspath(clip.file) for clip in known}
     videos = [v for v in videos if os.path.abspath(v.path) not in given]
     names = _clip_names(videos, {clip.clip for clip in known})
@@ -233,8 +233,8 @@ def _stray(parts, level):
         return "in no folder of a class"
 
 
-def _check_labels(videos, level):
-    known = {}
+def _check_labels(videos, level, clips):
+    known = {label.lower(): label for clip in clips for label in clip.labels}
     for video in videos:
         label = video.label
         folder = video.path.parents[len(video.parts) - level - 2]
