@@ -89,13 +89,86 @@ def test_nearest(folder):
     result = run(folder, *FILES, "--way=nearest", "--features=features")
     assert result.returncode == 0, result.stderr
     assert "missing: b (run): it has no embedding" in result.stdout
+    assert "1 clips of background are the background" in result.stdout
+    # All ones, as far as the values are.
+    assert "lowest 1.000, median 1.000, highest 1.000" in result.stdout
+    assert "   1.000  a  n\n" in result.stdout
+    assert "note: a and n look alike everywhere\n" in result.stdout
+    assert "note: 1 pairs look alike everywhere" in result.stdout
     clips = read_clip_index(folder / "mined.csv")
-    assert {c.clip: c.conjugates for c in clips} == {
-        "a": ("n",),
-        "b": (),
-        "n": (),
-        "t": (),
+    assert {
+        c.clip: (c.conjugates, c.conjugate_similarities) for c in clips
+    } == {
+        "a": (("n",), (1.0,)),
+        "b": ((), ()),
+        "n": ((), ()),
+        "t": ((), ()),
     }
+    # What people may have edited is kept.
+    before = (folder / "mined.csv").read_bytes()
+    flags = (*FILES, "--way=nearest", "--features=features")
+    result = run(folder, *flags)
+    assert result.returncode == 1 and "--force writes over" in result.stderr
+    assert (folder / "mined.csv").read_bytes() == before
+    (folder / "mined.csv").write_text("edited")
+    assert run(folder, *flags, "--force").returncode == 0
+    assert (folder / "mined.csv").read_bytes() == before
+
+
+def test_scenes_and_a_threshold(tmp_path):
+    pytest.importorskip("faiss")
+    random = np.random.default_rng(0)
+    scenes = {"home": random.normal(size=8), "shop": random.normal(size=8)}
+    rows = (
+        ("fall1", "fall", "home", 0.1),
+        ("fall2", "fall", "shop", 0.1),
+        ("fall3", "fall", "street", 0.1),
+        ("fall4", "fall", "", 0.1),
+        *((f"none{i}", "none", "home", 0.1 * i) for i in range(4)),
+        ("none4", "none", "", 0.1),
+        ("none5", "none", "", 0.1),
+    )
+    with FeatureStoreWriter(tmp_path / "features", "test") as writer:
+        for name, label, scene, noise in rows:
+            features = scenes.get(scene, scenes["home"])
+            features = features + noise * random.normal(size=(4, 2, 2, 8))
+            writer.add(name, features, label, "train", 25.0, 16)
+    write_clip_index(
+        tmp_path / "index.csv",
+        [
+            Clip(name, f"{name}.mp4", label, "train", extra={"scene": scene})
+            for name, label, scene, _ in rows
+        ],
+    )
+    flags = (*FILES, "--features=features", "--background=none")
+    printed = run(tmp_path, *flags, "--same=scene").stdout
+    assert "6 clips of none are the background" in printed
+    assert "2 clips of none are no conjugates: its `scene` is empty" in printed
+    assert "missing: fall4 (fall): its `scene` is empty" in printed
+    assert "in the same `scene`, 'shop'" in printed
+    assert printed.count("missing: ") == 3
+    mined = {c.clip: c for c in read_clip_index(tmp_path / "mined.csv")}
+    assert {name for name, c in mined.items() if c.conjugates} == {"fall1"}
+
+    printed = run(tmp_path, *flags, "--min_similarity=0.9", "--force").stdout
+    assert "0.9 is the smallest that is taken" in printed  # the shop
+    assert "missing: fall2" in printed and printed.count("missing: ") == 1
+    printed = run(tmp_path, *flags, "--num_neighbors=6", "--force").stdout
+    assert "note: fall2 and none0 look alike nowhere" in printed
+    assert "note: 6 pairs look alike nowhere: do they show one" in printed
+
+
+def test_labels_are_listed_once(folder):
+    with FeatureStoreWriter(folder / "features", "test") as writer:
+        writer.add("a", np.ones((2, 1, 1, 3)), "run", "train", 25.0, 16)
+    flags = ("--features=features", "--background=None")
+    result = run(folder, *FILES, *flags)
+    assert result.returncode == 1 and not result.stdout
+    assert "its labels are background, run" in result.stderr
+    result = run(folder, *FILES, *flags[1:], "--way=before_and_after")
+    assert "(--background): all show an action, background, run" in (
+        result.stdout
+    )
 
 
 @pytest.mark.parametrize(
@@ -110,6 +183,8 @@ def test_nearest(folder):
             ("--way=crops", "--num_neighbors=3"),
             "--num_neighbors is not for --way=crops, but for nearest",
         ),
+        (("--way=crops", "--same=scene"), "--same is not for --way=crops"),
+        (("--min_similarity=2",), "in [-1, 1], not '2'"),
         (("--way=crops", "--num_crops=0"), "--num_crops: must be"),
         (
             ("--way=before_and_after", "--output=../{folder}/index.csv"),

@@ -153,6 +153,7 @@ def test_columns_of_parts_are_written_where_needed(tmp_path, only):
         ({"split": " train"}, "'c' cannot be written in an index"),
         ({"conjugates": ("b", "b")}, "'c' cannot be written in an index"),
         ({"start": 3.0, "end": 2.0}, "`start` and `end` must be"),
+        ({"file": "\udcff.mp4"}, "in an index, which is UTF-8"),
         ({"extra": {"label": "run"}}, "columns of the index' own: 'label'"),
     ],
 )
@@ -189,10 +190,10 @@ def test_byte_order_mark_and_line_ends(tmp_path, encoding):
         (HEADER + "a,,run,train,\n", 2, "`file` is empty"),
         (HEADER + "a,a, ,train,\n", 2, "`label` is empty"),
         (HEADER + "a,a,run,,\n", 2, "`split` is empty"),
-        (HEADER + "a,a,b,c,\n\nb,a,b,c,\na,x,b,c,\n", 5, "line 2"),
-        (HEADER + 'a,"x\ny",b,c,\nb,,b,c,\n', 4, "`file` is empty"),
-        (HEADER + "a,a,b,c,\nb,a,b,c,a z\n", 3, "unknown conjugate 'z'"),
-        (HEADER + "a,a,b,c,a\n", 2, "conjugate of itself"),
+        (HEADER + "a,a,b,test,\n\nb,a,b,test,\na,x,b,test,\n", 5, "line 2"),
+        (HEADER + 'a,"x\ny",b,test,\nb,,b,test,\n', 4, "`file` is empty"),
+        (HEADER + "a,a,b,test,\nb,a,b,test,a z\n", 3, "unknown conjugate 'z'"),
+        (HEADER + "a,a,b,test,a\n", 2, "conjugate of itself"),
         (HEADER + "x/y,a,b,c,\n", 2, "plain name"),
         (HEADER + "x\\y,a,b,c,\n", 2, "plain name"),
         (HEADER + "..,a,b,c,\n", 2, "plain name"),
@@ -262,3 +263,137 @@ def test_classes_are_those_of_the_splits_in_alphabetical_order():
         "sit",
     ]
     assert class_names_of(clips[2:3]) == []
+
+
+@pytest.mark.parametrize(
+    ("split", "meant"),
+    [
+        ("val", "validation"),
+        ("valid", "validation"),
+        ("Validation", "validation"),
+        ("Train", "train"),
+        ("training", "train"),
+        ("tests", "test"),
+        ("TEST", "test"),
+        ("conjugates", "conjugate"),
+        ("held out", None),
+    ],
+)
+def test_other_splits_are_refused(tmp_path, split, meant):
+    path = write(tmp_path, HEADER + f"a,a,run,train,\nb,b,run,{split},\n")
+    with pytest.raises(ValueError, match="`split` must be one of") as info:
+        read_clip_index(path)
+    message = str(info.value)
+    assert message.startswith(f"{path}:3: ") and f"split={split!r}" in message
+    assert ("meant?" in message) == bool(meant)
+    assert not meant or f"is {meant!r} meant?" in message
+
+
+def test_all_splits_are_read(tmp_path):
+    splits = ["train", "validation", "test", "conjugate"]
+    rows = "".join(f"{split},v,run,{split},\n" for split in splits)
+    clips = read_clip_index(write(tmp_path, HEADER + rows))
+    assert [clip.split for clip in clips] == splits
+
+
+@pytest.mark.parametrize(
+    ("label", "words"),
+    [
+        ("jump\u200b", "cannot be seen"),
+        ("ju\u200bmp", "cannot be seen"),
+        ("\ufeffjump", "cannot be seen"),
+        ("jump\u200d", "cannot be seen"),
+        ("jump | run", "a space begins or ends"),
+        ("jump|\u00a0run", "a space begins or ends"),
+        ("jump|", "is empty"),
+        ("|jump", "is empty"),
+        ("jump||run", "is empty"),
+        ("run|jump|run", "named twice"),
+        ("Jump", "'Jump' differs from 'jump' on line 2"),
+        ("run|Jump", "'Jump' differs from 'jump' on line 2"),
+        ("fu\u0308r", r"'fu\u0308r' differs from 'f\xfcr' on line 3"),
+    ],
+)
+def test_labels_that_cannot_be_told_apart(tmp_path, label, words):
+    text = HEADER + "a,a,jump,train,\nb,b,f\u00fcr,test,\n"
+    path = write(tmp_path, text + f"c,c,{label},train,\n")
+    with pytest.raises(ValueError, match="`label` must name") as info:
+        read_clip_index(path)
+    message = str(info.value)
+    assert message.startswith(f"{path}:4: ") and "Received: label=" in message
+    assert words in message
+    with pytest.raises(ValueError, match="`label` must name"):
+        write_clip_index(
+            tmp_path / "new.csv",
+            [
+                Clip("a", "a", "jump", "train"),
+                Clip("b", "b", "f\u00fcr", "train"),
+                Clip("c", "c", label, "train"),
+            ],
+        )
+    assert not (tmp_path / "new.csv").exists()
+
+
+def test_spaces_around_fields_are_dropped(tmp_path):
+    names = [
+        "jump",
+        "می\u200cدود",
+        "👨\u200d👩\u200d👧",
+    ]  # joiners are of words
+    rows = "".join(
+        f"{i}, v ,\u00a0{x} , train ,\n" for i, x in enumerate(names)
+    )
+    clips = read_clip_index(write(tmp_path, HEADER + rows))
+    assert [clip.label for clip in clips] == names
+
+
+def test_sources_and_similarities(tmp_path):
+    clips = [
+        Clip(
+            "a",
+            str(tmp_path / "a.mp4"),
+            "run",
+            "train",
+            ("b", "c"),
+            source="anna, left",
+            conjugate_similarities=(0.9125, -0.5),
+        ),
+        Clip("b", str(tmp_path / " b.mp4"), "none", "train", source="ben"),
+        Clip("c", str(tmp_path / "c.mp4"), "none", "train"),
+    ]
+    path = tmp_path / "index.csv"
+    write_clip_index(path, clips)
+    assert read_clip_index(path) == clips
+    # The numbers are of the column `conjugates` alone.
+    path.write_text(
+        "clip,file,label,split,conjugates,opposite,conjugate_similarities\n"
+        "a,a,run,train,b,c,0.5\nb,b,run,train,,,\nc,c,run,train,,,\n",
+        encoding="utf-8",
+    )
+    clip, *_ = read_clip_index(path, "opposite")
+    assert (clip.conjugates, clip.conjugate_similarities) == (("c",), ())
+    assert clip.extra["conjugate_similarities"] == "0.5"
+
+
+@pytest.mark.parametrize(
+    ("conjugates", "similarities"),
+    [
+        ("b", "0.5 0.5"),
+        ("b c", "0.5"),
+        ("b b", "0.5 0.4"),
+        ("", "0.5"),
+        ("b", "1.5"),
+        ("b", "nan"),
+        ("b", "high"),
+    ],
+)
+def test_wrong_similarities(tmp_path, conjugates, similarities):
+    path = write(
+        tmp_path,
+        "clip,file,label,split,conjugates,conjugate_similarities\n"
+        "b,b,run,train,,\nc,c,run,train,,\n"
+        f"a,a,run,train,{conjugates},{similarities}\n",
+    )
+    with pytest.raises(ValueError, match="for each of `conjugates`") as info:
+        read_clip_index(path)
+    assert str(info.value).startswith(f"{path}:4: ")

@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import math
 import re
 import sys
@@ -368,6 +369,47 @@ def test_neighbors_equal_brute_force(num_neighbors):
     assert [c.clip for c in clips] == [c.clip for c in given]
 
 
+@pytest.mark.parametrize("same", ["scene", "source"])
+@pytest.mark.parametrize("least", [-1.0, 0.1])
+def test_neighbors_of_one_scene(same, least):
+    pytest.importorskip("faiss")
+    random = np.random.default_rng(0)
+    scene_of, given = {}, []
+    for row in [row for rows in many(40, 60) for row in rows]:
+        scene = scene_of[row.clip] = f"s{random.integers(5)}"
+        other = f"t{random.integers(5)}"
+        given.append(
+            dataclasses.replace(row, source=scene, extra={"scene": other})
+            if same == "source"
+            else dataclasses.replace(row, source=other, extra={"scene": scene})
+        )
+    embeddings = {c.clip: random.normal(size=12) for c in given}
+    clips, missing = nearest_negatives(
+        given, embeddings, 3, min_similarity=least, same=same
+    )
+    lost = {c.clip for c, _ in missing}
+    for row in clips:
+        if not row.clip.startswith("a"):
+            continue
+        x = embeddings[row.clip]
+        cosines = {}
+        for other in given:
+            y = embeddings[other.clip]
+            cosine = x @ y / math.sqrt((x @ x) * (y @ y))
+            if (
+                other.label == "background"
+                and scene_of[other.clip] == scene_of[row.clip]
+                and cosine >= least
+            ):
+                cosines[other.clip] = cosine
+        nearest = sorted(cosines, key=cosines.get, reverse=True)[:3]
+        assert row.conjugates == tuple(nearest)
+        assert row.conjugate_similarities == pytest.approx(
+            [cosines[name] for name in nearest], abs=1e-4
+        )
+        assert (row.clip in lost) == (not nearest)
+
+
 def test_conjugates_mined_before_are_no_negatives(files_of_ten_seconds):
     pytest.importorskip("faiss")
     given = [clip("a", 4.0, 6.0), clip("n", label="background", file="/n.mp4")]
@@ -552,6 +594,8 @@ def test_no_action_to_find_conjugates_for(way, clips):
         ("crops", {"num_crops": 0}),
         ("crops", {"num_crops": 1.5}),
         ("nearest", {"num_neighbors": 0}),
+        ("nearest", {"min_similarity": 1.5}),
+        ("nearest", {"min_similarity": math.nan}),
     ],
 )
 def test_wrong_options(way, options):
@@ -559,6 +603,13 @@ def test_wrong_options(way, options):
     message = rf"`{name}` must be .*\. Received: {name}={re.escape(str(value))}"
     with pytest.raises(ValueError, match=message):
         WAYS[way]([clip("a", 4.0, 6.0)], **options)
+
+
+def test_a_column_that_is_not_there():
+    pytest.importorskip("faiss")
+    given = [clip("a", extra={"scene": "x"}), clip("b", label="background")]
+    with pytest.raises(ValueError, match=r"\['scene'\].*same='source'"):
+        nearest_negatives(given, {}, same="source")
 
 
 def test_wrong_clips(files_of_ten_seconds):

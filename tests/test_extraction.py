@@ -121,6 +121,29 @@ def test_extraction(clips, tmp_path):
             }
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{}, {"start": 0.25}, {"end": 0.5}, {"box": (0, 0, 32, 32)}],
+)
+def test_a_clip_that_changed_is_told(clips, tmp_path, change):
+    store = tmp_path / "f"
+    extract(clips[:2], store)
+    assert not extract(clips[:2], store)  # once more, nothing is wrong
+    with FeatureStore(store) as before:
+        old = before["a"]
+    changed = dataclasses.replace(clips[0], **change)
+    if not change:
+        write_video(clips[0].file, num_frames=20)
+    [(clip, message)] = extract([changed, *clips[1:2], clips[4]], store)
+    assert clip == changed and "are stored, of another file or part" in message
+    with FeatureStore(store) as after:
+        np.testing.assert_array_equal(after["a"], old)
+        assert set(after) == {"a", "b", "c"}
+    # A video that is gone needs no reading again.
+    os.remove(clips[0].file)
+    assert not extract([changed], store)
+
+
 def test_sampling(clips, tmp_path):
     extract(clips[:1], tmp_path / "rate", make_backbone(frame_rate=6))
     with FeatureStore(tmp_path / "rate") as store:

@@ -5,7 +5,9 @@ import csv
 import numpy as np
 import pytest
 
+from actx_tf.cli.main import main
 from actx_tf.data import Masks
+from actx_tf.data import read_clip_index
 from actx_tf.data import write_masks
 from actx_tf.data.annotations import read_jhmdb
 from actx_tf.data.annotations import read_jhmdb_masks
@@ -112,3 +114,21 @@ def test_sources_of_real_names(tmp_path):
     }
     assert len(pairs) == len({source for source, _ in pairs})
     assert len(pairs) == len({scene for _, scene in pairs})
+
+
+def test_the_command_writes_index_and_masks(root, tmp_path, capsys):
+    io = pytest.importorskip("scipy.io")
+    clips = read_jhmdb(root, split=2)
+    for clip in clips:
+        folder = root / "puppet_mask" / clip.label / clip.clip
+        folder.mkdir(parents=True)
+        io.savemat(
+            folder / "puppet_mask.mat", {"part_mask": np.ones((4, 8, 3))}
+        )
+    words = ["index", "--dataset=jhmdb", "--division=2", f"--root={root}"]
+    output, masks = tmp_path / "index.csv", tmp_path / "masks.npz"
+    assert main([*words, f"--output={output}", f"--masks={masks}"]) == 0
+    assert "3 of 3 files are missing" in capsys.readouterr().out
+    assert [c.clip for c in read_clip_index(output)] == [c.clip for c in clips]
+    assert all(mask.all() for mask in Masks(masks).values())
+    assert len(Masks(masks)) == 3

@@ -9,7 +9,6 @@ import pytest
 
 from actx_tf.cli.main import main
 from actx_tf.data import read_clip_index
-from actx_tf.data.annotations import read_folder
 from actx_tf.experiments import evaluate_stored
 from actx_tf.experiments import read_rows
 from actx_tf.export import read_metadata
@@ -138,7 +137,7 @@ def test_all_in_one_command(tmp_path, strong_weights, capsys):
     assert written() == before
     assert main([*flags, "--size=64,64"]) == 1
     assert "begun with other settings" in capsys.readouterr().err
-    (tmp_path / "videos" / "jump" / "new.mp4").touch()
+    (tmp_path / "videos" / "jump" / "new.mp4").write_text("no video yet")
     assert main([*flags, "--size=32,32"]) == 1
     assert "came or went, such as jump_new.mp4" in capsys.readouterr().err
     assert written() == before
@@ -170,43 +169,3 @@ def test_all_in_one_command(tmp_path, strong_weights, capsys):
     assert (output / "actx.keras").stat().st_mtime_ns == before[
         output / "actx.keras"
     ]
-
-
-def test_a_folder_of_classes_is_divided_by_names(tmp_path):
-    make_videos(tmp_path)
-    clips = {clip.clip: clip for clip in read_folder(tmp_path)}
-    assert len(clips) == sum(COUNTS.values()) + 1  # a broken one too
-    assert clips["jump_0.mp4"].label == "jump"
-    for label in COUNTS:
-        of_label = [c for c in clips.values() if c.label == label]
-        assert [c.split for c in of_label].count("test") == 1
-    # The draw is by the names alone; a clip that comes takes one's place at
-    # most.
-    (tmp_path / "jump" / "new one.mp4").touch()
-    again = {clip.clip: clip for clip in read_folder(tmp_path)}
-    assert "jump_new_one.mp4" in again  # one word of an index
-    changed = [c for c in clips if again[c].split != clips[c].split]
-    assert len(changed) <= 1
-
-
-def test_folders_of_splits(tmp_path):
-    for split in ("train", "test"):
-        make_videos(tmp_path / split)
-    clips = read_folder(tmp_path)
-    assert {clip.split for clip in clips} == {"train", "test"}
-    assert {clip.label for clip in clips} == set(COUNTS)
-    assert len({clip.clip for clip in clips}) == len(clips)
-
-
-@pytest.mark.parametrize("percent", [-1, 101, float("nan")])
-def test_wrong_percentages(tmp_path, percent):
-    with pytest.raises(ValueError, match="`test_percent`.*Received"):
-        read_folder(tmp_path, percent)
-
-
-def test_no_videos(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no folder"):
-        read_folder(tmp_path / "gone")
-    (tmp_path / "jump").mkdir()
-    with pytest.raises(FileNotFoundError, match="no video.*<class>/<video>"):
-        read_folder(tmp_path)

@@ -91,6 +91,15 @@ def check_output_file(path: str, flag: str = "--output") -> None:
     _check_writable(parent, flag)
 
 
+def check_new_file(path: str, force: bool, hint: str) -> None:
+    """Looks whether `--output`, which people edit, would be written over."""
+    if os.path.exists(path) and not force:
+        raise FileExistsError(
+            f"{path} (--output) is there already; --force writes over it, "
+            f"{hint}"
+        )
+
+
 def check_output_folder(path: str, flag: str = "--output") -> None:
     """Looks whether a folder can be written, or made, there."""
     if Path(path).exists() and not Path(path).is_dir():

@@ -76,6 +76,15 @@ def add_stretch(parser: Parser) -> None:
     )
 
 
+def add_force(parser: Parser) -> None:
+    """Adds `--force`."""
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="write over --output, and over what people edited in it",
+    )
+
+
 def names(text: str) -> tuple[str, ...]:
     """A list of names, separated by commas."""
     return tuple(name for name in text.split(",") if name)
@@ -99,6 +108,11 @@ def not_negative(text: str) -> float:
 def fraction(text: str) -> float:
     """A number in [0, 1]."""
     return _number(text, float, lambda x: 0 <= x <= 1, "in [0, 1]")
+
+
+def cosine(text: str) -> float:
+    """A number in [-1, 1]."""
+    return _number(text, float, lambda x: -1 <= x <= 1, "in [-1, 1]")
 
 
 def percentage(text: str) -> float:

@@ -9,17 +9,23 @@ A data set, from its owners' annotation files:
     actx index --dataset=hacs --num_classes=30 --root=HACS \\
         --output=hacs30.csv --existing_only
 
-Prints how many clips each class has in each split, and how many files are
-missing. What --root holds is said by the readers in actx_tf.data.annotations.
+Prints how many clips each class has in each split, how many files of a folder
+were not taken, and why, and how many files are missing. What --root holds is
+said by the readers in actx_tf.data.annotations.
+
+An index that is there is kept, with all that people edited: --add adds the
+videos that came since, --force begins anew.
 """
 
 import argparse
 import collections
 import os
 from collections.abc import Collection
+from typing import Any
 
 from actx_tf.cli import files
 from actx_tf.cli.errors import UsageError
+from actx_tf.cli.flags import add_force
 from actx_tf.cli.flags import percentage
 from actx_tf.cli.flags import whole
 from actx_tf.cli.parser import Parser
@@ -29,17 +35,24 @@ _DATASETS = (
     "folder",
     "hacs",
     "hollywood2",
+    "jhmdb",
     "kth",
     "ucf101",
+    "ut_interaction",
     "voc_action",
 )
 # Which data sets each flag is for, and what it is called in their readers.
 _OPTIONS = {
-    "file_pattern": (set(_DATASETS) - {"folder"}, "file_pattern"),
+    "file_pattern": (
+        set(_DATASETS) - {"folder", "ut_interaction"},
+        "file_pattern",
+    ),
     "part": ({"hacs"}, "part"),
     "num_classes": ({"hacs"}, "num_classes"),
-    "division": ({"ucf101"}, "split"),
+    "division": ({"jhmdb", "ucf101"}, "split"),
+    "fold": ({"ut_interaction"}, "fold"),
     "test_percent": ({"folder"}, "test_percent"),
+    "validation_percent": ({"folder"}, "validation_percent"),
 }
 
 
@@ -69,14 +82,43 @@ def add_flags(parser: Parser) -> None:
         "--num_classes", type=whole, help="hacs: keep the rarest classes"
     )
     parser.add_argument(
-        "--division", type=int, choices=(1, 2, 3), help="ucf101: which one"
+        "--division",
+        type=int,
+        choices=(1, 2, 3),
+        help="jhmdb, ucf101: which one; 1 if it is not given",
+    )
+    parser.add_argument(
+        "--fold",
+        type=int,
+        choices=range(1, 11),
+        metavar="1..10",
+        help="ut_interaction: the sequence that is the test; 1 if it is not "
+        "given",
+    )
+    parser.add_argument(
+        "--masks",
+        help="jhmdb: file (.npz) to write, of the puppet masks, for "
+        "`actx localize --masks`",
     )
     parser.add_argument(
         "--test_percent",
         type=percentage,
-        help="folder: share of each class that is drawn for the test; 20 if "
-        "it is not given",
+        help="folder: share of the clips that is drawn for the test; 20 if it "
+        "is not given",
     )
+    parser.add_argument(
+        "--validation_percent",
+        type=percentage,
+        help="folder: share that is drawn for the validation; 10 if it is not "
+        "given",
+    )
+    parser.add_argument(
+        "--add",
+        action="store_true",
+        help="folder: keep what --output holds, as it was edited, and add "
+        "files that it does not name",
+    )
+    add_force(parser)
 
 
 def check(flags: argparse.Namespace) -> None:
@@ -87,27 +129,57 @@ def check(flags: argparse.Namespace) -> None:
                 f"--{name} is not for --dataset={flags.dataset}, but for "
                 f"{', '.join(sorted(datasets))}"
             )
+    if flags.masks:
+        if flags.dataset != "jhmdb":
+            raise UsageError("--masks is for --dataset=jhmdb")
+        if not flags.masks.endswith(".npz"):
+            raise UsageError("--masks must end with .npz")
+        files.check_output_file(flags.masks, "--masks")
+    if flags.add and flags.dataset != "folder":
+        raise UsageError("--add is for --dataset=folder")
+    if flags.add and flags.force:
+        raise UsageError("--add and --force exclude each other")
+    if flags.add and flags.existing_only:
+        raise UsageError("--add keeps all clips, also those without a file")
     if not os.path.isdir(flags.root):
         raise FileNotFoundError(
             f"there is no folder at {flags.root} (--root); give that of the "
             "videos, with a folder for each class"
         )
     files.check_output_file(flags.output)
+    if not flags.add:
+        files.check_new_file(
+            flags.output,
+            flags.force,
+            "--add keeps what is there"
+            if flags.dataset == "folder"
+            else "give another file to keep it",
+        )
 
 
 def run(flags: argparse.Namespace) -> None:
     """Runs the subcommand."""
     from actx_tf.data import annotations
+    from actx_tf.data import read_clip_index
     from actx_tf.data import write_clip_index
+    from actx_tf.data import write_masks
 
     options = {
         argument: getattr(flags, name)
         for name, (_, argument) in _OPTIONS.items()
         if getattr(flags, name) is not None
     }
-    read = getattr(annotations, f"read_{flags.dataset}")
     # Absolute: the index need not lie where this runs.
-    clips = read(os.path.abspath(flags.root), **options)
+    root = os.path.abspath(flags.root)
+    kept, left_out = [], []
+    if flags.add and os.path.exists(flags.output):
+        kept = read_clip_index(flags.output)
+    if flags.dataset == "folder":
+        clips, left_out = annotations.look_through(root, known=kept, **options)
+    else:
+        clips = getattr(annotations, f"read_{flags.dataset}")(root, **options)
+    added = len(clips)
+    clips = [*kept, *clips]
     named = {clip.file for clip in clips}
     existing = set(filter(os.path.isfile, named))
     if flags.existing_only:
@@ -116,29 +188,62 @@ def run(flags: argparse.Namespace) -> None:
         raise FileNotFoundError(
             f"none of {len(named)} files exists, such as {min(named)}"
         )
+    if flags.masks:
+        write_masks(flags.masks, annotations.read_jhmdb_masks(root, clips))
     write_clip_index(flags.output, clips)
-    _print_counts(clips)
+    _print_counts(clips, left_out)
+    if flags.add:
+        print(f"{len(kept)} clips were there and are kept, {added} are added")
     print(f"{len(named) - len(existing)} of {len(named)} files are missing")
     if len(existing) < len(named):
         print(f"such as {min(named - existing)}")
-    print(f"written: {flags.output}")
+    _print_divided_sources(clips)
+    print(f"written: {', '.join(filter(None, (flags.output, flags.masks)))}")
 
 
-def _print_counts(clips: Collection) -> None:
+def _print_divided_sources(clips: Collection) -> None:
+    splits = collections.defaultdict(set)
+    for clip in clips:
+        if clip.source and clip.split != "conjugate":
+            splits[clip.source].add(clip.split)
+    divided = sorted(source for source in splits if len(splits[source]) > 1)
+    if divided:
+        print(
+            f"note: {len(divided)} sources are in several splits, such as "
+            f"{divided[0]}: the test is not of clips of other sources"
+        )
+
+
+def _print_counts(clips: Collection, left_out: Collection) -> None:
+    """Prints a table with a row a class: clips by split, and other files."""
     counts = collections.Counter(
         (label, clip.split) for clip in clips for label in clip.labels
     )
     splits = [
         split
-        for split in ("train", "validation", "test")
+        for split in ("train", "validation", "test", "conjugate")
         if any(clip.split == split for clip in clips)
     ]
-    rows = [
-        [label, *(counts[label, split] for split in splits)]
-        for label in sorted({label for label, _ in counts})
-    ]
+    reasons = collections.defaultdict(collections.Counter)
+    for entry in left_out:
+        reasons[entry.label][entry.reason] += 1
+    labels = {label for clip in clips for label in clip.labels} | set(reasons)
+    rows: list[list[Any]] = [["", *splits, "not taken" if left_out else ""]]
+    for label in sorted(labels, key=lambda label: (not label, label)):
+        rows.append(
+            [
+                label or "(no class)",
+                *(counts[label, split] for split in splits),
+                ", ".join(
+                    f"{count} {reason}"
+                    for reason, count in sorted(reasons[label].items())
+                ),
+            ]
+        )
+    total = len(left_out) or ""
     in_split = collections.Counter(clip.split for clip in clips)
-    rows.append(["clips", *(in_split[split] for split in splits)])
+    rows.append(["clips", *(in_split[split] for split in splits), total])
     width = max(len(row[0]) for row in rows)
-    for label, *numbers in [["", *splits], *rows]:
-        print(label.ljust(width), *(f"{number:>11}" for number in numbers))
+    for label, *numbers, rest in rows:
+        line = label.ljust(width) + "".join(f"{x:>12}" for x in numbers)
+        print(f"{line}   {rest}".rstrip())

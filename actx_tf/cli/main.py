@@ -1,5 +1,6 @@
 """Finds the subcommand, runs it, and says what went wrong in one line."""
 
+import io
 import re
 import sys
 from collections.abc import Sequence
@@ -84,6 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0; 1 if it failed, 2 for wrong usage, 130 after Ctrl-C.
     """
+    _print_any_name()
     arguments = sys.argv[1:] if arguments is None else arguments
     flags = make_parser().parse_args(arguments or ["--help"])
     command = COMMANDS[flags.command]
@@ -107,6 +109,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Progress bars, which the exception held, are closed by now.
     print(f"actx {flags.command}: {message}", file=sys.stderr)
     return code
+
+
+def _print_any_name():
+    """Lets names that a terminal cannot show be printed as escapes.
+
+    They would raise an error, often after the work of hours is done.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _sentence(error, flags):

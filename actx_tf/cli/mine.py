@@ -14,17 +14,27 @@ of the clip:
 
 Prints which clips have none, and why. The new index is a table to read and
 edit. The last two ways add clips to it: extract features after them.
+
+The first way stores how similar the clips of each pair are, from -1 to 1, and
+prints the least similar: --min_similarity leaves these out, and --same=scene
+pairs clips alone that have the same value in that column of the index. A note
+says which pairs look alike everywhere, so that there is no action to find, or
+nowhere, as two scenes do; `actx similarities` says so of the other ways' pairs.
 """
 
 import argparse
+import collections
 import os
+from collections.abc import Collection
 from typing import Any
 
 from actx_tf.cli import files
 from actx_tf.cli import flags as kinds
+from actx_tf.cli.doubts import print_doubts
 from actx_tf.cli.errors import UsageError
 from actx_tf.cli.parser import Parser
 
+_LEAST_SHOWN = 5  # pairs
 _WAYS = ("nearest", "before_and_after", "crops")
 # Which ways each flag is for.
 _OPTIONS = {
@@ -33,6 +43,8 @@ _OPTIONS = {
     "num_crops": ("crops",),
     "features": ("nearest",),
     "num_neighbors": ("nearest",),
+    "min_similarity": ("nearest",),
+    "same": ("nearest",),
 }
 
 
@@ -58,6 +70,18 @@ def add_flags(parser: Parser) -> None:
         help="nearest: conjugates of a clip; 3 if it is not given",
     )
     parser.add_argument(
+        "--min_similarity",
+        type=kinds.cosine,
+        help="nearest: least similarity of a pair, in [-1, 1]; any if it is "
+        "not given",
+    )
+    parser.add_argument(
+        "--same",
+        metavar="COLUMN",
+        help="nearest: column of the index, such as scene or source, in which "
+        "the clips of a pair have the same value",
+    )
+    parser.add_argument(
         "--min_seconds",
         type=kinds.positive,
         help="the other ways: conjugates are at least this long; 0.5 if it is "
@@ -73,6 +97,7 @@ def add_flags(parser: Parser) -> None:
         type=kinds.whole,
         help="crops: number of crops of a clip; 1 if it is not given",
     )
+    kinds.add_force(parser)
 
 
 def check(flags: argparse.Namespace) -> None:
@@ -93,6 +118,9 @@ def check(flags: argparse.Namespace) -> None:
     if flags.features is not None:
         files.check_features(flags.features)
     files.check_output_file(flags.output)
+    files.check_new_file(
+        flags.output, flags.force, "give another file to keep it"
+    )
 
 
 def run(flags: argparse.Namespace) -> None:
@@ -106,29 +134,84 @@ def run(flags: argparse.Namespace) -> None:
         if getattr(flags, name) is not None
     }
     given = read_clip_index(flags.index, flags.conjugates_column)
-    clips, missing = _mine(
+    labels = collections.Counter(clip.label for clip in given)
+    if flags.way == "nearest" and flags.background not in labels:
+        raise ValueError(
+            f"{flags.index} has no clip of the label {flags.background!r} "
+            f"(--background); its labels are {', '.join(sorted(labels))}"
+        )
+    clips, missing, doubts = _mine(
         flags.way, given, background=flags.background, **options
     )
-    for clip, reason in missing:
-        print(f"missing: {clip.clip} ({clip.label}): {reason}")
+    if labels[flags.background]:
+        print(
+            f"{labels[flags.background]} clips of {flags.background} are the "
+            "background"
+        )
+    else:
+        print(
+            f"no clip has the label {flags.background} (--background): all "
+            f"show an action, {', '.join(sorted(labels))}"
+        )
+    _print_missing(missing, flags.background)
     counts = [len(clip.conjugates) for clip in clips if clip.conjugates]
     if not counts:
         raise ValueError(
             f"no conjugate was found for any of {len(given)} clips; is "
-            f"--background={flags.background} the label of no action?"
+            f"--background={flags.background} the label of no action? The "
+            f"labels are {', '.join(sorted(labels))}"
         )
     write_clip_index(flags.output, clips)
+    _print_similarities(clips)
+    print_doubts(doubts)
     print(f"{len(counts)} clips have {sum(counts)} conjugates")
     print(f"written: {flags.output}")
 
 
-def _mine(way: str, clips: list, **options: Any) -> tuple[list, list]:
+def _mine(
+    way: str, clips: list, **options: Any
+) -> tuple[list, list, list[tuple[str, str, str]]]:
+    """Returns the clips, those without conjugates, and doubtful pairs."""
     from actx_tf import data
 
     if way == "before_and_after":
-        return data.conjugates_before_and_after(clips, **options)
+        return *data.conjugates_before_and_after(clips, **options), []
     if way == "crops":
-        return data.conjugates_around_crops(clips, **options)
+        return *data.conjugates_around_crops(clips, **options), []
     with data.FeatureStore(options.pop("features")) as store:
         embeddings = data.mean_embeddings(store)
-    return data.nearest_negatives(clips, embeddings, **options)
+        mined, missing = data.nearest_negatives(clips, embeddings, **options)
+        return mined, missing, data.doubtful_pairs(mined, store)
+
+
+def _print_missing(missing: Collection, background: str) -> None:
+    """Prints a line a clip, but one for all of the background."""
+    of_background: collections.Counter[str] = collections.Counter()
+    for clip, reason in missing:
+        if clip.label == background:
+            of_background[reason] += 1
+        else:
+            print(f"missing: {clip.clip} ({clip.label}): {reason}")
+    for reason, count in of_background.items():
+        print(f"{count} clips of {background} are no conjugates: {reason}")
+
+
+def _print_similarities(clips: Collection) -> None:
+    pairs = sorted(
+        (similarity, clip.clip, name)
+        for clip in clips
+        for name, similarity in zip(
+            clip.conjugates, clip.conjugate_similarities, strict=False
+        )
+    )
+    if not pairs:
+        return
+    lowest, median, highest = (
+        pairs[place][0] for place in (0, len(pairs) // 2, -1)
+    )
+    print(
+        f"similarity of the pairs: lowest {lowest:.3f}, median {median:.3f}, "
+        f"highest {highest:.3f}; the least similar:"
+    )
+    for similarity, clip, name in pairs[:_LEAST_SHOWN]:
+        print(f"{similarity:8.3f}  {clip}  {name}")

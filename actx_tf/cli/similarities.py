@@ -9,12 +9,16 @@ With frozen features the similarity of a pair (Sec. 3.2) depends on no weight.
 Here each location is matched with all of both clips, and not with the crops of
 a training step alone. Run the same command again to go on after an
 interruption.
+
+A note says which pairs look alike everywhere, so that there is no action to
+find, or nowhere, as two scenes do.
 """
 
 import argparse
 
 from actx_tf.cli import files
 from actx_tf.cli import flags as kinds
+from actx_tf.cli.doubts import print_doubts
 from actx_tf.cli.parser import Parser
 from actx_tf.settings import TrainingSettings
 
@@ -47,6 +51,7 @@ def check(flags: argparse.Namespace) -> None:
 def run(flags: argparse.Namespace) -> None:
     """Runs the subcommand."""
     from actx_tf.data import FeatureStore
+    from actx_tf.data import doubtful_pairs
     from actx_tf.data import read_clip_index
     from actx_tf.data import store_similarities
 
@@ -59,4 +64,6 @@ def run(flags: argparse.Namespace) -> None:
             gamma=flags.gamma,
             background=flags.background,
         )
+        doubts = doubtful_pairs(clips, features)
+    print_doubts(doubts)
     print(f"{count} pairs are stored in {flags.output}")

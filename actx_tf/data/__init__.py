@@ -24,6 +24,7 @@ from actx_tf.data.feature_store_writer import (
 from actx_tf.data.flow import optical_flow as optical_flow
 from actx_tf.data.masks import Masks as Masks
 from actx_tf.data.masks import write_masks as write_masks
+from actx_tf.data.pair_checks import doubtful_pairs as doubtful_pairs
 from actx_tf.data.pairs import (
     make_evaluation_dataset as make_evaluation_dataset,
 )

@@ -3,18 +3,35 @@
 import collections
 import csv
 import dataclasses
+import difflib
 import io
 import math
 import os
 import pathlib
+import unicodedata
 from collections.abc import Iterable
 
+from actx_tf.data.video_files import is_utf8
 from actx_tf.utils.atomic_write import atomic_write
 
 SPLITS = ("train", "validation", "test")
+CONJUGATE = "conjugate"  # split of clips that are conjugates alone
 
 _REQUIRED = ("clip", "file", "label", "split")
 _PART = ("start", "end", "box")
+_SIMILARITIES = "conjugate_similarities"  # of the column `conjugates`
+# Columns that are there if a clip has a value.
+_OPTIONAL = (*_PART, "source", _SIMILARITIES)
+_OWN = {*_REQUIRED, "conjugates", *_OPTIONAL}
+# What people call splits.
+_MEANT = {
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "dev": "validation",
+    "testing": "test",
+}
+_JOINERS = "\u200c\u200d"  # of letters, within words
 _MOST_BYTES = 2**30  # some ten million clips
 
 
@@ -26,7 +43,8 @@ class Clip:
         clip: Name of the clip, unique in its index.
         file: Path of the video file.
         label: Name of the clip's class, or several, with `|` between them.
-        split: Name of the clip's split, such as `"train"`.
+        split: Name of the clip's split: `"train"`, `"validation"`, `"test"`; or
+            `"conjugate"`, for a clip that is nothing but a conjugate.
         conjugates: Names of the clips that show the same scene without the
             action; may be empty.
         start: Where in the file the clip begins, in seconds.
@@ -34,6 +52,12 @@ class Clip:
         box: The part of the frames that is the clip, (x1, y1, x2, y2) in
             pixels of the file's frames; None for whole frames.
         extra: All other columns of the row, such as `scene`.
+        source: Name of what the clip was cut or recorded from, a person or a
+            long video say: clips of one source should share a split. `""` if it
+            is not known.
+        conjugate_similarities: How alike the clip and each of its conjugates
+            are, in [-1, 1], as `nearest_negatives` finds it; empty if it is not
+            known.
     """
 
     clip: str
@@ -45,6 +69,8 @@ class Clip:
     end: float | None = None
     box: tuple[int, int, int, int] | None = None
     extra: dict[str, str] = dataclasses.field(default_factory=dict, hash=False)
+    source: str = ""
+    conjugate_similarities: tuple[float, ...] = ()
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -61,8 +87,12 @@ def read_clip_index(
     `clip`, `file`, `label`, `split`, one column of conjugates, and any
     others. Of these `start` and `end` (seconds) and `box` (four whole numbers
     x1 y1 x2 y2, in pixels) make a clip a part of its file; where they are
-    empty, it is the whole. White space around a field is dropped, blank lines
-    are skipped.
+    empty, it is the whole. `source` names what a clip was recorded from, and
+    `conjugate_similarities` holds a number for each of its `conjugates`. White
+    space around a field is dropped, blank lines are skipped. Values that are
+    not understood are refused: other splits than `train`, `validation`, `test`
+    and `conjugate`, which `actx mine` writes; and labels of which others are
+    hard to tell apart by eye.
 
     Args:
         path: Path of the CSV file.
@@ -87,9 +117,10 @@ def write_clip_index(path: str | os.PathLike, clips: Iterable[Clip]) -> None:
     """Writes clips as an index that `read_clip_index` reads.
 
     The columns are `clip`, `file`, `label`, `split`, `conjugates`, those of
-    `start`, `end` and `box` that a clip needs, and those of the `extra` of all
-    clips. Files inside the index' folder are written relative to it. The index
-    takes the place of an earlier one once it is whole.
+    `start`, `end`, `box`, `source` and `conjugate_similarities` that a clip
+    needs, and those of the `extra` of all clips. Files inside the index'
+    folder are written relative to it. The index takes the place of an earlier
+    one once it is whole.
 
     Args:
         path: Path of the CSV file.
@@ -103,11 +134,13 @@ def write_clip_index(path: str | os.PathLike, clips: Iterable[Clip]) -> None:
     path = pathlib.Path(path)
     clips = list(clips)
     rows = [_to_row(clip, path.parent.absolute()) for clip in clips]
-    # An ordered set; the columns of a part only where a clip has one.
+    # An ordered set.
     columns = dict.fromkeys((*_REQUIRED, "conjugates"))
-    columns |= {name: None for name in _PART if any(row[name] for row in rows)}
+    columns |= {
+        name: None for name in _OPTIONAL if any(row[name] for row in rows)
+    }
     for clip in clips:
-        if taken := {*_REQUIRED, "conjugates", *_PART} & clip.extra.keys():
+        if taken := _OWN & clip.extra.keys():
             raise ValueError(
                 f"clip {clip.clip!r}: `extra` has columns of the index' own: "
                 f"{_shorten(sorted(taken))}."
@@ -130,6 +163,12 @@ def write_clip_index(path: str | os.PathLike, clips: Iterable[Clip]) -> None:
             raise ValueError(
                 f"clip {clip.clip!r} cannot be written in an index: it would "
                 f"be read as {read}. Received: {clip}"
+            )
+        # On Linux names are bytes, and those of old disks of other encodings.
+        if not is_utf8(clip.clip + clip.file + clip.label):
+            raise ValueError(
+                f"clip {clip.clip!r} cannot be written in an index, which is "
+                f"UTF-8. Received: {clip}"
             )
     with atomic_write(path) as draft:
         draft.write_text(text.getvalue(), encoding="utf-8", newline="")
@@ -156,6 +195,31 @@ def class_names_of(
     return sorted(names)
 
 
+def label_problem(label: str) -> str | None:
+    """Says why a text cannot be the label of a clip, or of its classes.
+
+    Args:
+        label: The name of a class, or several, with `|` between them.
+    """
+    names = label.split("|")
+    if not all(names):
+        return "the name of a class is empty"
+    if len(set(names)) < len(names):
+        return "a class is named twice"
+    for name in names:
+        if name[0].isspace() or name[-1].isspace():
+            return "a space begins or ends the name of a class"
+        hidden = [
+            character
+            for character in name
+            if unicodedata.category(character) in ("Cc", "Cf")
+            and character not in _JOINERS
+        ]
+        if hidden or name.strip(_JOINERS) != name:
+            return "a character in it cannot be seen"
+    return None
+
+
 def _parse(path, text, conjugates_column):
     rows = _read_rows(path, text)
     line, header = next(rows, (1, []))
@@ -176,6 +240,7 @@ def _parse(path, text, conjugates_column):
 
     clips = []
     lines = {}
+    labels = {}
     for line, fields in rows:
         if len(fields) != len(header):
             raise _error(
@@ -214,6 +279,18 @@ def _parse(path, text, conjugates_column):
                 "`box` x1 y1 x2 y2, whole numbers, x1 < x2 and y1 < y2, or be "
                 f"empty. Received: {fields}",
             ) from error
+        try:
+            _check_split(row["split"])
+            _check_label(row["label"], labels, line)
+            # Other columns of conjugates have none.
+            numbers = ""
+            if conjugates_column == "conjugates":
+                numbers = row.pop(_SIMILARITIES, "")
+            conjugates, similarities = _parse_conjugates(
+                row.pop(conjugates_column), numbers
+            )
+        except ValueError as error:
+            raise _error(path, line, str(error)) from error
         row = {name: row[name] for name in row if name not in _PART}
         clips.append(
             Clip(
@@ -221,10 +298,10 @@ def _parse(path, text, conjugates_column):
                 file=str(path.parent / row.pop("file")),
                 label=row.pop("label"),
                 split=row.pop("split"),
-                conjugates=tuple(
-                    dict.fromkeys(row.pop(conjugates_column).split())
-                ),
+                conjugates=conjugates,
                 **part,
+                source=row.pop("source", ""),
+                conjugate_similarities=similarities,
                 extra=row,
             )
         )
@@ -258,11 +335,76 @@ def _parse_part(start, end, box):
     return {"start": start, "end": end, "box": box}
 
 
+def _check_split(split):
+    known = (*SPLITS, CONJUGATE)
+    if split in known:
+        return
+    meant = split.lower()
+    meant = _MEANT.get(meant) or _nearest(meant, known)
+    raise ValueError(
+        f"`split` must be one of {_shorten(known)}. "
+        f"Received: split={_shorten([split])}"
+        + (f" (is {meant!r} meant?)" if meant else "")
+    )
+
+
+def _check_label(label, known, line):
+    """Refuses a label that looks like another one of `known`."""
+    problem = label_problem(label)
+    for name in () if problem else label.split("|"):
+        looks = unicodedata.normalize("NFC", name).lower()
+        other, before = known.setdefault(looks, (name, line))
+        if other != name:
+            problem = (
+                f"{ascii(name)} differs from {ascii(other)} on line {before} "
+                "in case, or in how accents are written, alone"
+            )
+            break
+    if problem:
+        raise ValueError(
+            f"`label` must name classes that can be told apart: {problem}. "
+            f"Received: label={_shorten([label])}"
+        )
+
+
+def _parse_conjugates(names, numbers):
+    """The conjugates of a row without repetitions, and their similarities."""
+    names, numbers = names.split(), numbers.split()
+    similarities = tuple(map(_to_float, numbers))
+    if not numbers:
+        return tuple(dict.fromkeys(names)), ()
+    if (
+        len(set(names)) != len(numbers)
+        or len(names) != len(numbers)
+        or not all(-1 <= number <= 1 for number in similarities)
+    ):
+        raise ValueError(
+            f"`{_SIMILARITIES}` must be a number in [-1, 1] for each of "
+            "`conjugates`, or be empty. Received: "
+            f"{len(names)} conjugates and {_shorten(numbers)}"
+        )
+    return tuple(names), similarities
+
+
+def _to_float(text):
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _nearest(text, known):
+    return next(iter(difflib.get_close_matches(text, known, n=1)), None)
+
+
 def _to_row(clip, folder):
     """The fields of a clip in an index in `folder`."""
     file = pathlib.Path(clip.file).absolute()
     if file.is_relative_to(folder):
         file = file.relative_to(folder)
+        # White space that begins a field would be dropped.
+        if str(file) != str(file).strip():
+            file = f"./{file}"
     return {
         **clip.extra,
         "clip": clip.clip,
@@ -273,6 +415,8 @@ def _to_row(clip, folder):
         "start": str(clip.start or ""),
         "end": "" if clip.end is None else str(clip.end),
         "box": "" if clip.box is None else " ".join(map(str, clip.box)),
+        "source": clip.source,
+        _SIMILARITIES: " ".join(map(str, clip.conjugate_similarities)),
     }
 
 

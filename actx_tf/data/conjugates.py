@@ -10,20 +10,23 @@ another action clip of it shows, or a clip of another split.
 import collections
 import dataclasses
 import functools
+import itertools
 import math
 from collections.abc import Mapping
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from actx_tf.data.clip_index import CONJUGATE
 from actx_tf.data.clip_index import Clip
 from actx_tf.data.video import VideoError
 from actx_tf.data.video import video_duration
 from actx_tf.utils.checks import check_positive
+from actx_tf.utils.checks import is_number
 from actx_tf.utils.optional import import_optional
 
 _TRAINING = "train"
-_CONJUGATE = "conjugate"  # split and label of the rows that are added
 
 
 def conjugates_before_and_after(
@@ -145,6 +148,8 @@ def nearest_negatives(
     embeddings: Mapping[str, np.ndarray],
     num_neighbors: int = 3,
     background: str = "background",
+    min_similarity: float = -1.0,
+    same: str | None = None,
 ) -> tuple[list[Clip], list[tuple[Clip, str]]]:
     """Finds the background clips that look most like each action clip.
 
@@ -161,12 +166,18 @@ def nearest_negatives(
         num_neighbors: Number of conjugates of a clip; fewer where there are
             not as many. Defaults to `3`.
         background: As in `conjugates_before_and_after`.
+        min_similarity: Background clips whose cosine is smaller are not
+            taken, in [-1, 1]. Defaults to `-1.0`: all are.
+        same: Name of a column of the index, such as `scene` or `source`, that
+            a clip and its conjugate must have the same value in. Defaults to
+            none.
 
     Returns:
         A tuple `(clips, missing)`. `clips` are those given, with the
-        conjugates from near to far. `missing` is a list of `(clip, reason)`,
-        of the action clips of the split `train` without a conjugate, and of
-        the background clips that cannot be one as they have no embedding.
+        conjugates from near to far, and their cosines. `missing` is a list of
+        `(clip, reason)`, of the action clips of the split `train` without a
+        conjugate, and of the background clips that cannot be one as they have
+        no embedding, or no value of `same`.
 
     Raises:
         ImportError: If FAISS is missing.
@@ -174,10 +185,17 @@ def nearest_negatives(
             split `train`.
     """
     check_positive("num_neighbors", num_neighbors)
+    if not (is_number(min_similarity) and -1 <= min_similarity <= 1):
+        raise ValueError(
+            "`min_similarity` must be in [-1, 1]. "
+            f"Received: min_similarity={min_similarity!r}"
+        )
+    group_of = _groups(clips, same)
     faiss = import_optional("faiss", "Finding nearest negatives")
     clips, taken = _prepare(clips, background)
-    actions: list[Clip] = []
-    negatives: list[Clip] = []
+    # Of each value of `same`.
+    actions: dict[Any, list[Clip]] = collections.defaultdict(list)
+    negatives: dict[Any, list[Clip]] = collections.defaultdict(list)
     missing = {}
     for clip in clips:
         if _is_training_action(clip, background):
@@ -190,28 +208,46 @@ def nearest_negatives(
             missing[clip.clip] = "it has no embedding"
         elif not _has_direction(embeddings[clip.clip]):
             missing[clip.clip] = "its embedding is zero or not finite"
+        elif group_of[clip.clip] == "":
+            missing[clip.clip] = f"its `{same}` is empty"
         else:
-            kind.append(clip)
+            kind[group_of[clip.clip]].append(clip)
 
     neighbors = {}
-    if actions and negatives:
-        vectors = _unit_vectors(faiss, actions + negatives, embeddings)
-        index = faiss.IndexFlatIP(vectors.shape[1])
-        index.add(vectors[len(actions) :])
-        count = min(num_neighbors, len(negatives))
-        _, found = index.search(vectors[: len(actions)], count)
-        for clip, row in zip(actions, found, strict=True):
-            neighbors[clip.clip] = tuple(negatives[i].clip for i in row)
-    else:
-        for clip in actions:
-            missing[clip.clip] = (
-                f"no clip of the label {background!r} and the split "
-                f"{_TRAINING!r} can be its conjugate"
+    searched = itertools.chain(*actions.values(), *negatives.values())
+    vectors = _unit_vectors(faiss, list(searched), embeddings)
+    for group, asked in actions.items():
+        offered = negatives.get(group, [])
+        found = _search(faiss, asked, offered, vectors, num_neighbors)
+        for clip, nearest in zip(asked, found, strict=True):
+            near = {
+                name: cosine
+                for name, cosine in nearest.items()
+                if cosine >= min_similarity
+            }
+            neighbors[clip.clip] = near
+            if not offered:
+                missing[clip.clip] = (
+                    f"no clip of the label {background!r} and the split "
+                    f"{_TRAINING!r} can be its conjugate"
+                    + (f" in the same `{same}`, {group!r}" if same else "")
+                )
+            elif not near:
+                missing[clip.clip] = (
+                    "the most similar one has a similarity of "
+                    f"{max(nearest.values()):.3f}, and {min_similarity:g} is "
+                    "the smallest that is taken"
+                )
+    mined = []
+    for clip in clips:
+        near = neighbors.get(clip.clip, {})
+        mined.append(
+            dataclasses.replace(
+                clip,
+                conjugates=tuple(near),
+                conjugate_similarities=tuple(near.values()),
             )
-    mined = [
-        dataclasses.replace(clip, conjugates=neighbors.get(clip.clip, ()))
-        for clip in clips
-    ]
+        )
     return mined, [(c, missing[c.clip]) for c in clips if c.clip in missing]
 
 
@@ -299,8 +335,8 @@ def _add_stretches(clip, span, bounds, others, min_seconds):
         dataclasses.replace(
             clip,
             clip=f"{clip.clip}.{name}",
-            label=_CONJUGATE,
-            split=_CONJUGATE,
+            label=CONJUGATE,
+            split=CONJUGATE,
             conjugates=(),
             start=begin,
             end=stop,
@@ -330,9 +366,13 @@ def _prepare(clips, background):
     taken = collections.defaultdict(list)
     for clip in clips:
         is_action = clip.label != background
-        if clip.split != _CONJUGATE and (is_action or clip.split != _TRAINING):
+        if clip.split != CONJUGATE and (is_action or clip.split != _TRAINING):
             taken[clip.file].append((clip.clip, *_margin(clip)))
-    return [dataclasses.replace(clip, conjugates=()) for clip in clips], taken
+    clips = [
+        dataclasses.replace(clip, conjugates=(), conjugate_similarities=())
+        for clip in clips
+    ]
+    return clips, taken
 
 
 def _margin(clip):
@@ -366,7 +406,27 @@ def _has_direction(embedding):
     return np.isfinite(embedding).all() and np.any(embedding)
 
 
+def _groups(clips, same):
+    """Returns the value of the column `same` of each clip, by its name."""
+    if same is None:
+        return {clip.clip: None for clip in clips}
+    columns = {name for clip in clips for name in clip.extra}
+    columns |= {"source" for clip in clips if clip.source}
+    if same not in columns:
+        raise ValueError(
+            f"`same` must be one of the columns {sorted(columns)}. "
+            f"Received: same={same!r}"
+        )
+    return {
+        clip.clip: clip.source if same == "source" else clip.extra.get(same, "")
+        for clip in clips
+    }
+
+
 def _unit_vectors(faiss, clips, embeddings):
+    """Returns the embeddings of clips, of length 1, by their names."""
+    if not clips:
+        return {}
     vectors = [np.asarray(embeddings[clip.clip], "float32") for clip in clips]
     for clip, vector in zip(clips, vectors, strict=True):
         if vector.ndim != 1 or vector.shape != vectors[0].shape:
@@ -377,7 +437,32 @@ def _unit_vectors(faiss, clips, embeddings):
             )
     vectors = np.stack(vectors)
     faiss.normalize_L2(vectors)
-    return vectors
+    return {
+        clip.clip: vector for clip, vector in zip(clips, vectors, strict=True)
+    }
+
+
+def _search(faiss, actions, negatives, vectors, num_neighbors):
+    """Returns {name: cosine} of the nearest negatives of each action."""
+    if not negatives:
+        return [{} for _ in actions]
+    of_actions, of_negatives = (
+        np.stack([vectors[clip.clip] for clip in clips])
+        for clips in (actions, negatives)
+    )
+    index = faiss.IndexFlatIP(of_negatives.shape[1])
+    index.add(of_negatives)
+    count = min(num_neighbors, len(negatives))
+    cosines, found = index.search(of_actions, count)
+    # Four digits are enough for people; sums in float32 can exceed one.
+    cosines = np.clip(cosines.astype("float64"), -1, 1).round(4)
+    return [
+        {
+            negatives[i].clip: float(cosine)
+            for i, cosine in zip(*row, strict=True)
+        }
+        for row in zip(found, cosines, strict=True)
+    ]
 
 
 def _check_seconds(name, value):

@@ -18,6 +18,7 @@ from actx_tf.backbones.backbone import Backbone
 from actx_tf.backbones.description import BackboneDescription
 from actx_tf.data.backbone_input import seen_frames
 from actx_tf.data.clip_index import Clip
+from actx_tf.data.feature_store import FeatureStore
 from actx_tf.data.feature_store_writer import FeatureStoreWriter
 from actx_tf.data.video import VideoError
 from actx_tf.data.windows import check_window
@@ -46,7 +47,9 @@ def extract_features(
 
     Clips that the store holds already are left as they are, so an
     interrupted run can be taken up again; finished clips are safe at any
-    moment (see `FeatureStoreWriter`). A video that cannot be read, or whose
+    moment (see `FeatureStoreWriter`). Those whose video, or part of it, is
+    another one by now are failures: the store still has the old features. A
+    video that cannot be read, or whose
     features are not finite, does not stop the run.
 
     Clips of any length are run in bounded memory: longer ones in windows that
@@ -72,8 +75,8 @@ def extract_features(
         ValueError: If an argument is wrong, or the store holds other features.
     """
     extractor = FeatureExtractor(backbone, memory=memory, window=window)
-    failed = []
     with FeatureStoreWriter(store_path, backbone.description, dtype) as writer:
+        failed = changed_clips(clips, store_path)
         missing = [clip for clip in clips if clip.clip not in writer]
         bar = progress_bar(len(clips), len(clips) - len(missing), progress)
         with bar:
@@ -210,6 +213,44 @@ def store_clips(
             yield clip, video and _store(clip, video, extractor, writer)
 
 
+def changed_clips(
+    clips: Iterable[Clip], store_path: str | os.PathLike
+) -> list[tuple[Clip, str]]:
+    """Returns the clips that are not what a store has the features of.
+
+    Returns:
+        A list of `(clip, message)`. Clips of which it is not known, or whose
+        file is missing, are not in it.
+    """
+    try:
+        store = FeatureStore(store_path)
+    except FileNotFoundError:
+        return []
+    with store:
+        return [
+            (
+                clip,
+                "its features are stored, of another file or part of it "
+                f"({store.made_from(clip.clip)}; now {_made_from(clip)}): "
+                "write to another store, or give the clip another name",
+            )
+            for clip in clips
+            if clip.clip in store
+            and os.path.isfile(clip.file)
+            and store.made_from(clip.clip) not in ("", _made_from(clip))
+        ]
+
+
+def _made_from(clip):
+    """Words that change with the file and the part of it that a clip is."""
+    words = [f"{os.path.getsize(clip.file)} bytes"]
+    if clip.start or clip.end is not None:
+        words.append(f"{clip.start} to {clip.end} seconds")
+    if clip.box is not None:
+        words.append(f"box {' '.join(map(str, clip.box))}")
+    return ", ".join(words)
+
+
 def _read(clip, extractor):
     """Returns the clip's frames, of which the first are read already."""
     video = seen_frames(
@@ -226,7 +267,8 @@ def _store(clip, video, extractor, writer):
     try:
         video, frames = video.result()
         features, count = extractor(frames, video.count)
-    except VideoError as error:
+        made_from = _made_from(clip)
+    except (OSError, VideoError) as error:
         return str(error)
     try:
         writer.add(
@@ -237,6 +279,7 @@ def _store(clip, video, extractor, writer):
             frame_rate=video.frame_rate,
             frames=count,
             scene=clip.extra.get("scene", ""),
+            made_from=made_from,
         )
     except ValueError as error:
         return str(error)

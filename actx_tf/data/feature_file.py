@@ -30,6 +30,7 @@ _ATTRIBUTES = {
     "frame_rate": (int, float),
     "frames": int,
 }
+_MADE_FROM = "made_from"  # may be missing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -226,6 +227,14 @@ class FeatureFile:
                 for name, kind in _ATTRIBUTES.items()
             }
 
+    def made_from(self, clip: str) -> str:
+        """Returns what a clip is made from: see `FeatureStore.made_from`."""
+        dataset = self._dataset(clip)
+        with self._naming_the_file(f"clip {clip!r}"):
+            if _MADE_FROM not in dataset.attrs:
+                return ""
+            return _typed(dataset.attrs, _MADE_FROM, str)
+
     def close(self) -> None:
         """Closes the file; the features can no longer be read."""
         self._file.close()
@@ -273,19 +282,23 @@ def clip_attributes(
     scene: str,
     frame_rate: float,
     frames: int,
+    made_from: str = "",
 ) -> dict[str, str | float | int]:
     """Returns what a file says of a clip, checked.
 
     Raises:
         ValueError: If a value cannot be stored. The message names the clip.
     """
-    return {
+    known: dict[str, str | float | int] = {
         "label": _text("label", label, clip),
         "split": _text("split", split, clip),
         "scene": _text("scene", scene, clip),
         "frame_rate": float(_positive("frame_rate", frame_rate, clip)),
         "frames": int(_positive("frames", frames, clip)),
     }
+    if made_from:
+        known[_MADE_FROM] = _text(_MADE_FROM, made_from, clip)
+    return known
 
 
 def set_attributes(

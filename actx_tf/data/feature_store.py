@@ -142,6 +142,14 @@ class FeatureStore(collections.abc.Mapping):
         """
         return self._file(clip).attributes(clip)
 
+    def made_from(self, clip: str) -> str:
+        """Returns words that tell the video that a clip's features are of.
+
+        `extract_features` notes the size of its file and the part that the clip
+        is, to see later whether they changed. Empty if it is not known.
+        """
+        return self._file(clip).made_from(clip)
+
     def check(self, clips: Iterable[str] | None = None) -> None:
         """Reads features to find those that no network can be trained on.
 

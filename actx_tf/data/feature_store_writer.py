@@ -114,6 +114,7 @@ class FeatureStoreWriter:
         frame_rate: float,
         frames: int,
         scene: str = "",
+        made_from: str = "",
     ) -> None:
         """Adds a clip; when this returns, the clip is safe on the disk.
 
@@ -125,6 +126,7 @@ class FeatureStoreWriter:
             frame_rate: Frames per second that the backbone saw.
             frames: Number of frames that the backbone saw.
             scene: Name of its scene. Defaults to none, `""`.
+            made_from: See `FeatureStore.made_from`. Defaults to `""`.
 
         Raises:
             ValueError: If the features or the name cannot be stored, or the
@@ -144,6 +146,7 @@ class FeatureStoreWriter:
             scene=scene,
             frame_rate=frame_rate,
             frames=frames,
+            made_from=made_from,
         )
         if self._draft is None:
             self._header = dataclasses.replace(

@@ -11,6 +11,7 @@ from typing import Any
 from actx_tf.backbones.backbone import Backbone
 from actx_tf.data.clip_index import Clip
 from actx_tf.data.extraction import FeatureExtractor
+from actx_tf.data.extraction import changed_clips
 from actx_tf.data.extraction import progress_bar
 from actx_tf.data.extraction import store_clips
 from actx_tf.data.feature_store_writer import FeatureStoreWriter
@@ -81,8 +82,11 @@ def extract_features_on_ray(
         ) as writer:
             yield from store_clips(share, extractor, writer)
 
-    messages = {}
     with FeatureStoreWriter(store_path, description, dtype) as writer:
+        messages = {
+            clip.clip: message
+            for clip, message in changed_clips(clips, store_path)
+        }
         missing = [clip for clip in clips if clip.clip not in writer]
         shares = [missing[i::num_workers] for i in range(num_workers)]
         task = ray.remote(

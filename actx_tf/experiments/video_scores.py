@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from actx_tf.data.annotations.folder import VIDEO_SUFFIXES
 from actx_tf.data.extraction import progress_bar
 from actx_tf.data.video import VideoError
+from actx_tf.data.video_files import NOT_UTF8
+from actx_tf.data.video_files import is_utf8
+from actx_tf.data.video_files import look_for_videos
 from actx_tf.experiments.run_folder import fingerprint
 from actx_tf.experiments.tables import write_rows
 from actx_tf.prediction import VideoPrediction
@@ -32,11 +34,9 @@ def find_videos(path: str | os.PathLike) -> list[Path]:
     path = Path(path)
     if path.is_file():
         return [path]
-    videos = sorted(
-        file
-        for file in path.rglob("*")
-        if file.suffix.lower() in VIDEO_SUFFIXES and file.is_file()
-    )
+    found = look_for_videos(path) if path.is_dir() else ()
+    # Those of a name that no table can hold are listed as failed.
+    videos = [file for file, why in found if why in (None, NOT_UTF8)]
     if not videos:
         raise FileNotFoundError(f"no video at {path}")
     return videos
@@ -99,6 +99,8 @@ def score_videos(
         with bar, _kept(table, output) as keep:
             for video in left:
                 try:
+                    if not is_utf8(video):
+                        raise VideoError(NOT_UTF8)
                     scores = _scores(predictor, video, start, end, save)
                 except VideoError as error:
                     failed.append((video, str(error)))

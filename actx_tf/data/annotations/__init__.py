@@ -8,6 +8,8 @@ themselves are not read: one that is missing stays in the list.
 from actx_tf.data.annotations.action_thread import (
     read_action_thread as read_action_thread,
 )
+from actx_tf.data.annotations.folder import LeftOut as LeftOut
+from actx_tf.data.annotations.folder import look_through as look_through
 from actx_tf.data.annotations.folder import read_folder as read_folder
 from actx_tf.data.annotations.hacs import read_hacs as read_hacs
 from actx_tf.data.annotations.hollywood2 import (

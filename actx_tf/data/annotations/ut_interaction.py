@@ -12,9 +12,7 @@ _FOLDERS = ("segmented_set1", "segmented_set2")
 _FOLDS = 10
 
 
-def read_ut_interaction(
-    root: str | os.PathLike, fold: int | None = None
-) -> list[Clip]:
+def read_ut_interaction(root: str | os.PathLike, fold: int = 1) -> list[Clip]:
     """Reads the segmented clips of UT-Interaction.
 
     Files are named by number, sequence and class: `64_1_6.avi`. The owners'
@@ -29,7 +27,7 @@ def read_ut_interaction(
     Args:
         root: Folder that holds `segmented_set1`, `segmented_set2` or both.
         fold: 1 to 10: sequence `fold` of each set is the test, as in the
-            owners' leave-one-sequence-out. Defaults to `None`, which is `1`.
+            owners' leave-one-sequence-out. Defaults to `1`.
 
     Returns:
         A list of `Clip` of the splits `train` and `test`, such as
@@ -43,7 +41,6 @@ def read_ut_interaction(
         - Ryoo and Aggarwal, UT-Interaction Dataset, ICPR Contest on Semantic
           Description of Human Activities (SDHA), 2010.
     """
-    fold = 1 if fold is None else fold
     if fold not in range(1, _FOLDS + 1):
         raise ValueError(f"`fold` must be 1 to 10. Received: fold={fold!r}")
     found = []
