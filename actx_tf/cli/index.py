@@ -18,10 +18,7 @@ videos that came since, --force begins anew.
 """
 
 import argparse
-import collections
 import os
-from collections.abc import Collection
-from typing import Any
 
 from actx_tf.cli import files
 from actx_tf.cli.errors import UsageError
@@ -163,6 +160,7 @@ def run(flags: argparse.Namespace) -> None:
     from actx_tf.data import read_clip_index
     from actx_tf.data import write_clip_index
     from actx_tf.data import write_masks
+    from actx_tf.experiments import index_report
 
     options = {
         argument: getattr(flags, name)
@@ -191,59 +189,10 @@ def run(flags: argparse.Namespace) -> None:
     if flags.masks:
         write_masks(flags.masks, annotations.read_jhmdb_masks(root, clips))
     write_clip_index(flags.output, clips)
-    _print_counts(clips, left_out)
+    print(index_report(clips, left_out))
     if flags.add:
         print(f"{len(kept)} clips were there and are kept, {added} are added")
     print(f"{len(named) - len(existing)} of {len(named)} files are missing")
     if len(existing) < len(named):
         print(f"such as {min(named - existing)}")
-    _print_divided_sources(clips)
     print(f"written: {', '.join(filter(None, (flags.output, flags.masks)))}")
-
-
-def _print_divided_sources(clips: Collection) -> None:
-    splits = collections.defaultdict(set)
-    for clip in clips:
-        if clip.source and clip.split != "conjugate":
-            splits[clip.source].add(clip.split)
-    divided = sorted(source for source in splits if len(splits[source]) > 1)
-    if divided:
-        print(
-            f"note: {len(divided)} sources are in several splits, such as "
-            f"{divided[0]}: the test is not of clips of other sources"
-        )
-
-
-def _print_counts(clips: Collection, left_out: Collection) -> None:
-    """Prints a table with a row a class: clips by split, and other files."""
-    counts = collections.Counter(
-        (label, clip.split) for clip in clips for label in clip.labels
-    )
-    splits = [
-        split
-        for split in ("train", "validation", "test", "conjugate")
-        if any(clip.split == split for clip in clips)
-    ]
-    reasons = collections.defaultdict(collections.Counter)
-    for entry in left_out:
-        reasons[entry.label][entry.reason] += 1
-    labels = {label for clip in clips for label in clip.labels} | set(reasons)
-    rows: list[list[Any]] = [["", *splits, "not taken" if left_out else ""]]
-    for label in sorted(labels, key=lambda label: (not label, label)):
-        rows.append(
-            [
-                label or "(no class)",
-                *(counts[label, split] for split in splits),
-                ", ".join(
-                    f"{count} {reason}"
-                    for reason, count in sorted(reasons[label].items())
-                ),
-            ]
-        )
-    total = len(left_out) or ""
-    in_split = collections.Counter(clip.split for clip in clips)
-    rows.append(["clips", *(in_split[split] for split in splits), total])
-    width = max(len(row[0]) for row in rows)
-    for label, *numbers, rest in rows:
-        line = label.ljust(width) + "".join(f"{x:>12}" for x in numbers)
-        print(f"{line}   {rest}".rstrip())

@@ -30,11 +30,9 @@ from typing import Any
 
 from actx_tf.cli import files
 from actx_tf.cli import flags as kinds
-from actx_tf.cli.doubts import print_doubts
 from actx_tf.cli.errors import UsageError
 from actx_tf.cli.parser import Parser
 
-_LEAST_SHOWN = 5  # pairs
 _WAYS = ("nearest", "before_and_after", "crops")
 # Which ways each flag is for.
 _OPTIONS = {
@@ -127,6 +125,7 @@ def run(flags: argparse.Namespace) -> None:
     """Runs the subcommand."""
     from actx_tf.data import read_clip_index
     from actx_tf.data import write_clip_index
+    from actx_tf.experiments import pair_report
 
     options = {
         name: getattr(flags, name)
@@ -162,8 +161,8 @@ def run(flags: argparse.Namespace) -> None:
             f"labels are {', '.join(sorted(labels))}"
         )
     write_clip_index(flags.output, clips)
-    _print_similarities(clips)
-    print_doubts(doubts)
+    if report := pair_report(clips, doubts):
+        print(report)
     print(f"{len(counts)} clips have {sum(counts)} conjugates")
     print(f"written: {flags.output}")
 
@@ -194,24 +193,3 @@ def _print_missing(missing: Collection, background: str) -> None:
             print(f"missing: {clip.clip} ({clip.label}): {reason}")
     for reason, count in of_background.items():
         print(f"{count} clips of {background} are no conjugates: {reason}")
-
-
-def _print_similarities(clips: Collection) -> None:
-    pairs = sorted(
-        (similarity, clip.clip, name)
-        for clip in clips
-        for name, similarity in zip(
-            clip.conjugates, clip.conjugate_similarities, strict=False
-        )
-    )
-    if not pairs:
-        return
-    lowest, median, highest = (
-        pairs[place][0] for place in (0, len(pairs) // 2, -1)
-    )
-    print(
-        f"similarity of the pairs: lowest {lowest:.3f}, median {median:.3f}, "
-        f"highest {highest:.3f}; the least similar:"
-    )
-    for similarity, clip, name in pairs[:_LEAST_SHOWN]:
-        print(f"{similarity:8.3f}  {clip}  {name}")

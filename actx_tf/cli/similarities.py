@@ -18,7 +18,6 @@ import argparse
 
 from actx_tf.cli import files
 from actx_tf.cli import flags as kinds
-from actx_tf.cli.doubts import print_doubts
 from actx_tf.cli.parser import Parser
 from actx_tf.settings import TrainingSettings
 
@@ -54,6 +53,7 @@ def run(flags: argparse.Namespace) -> None:
     from actx_tf.data import doubtful_pairs
     from actx_tf.data import read_clip_index
     from actx_tf.data import store_similarities
+    from actx_tf.experiments import pair_report
 
     clips = read_clip_index(flags.index, flags.conjugates_column)
     with FeatureStore(flags.features) as features:
@@ -65,5 +65,6 @@ def run(flags: argparse.Namespace) -> None:
             background=flags.background,
         )
         doubts = doubtful_pairs(clips, features)
-    print_doubts(doubts)
+    if report := pair_report([], doubts):
+        print(report)
     print(f"{count} pairs are stored in {flags.output}")

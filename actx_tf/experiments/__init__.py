@@ -25,6 +25,8 @@ from actx_tf.experiments.paper_tables import (
     comparison_tables as comparison_tables,
 )
 from actx_tf.experiments.ray_training import train_on_ray as train_on_ray
+from actx_tf.experiments.reports import index_report as index_report
+from actx_tf.experiments.reports import pair_report as pair_report
 from actx_tf.experiments.stored_evaluation import (
     evaluate_stored as evaluate_stored,
 )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from actx_tf.backbones.backbone import Backbone
-from actx_tf.data.annotations import read_folder
+from actx_tf.data.annotations import look_through
 from actx_tf.data.clip_index import Clip
 from actx_tf.data.clip_index import read_clip_index
 from actx_tf.data.clip_index import write_clip_index
@@ -20,12 +20,15 @@ from actx_tf.data.conjugates import mean_embeddings
 from actx_tf.data.conjugates import nearest_negatives
 from actx_tf.data.extraction import extract_features
 from actx_tf.data.feature_store import FeatureStore
+from actx_tf.data.pair_checks import doubtful_pairs
 from actx_tf.data.video import VideoError
 from actx_tf.experiments import run_folder
 from actx_tf.experiments.actx_training import save_model
 from actx_tf.experiments.evaluation import evaluate
 from actx_tf.experiments.method_training import train_method
 from actx_tf.experiments.movement import movement_auc
+from actx_tf.experiments.reports import index_report
+from actx_tf.experiments.reports import pair_report
 from actx_tf.experiments.stored_data import stored_data
 from actx_tf.experiments.tables import read_rows
 from actx_tf.experiments.tables import write_rows
@@ -140,7 +143,7 @@ def train_on_videos(
     """
     settings = settings or TrainingSettings()
     output = Path(output)
-    clips = read_folder(Path(videos).absolute())
+    clips, left_out = look_through(Path(videos).absolute())
     if background not in (labels := sorted({clip.label for clip in clips})):
         raise ValueError(
             f"`background` must be one of the classes {labels}. "
@@ -159,6 +162,7 @@ def train_on_videos(
             **dataclasses.asdict(settings),
         },
     )
+    report(index_report(clips, left_out))
     clips = _index(clips, output / "index.csv", report)
     backbone = _backbone(output / "backbone.keras", make_backbone)
     failed = extract_features(clips, backbone, output / "features")
@@ -220,13 +224,16 @@ def _mine(clips, output, background, report):
         report(f"pairs: are there, {path}")
         return read_clip_index(path)
     with FeatureStore(output / "features") as store:
-        embeddings = mean_embeddings(store)
-    pairs, missing = nearest_negatives(clips, embeddings, background=background)
+        pairs, missing = nearest_negatives(
+            clips, mean_embeddings(store), background=background
+        )
+        doubts = doubtful_pairs(pairs, store)
     if not any(clip.conjugates for clip in pairs):
         raise ValueError(
             "no clip has a conjugate, such as "
             f"{missing[0][0].clip}: {missing[0][1]}"
         )
+    report(pair_report(pairs, doubts))
     write_clip_index(path, pairs)
     report(f"pairs: {path}")
     return pairs
