@@ -27,6 +27,7 @@ EXTRAS = {
     "serving": ["tensorflow-serving-api"],
     "onnx": ["onnx", "onnxruntime", "tf2onnx"],
     "dev": [
+        "imageio-ffmpeg",
         "keras-hub",
         "mlserver",
         "mypy",
