@@ -6,6 +6,7 @@ PyAV: what it shows is what a player shows.
 
 import re
 import subprocess
+from fractions import Fraction
 
 import imageio_ffmpeg
 import numpy as np
@@ -80,27 +81,26 @@ def join(path, *parts):
     path.write_bytes(b"".join(part.read_bytes() for part in parts))
 
 
-def read_as_ffmpeg(path, filters=SHOWN):
-    """What FFmpeg shows: frames, and (begin, seconds) of each."""
+def read_as_ffmpeg(path, filters=SHOWN, sound=False):
+    """What FFmpeg shows: frames, and (begin, seconds) of each.
+
+    `sound`: whether the sound is played, too, as it tells the time.
+    """
+    played = ("-map", "0:a:0", "-f", "null", "-") if sound else ()
     output, log = run_ffmpeg(
         *("-i", path, "-map", "0:V:0", "-vf", f"{filters},showinfo"),
         *("-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "rgb24"),
-        "-",
+        *("-", *played),
     )
-    base = [
-        int(n) for n in re.search(r"in time_base: (\d+)/(\d+)", log).groups()
-    ]
-    height, width = [
-        (int(h), int(w))
-        for w, h in re.findall(r"showinfo.* s:(\d+)x(\d+) ", log)
-    ][0]
+    unit = float(Fraction(re.search(r"in time_base: (\S+?),", log)[1]))
     times = [
-        (int(pts) * base[0] / base[1], int(duration) * base[0] / base[1])
-        for pts, duration in re.findall(
-            r"n: *\d+ pts: *(-?\d+) .*? duration: *(\d+) ", log
+        (int(begin) * unit, int(seconds) * unit)
+        for begin, seconds in re.findall(
+            r" n: *\d+ pts: *(-?\d+) .*? duration: *(\d+) ", log
         )
     ]
-    frames = np.frombuffer(output, np.uint8).reshape(-1, height, width, 3)
-    assert len(frames) == len(times)
+    width, height = re.search(r"showinfo.* s:(\d+)x(\d+) ", log).groups()
+    shape = len(times), int(height), int(width), 3
+    frames = np.frombuffer(output, np.uint8).reshape(shape)
     first = times[0][0]
     return frames, [(begin - first, seconds) for begin, seconds in times]

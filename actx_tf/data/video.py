@@ -19,7 +19,6 @@ from actx_tf.data.video_frames import pixels_of
 from actx_tf.data.video_times import duration
 from actx_tf.data.video_times import find_start
 from actx_tf.data.video_times import shown_frames
-from actx_tf.data.video_times import starts_over
 
 # Annotated times are rounded, mostly to tenths or halves of a second.
 _MOST_SECONDS_AFTER_THE_END = Fraction(1, 2)
@@ -189,7 +188,7 @@ class ClipFrames:
                     convert = _converter(stream, self._size, self._box)
                 count = seconds = 0
                 for image, copies, on_display in _sample(
-                    stream, shown, rate, self._start, self._end, convert
+                    shown, rate, self._start, self._end, convert
                 ):
                     seconds += on_display
                     for _ in range(copies):
@@ -221,7 +220,7 @@ def video_duration(path: str | os.PathLike) -> float:
         return float(duration(path))
 
 
-def _sample(stream, shown, rate, start, end, convert):
+def _sample(shown, rate, start, end, convert):
     """Yields (converted frame, how often it is sampled, seconds on display)."""
 
     def samples_before(time):
@@ -231,13 +230,11 @@ def _sample(stream, shown, rate, start, end, convert):
         slack = min(rate / 1000, Fraction(1, 4))
         return max(0, math.ceil((time - start) * rate - slack - Fraction(1, 2)))
 
-    last = first_begin = None
-    count = sampled = 0
+    last = None
+    sampled = 0
     for frame, begin, stop in shown:
         if end is not None and begin >= end:
             break
-        count += 1
-        first_begin = begin if last is None else first_begin
         last = frame, begin, stop
         if stop - begin > _MOST_SECONDS_ON_DISPLAY:
             raise VideoError(
@@ -254,9 +251,8 @@ def _sample(stream, shown, rate, start, end, convert):
             sampled += copies
             yield convert(frame), copies, stop - begin
     else:
-        if not count:
+        if last is None:
             raise VideoError("the video has no frames")
-        _check_whole(stream, (stop - first_begin) / count, stop)
         _check_begin(start, stop)
         if end is not None and end - stop >= _MOST_SECONDS_AFTER_THE_END:
             raise VideoError(
@@ -274,23 +270,6 @@ def _check_begin(start, duration):
         raise VideoError(
             f"the clip begins at {float(start):.2f} seconds, and the video "
             f"ends at {float(duration):.2f}"
-        )
-
-
-def _check_whole(stream, interval, duration):
-    container = stream.container
-    if starts_over(stream):
-        return  # what is declared are the first and the last time stamp
-    if stream.duration is not None:
-        declared = stream.duration * stream.time_base
-    elif container.duration is not None and len(container.streams) == 1:
-        declared = Fraction(container.duration, 1_000_000)
-    else:
-        return
-    if declared - duration > max(3 * interval, declared / 50):
-        raise VideoError(
-            "the video is truncated: its frames end after "
-            f"{float(duration):.2f} of {float(declared):.2f} seconds"
         )
 
 

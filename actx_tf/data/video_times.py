@@ -30,6 +30,9 @@ def shown_frames(
         origin: The time stamp of the file's first frame, in seconds; `None`
             if it is the first that is read.
         skipped: So many packets are not decoded.
+
+    Raises:
+        VideoError: At the end, if the file is truncated.
     """
     stream.thread_type = "AUTO"
     interval = nominal_interval(stream)
@@ -37,7 +40,7 @@ def shown_frames(
     first = list(itertools.islice(packets, _FIRST_PACKETS))
     timed = origin is not None or _tell_times(stream, first)
     packets = itertools.islice(itertools.chain(first, packets), skipped, None)
-    shown = None
+    shown, count = None, 0
     begin = end = Fraction(0)
     for frame in _decoded(stream, packets):
         stamp = _stamp(stream, frame) if timed else None
@@ -46,12 +49,17 @@ def shown_frames(
             if origin is None:
                 origin = time - end
             end = max(time - origin, begin)
-        if shown is not None:
+        if shown is None:
+            first_begin = end
+        else:
             yield shown, begin, end
+        count += 1
         shown, begin, end = frame, end, end + interval
     if shown is not None:
         seconds = (shown.duration or 0) * shown.time_base if timed else 0
-        yield shown, begin, begin + (seconds or interval)
+        end = begin + (seconds or interval)
+        yield shown, begin, end
+        _check_whole(stream, (end - first_begin) / count, origin or 0, end)
 
 
 def duration(path: str | os.PathLike) -> Fraction:
@@ -64,33 +72,34 @@ def duration(path: str | os.PathLike) -> Fraction:
         packets = _packets(stream)
         first = list(itertools.islice(packets, _FIRST_PACKETS))
         timed = _tell_times(stream, first)
-        count, begin, end = 0, math.inf, (-math.inf, 0)
+        count, end = 0, (-math.inf, 0)
 
         def counted(packets):
-            nonlocal count, begin, end
+            nonlocal count, end
             for packet in packets:
                 if packet.size and not packet.is_discard:
                     count += 1
                     stamp = _stamp(stream, packet)
                     if stamp is not None:
-                        begin = min(begin, stamp)
                         end = max(end, (stamp, packet.duration or 0))
                 yield packet
 
         packets = counted(itertools.chain(first, packets))
         frame = next(_decoded(stream, packets), None)
+        # In AVI, a frame has the time of the packet with which it comes out.
+        waiting = count - 1 if _is_avi(stream) else 0
         for _ in packets:
             pass
         if frame is None:
             raise VideoError("the video has no frames")
-        # Packets that come before the first frame that decodes are not shown;
-        # but in AVI, a frame has the time of a packet that comes after it.
-        origin = begin if _is_avi(stream) else _stamp(stream, frame)
+        origin = _stamp(stream, frame)
         if not timed or origin is None:
             return count * interval
         stamp, seconds = end
-        return (stamp - origin) * stream.time_base + (
-            seconds * stream.time_base or interval
+        return (
+            (stamp - origin) * stream.time_base
+            + waiting * interval
+            + (seconds * stream.time_base or interval)
         )
 
 
@@ -137,6 +146,25 @@ def nominal_interval(stream: Any) -> Fraction:
 def starts_over(stream: Any) -> bool:
     """Whether the clock of files of this format can start over, or jump."""
     return _has_flag(stream, "ts_discont")
+
+
+def _check_whole(stream, interval, origin, end):
+    container = stream.container
+    if starts_over(stream):
+        return  # what is declared are the first and the last time stamp
+    if stream.duration is not None:
+        declared = stream.duration * stream.time_base
+    elif container.duration is not None and len(container.streams) == 1:
+        declared = Fraction(container.duration, 1_000_000)
+    else:
+        return
+    # Some formats count from zero, others from the first frame.
+    missing = declared - max(end, origin + end)
+    if missing > max(3 * interval, declared / 50):
+        raise VideoError(
+            "the video is truncated: its frames end after "
+            f"{float(end):.2f} of {float(declared):.2f} seconds"
+        )
 
 
 def _places(path, stream, origin, latest, time_base):
@@ -217,6 +245,11 @@ def _packets(stream):
             packet.dts += round(shift / unit)
         if packet.pts is not None:
             packet.pts += round(shift / unit)
+            if packet.dts is not None:
+                # FFmpeg may take the time of showing from the next clock.
+                ahead = (packet.pts - packet.dts) * unit
+                if not 0 <= ahead <= _LONGEST_PAUSE:
+                    packet.pts = None
         if packet.stream is stream:
             yield packet
 
