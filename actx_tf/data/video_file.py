@@ -50,7 +50,12 @@ def open_video(path: str | os.PathLike) -> Iterator[Any]:
     # and follows playlists: so Python opens the file, and FFmpeg none.
     if not os.path.isfile(path):
         raise VideoError("there is no such file")
-    options = {"protocol_whitelist": "none", "max_pixels": str(MOST_PIXELS)}
+    options = {
+        "protocol_whitelist": "none",
+        "max_pixels": str(MOST_PIXELS),
+        # In joined MPEG-TS, streams are the same whatever their numbers.
+        "merge_pmt_versions": "1",
+    }
     with open(path, "rb") as file, av.open(file, options=options) as container:
         yield _video_stream(av, container)
 

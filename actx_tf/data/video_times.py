@@ -224,34 +224,48 @@ def _packets(stream):
     comes first.
     """
     container = stream.container
-    if not starts_over(stream):
-        yield from container.demux(stream)
-        return
-    sound = container.streams.best("audio", related=stream)
-    shift, before = Fraction(0), {}
-    for packet in container.demux(*filter(None, (stream, sound))):
-        unit, index = packet.time_base, packet.stream_index
+    streams, shift = [stream], None
+    if starts_over(stream):
+        sound = container.streams.best("audio", related=stream)
+        streams, shift = [stream, *filter(None, [sound])], _Shift()
+    for packet in container.demux(*streams):
+        if shift is not None:
+            shift.apply(packet)
+        if packet.stream is stream:
+            yield packet
+            if not packet.size and packet.dts is None:
+                # The last one. PyAV fails after it, if streams have begun of
+                # which the beginning of the file did not tell.
+                return
+
+
+class _Shift:
+    """Moves times of packets: they go on where the clock does not."""
+
+    def __init__(self):
+        self._seconds = Fraction(0)
+        self._before = {}
+
+    def apply(self, packet):
+        unit, stream = packet.time_base, packet.stream_index
         if packet.dts is not None:
-            time = packet.dts * unit + shift
-            if index in before:
-                last, due = before[index]
-                if (
-                    abs(time - due) > _LONGEST_PAUSE
-                    or time + _LONGEST_STEP_BACK < last
-                ):
-                    shift += due - time
-                    time = due
-            before[index] = time, time + (packet.duration or 0) * unit
-            packet.dts += round(shift / unit)
+            time = packet.dts * unit + self._seconds
+            last, due = self._before.get(stream, (time, time))
+            if (
+                abs(time - due) > _LONGEST_PAUSE
+                or time + _LONGEST_STEP_BACK < last
+            ):
+                self._seconds += due - time
+                time = due
+            self._before[stream] = time, time + (packet.duration or 0) * unit
+            packet.dts += round(self._seconds / unit)
         if packet.pts is not None:
-            packet.pts += round(shift / unit)
+            packet.pts += round(self._seconds / unit)
             if packet.dts is not None:
                 # FFmpeg may take the time of showing from the next clock.
                 ahead = (packet.pts - packet.dts) * unit
                 if not 0 <= ahead <= _LONGEST_PAUSE:
                     packet.pts = None
-        if packet.stream is stream:
-            yield packet
 
 
 def _decoded(stream, packets):
