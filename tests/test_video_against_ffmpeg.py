@@ -37,6 +37,7 @@ SLACK = (0.0, MOST_TIME_DIFFERENCE, -MOST_TIME_DIFFERENCE)
 YUV = ("-pix_fmt", "yuv420p")
 CODECS = {
     "h264": ("-c:v", "libx264", *YUV, "-crf", "12", "-bf", "2", "-g", "12"),
+    "h264 one GOP": ("-c:v", "libx264", *YUV, "-crf", "12"),
     "h264 no B": ("-c:v", "libx264", *YUV, "-crf", "12", "-bf", "0", "-g", "9"),
     "h264 open GOP": (
         *("-c:v", "libx264", *YUV, "-crf", "12", "-bf", "3", "-g", "12"),
@@ -91,14 +92,15 @@ CODECS = {
     ),
 }
 CONTAINERS = {
-    "mp4": "h264, h264 no B, h264 open GOP, h264 intra refresh, h264 10 bit, "
-    "h264 4:4:4, hevc, hevc 10 bit, av1, vp9, mpeg4 B, mjpeg",
+    "mp4": "h264, h264 one GOP, h264 no B, h264 open GOP, h264 intra refresh, "
+    "h264 10 bit, h264 4:4:4, hevc, hevc 10 bit, av1, vp9, mpeg4 B, mjpeg",
     "mov": "h264, hevc, prores, mjpeg, png",
-    "mkv": "h264, h264 open GOP, h264 10 bit, hevc 10 bit, vp9, mpeg2, mpeg4 B,"
-    " mjpeg, ffv1",
+    "mkv": "h264, h264 one GOP, h264 open GOP, h264 10 bit, hevc 10 bit, vp9, "
+    "mpeg2, mpeg4 B, mjpeg, ffv1",
     "webm": "vp8, vp9, av1",
     "avi": "h264, h264 no B, mpeg4, mpeg4 B, msmpeg4, mjpeg, huffyuv, ffv1",
-    "ts": "h264, h264 no B, h264 open GOP, hevc, mpeg2, mpeg2 no B, mpeg4 B",
+    "ts": "h264, h264 one GOP, h264 no B, h264 open GOP, hevc, mpeg2, "
+    "mpeg2 no B, mpeg4 B",
     "mts": "h264, mpeg2",
     "mpg": "mpeg1, mpeg2, mpeg2 no B",
     "vob": "mpeg2",
@@ -146,6 +148,21 @@ KINDS = {
         ("mp4", "mkv", "ts", "mpg", "vob"),
         ("h264", "mpeg2", "prores"),
     ),
+    "interlaced wide pixels": (
+        ("mp4", "mkv", "ts", "mpg", "vob", "mov"),
+        ("h264", "mpeg2", "prores"),
+    ),
+    "interlaced joined": (CLOCKS, ("h264", "mpeg2")),
+    "odd size": (
+        ("mp4", "mkv", "mov", "webm", "avi"),
+        ("h264 4:4:4", "vp9", "av1", "mpeg4", "mpeg4 B", "ffv1", "png", "vp8"),
+    ),
+    "odd wide pixels": (
+        ("mp4", "mkv", "webm", "avi"),
+        ("h264 4:4:4", "vp9", "av1", "mpeg4", "ffv1"),
+    ),
+    "5 a second": (("mp4", "mkv", "avi", "ts", "webm", "flv", "3gp"), ()),
+    "120 a second": (("mp4", "mkv", "avi", "ts", "webm", "mov"), ()),
     "joined": (CLOCKS, ()),
     "joined with sound": (("ts", "mpg"), ()),
     "jump ahead": (CLOCKS, ()),
@@ -195,9 +212,13 @@ def make(case, folder):
     size = (64, 96)
     if case.codec in ("h263", "prores"):
         size = (144, 176)
-    frames = draw(range(FRAMES), *size)
     kind = case.kind
-    rate = "30000/1001" if kind == "29.97 a second" else "25"
+    if kind.startswith("odd"):
+        size = (61, 97)
+    frames = draw(range(FRAMES), *size)
+    rate = "25"
+    if kind.endswith("a second"):
+        rate = kind.split()[0].replace("29.97", "30000/1001")
     filters, before, output = [], [], []
     if "wide pixels" in kind:
         wide = "dar=16/9" if "mpeg" in case.codec[:5] else "sar=16/11"
@@ -215,8 +236,8 @@ def make(case, folder):
             axis = 2 if turn == "hflip" else 1
             frames = np.flip(frames, axis)
         frames = np.ascontiguousarray(frames)
-    if kind.endswith("field first"):
-        order = "tff" if "top" in kind else "bff"
+    if kind.endswith("field first") or kind.startswith("interlaced"):
+        order = "bff" if "bottom" in kind else "tff"
         filters.append(f"setfield={order}")
         if "h264" in case.codec:
             codec += ["-x264opts", f"{order}=1"]
@@ -256,7 +277,7 @@ def change(case, path, codec, before):
             joined = path.with_name(f"joined.{case.container}")
             join(joined, changed, changed)
             changed = joined
-    elif kind in ("joined", "jump ahead"):
+    elif kind in ("joined", "interlaced joined", "jump ahead"):
         second = path.with_name(f"second.{case.container}")
         offset = ["-output_ts_offset", "300"] if kind == "jump ahead" else []
         write(second, draw(range(FRAMES, 2 * FRAMES)), *codec, *offset)
@@ -302,7 +323,7 @@ class Reference:
         self.numbers = np.array(read_numbers(self.frames))
         begins = np.maximum.accumulate([begin for begin, _ in times])
         if case.kind == "no times" or case.container in ("h264", "m2v"):
-            begins = np.arange(len(times)) / 25
+            begins = np.arange(len(times)) / 25  # FFmpeg tells no times
         self.begins = begins
         last = times[-1][1]
         if not 0 < last < 0.5 or case.kind == "no times":
@@ -337,8 +358,9 @@ def check(case, path, reference):
 
     length = reference.ends[-1]
     seconds = video_duration(path)
-    assert abs(seconds - length) < 0.5 / 25 + MOST_TIME_DIFFERENCE, "duration"
-    assert abs(len(frames) / rate - length) < 0.5 / 25 + 0.003, "mean rate"
+    half = 0.5 * length / len(frames)
+    assert abs(seconds - length) < half + MOST_TIME_DIFFERENCE, "duration"
+    assert abs(len(frames) / rate - length) < half + 0.003, "mean rate"
 
     # Times: the frame on display at each hundredth of a second.
     fine = read_numbers(read_clip(path, frame_rate=100)[0])
@@ -347,7 +369,9 @@ def check(case, path, reference):
     assert (fine == reference.at(times)).any(0).all(), "times"
 
     start, end = length * np.array([0.37, 0.71])
-    for part in ((start, end), (length * 0.52, length * 0.52 + 0.3)):
+    shares = (0.03, 0.52, 0.77, 0.93)
+    parts = [(share * length, (share + 0.06) * length) for share in shares]
+    for part in [(start, end), *parts]:
         found = read_numbers(read_clip(path, start=part[0], end=part[1])[0])
         assert found in reference.within(*part), "stretch"
 

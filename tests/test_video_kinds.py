@@ -221,6 +221,22 @@ def test_joined(tmp_path, kind, sound):
         assert abs(numbers[0] - expected[0]) <= (1 if sound else 0)
 
 
+@pytest.mark.parametrize("name", ["a.mkv", "a.webm"])
+def test_a_clock_that_starts_over_where_it_must_not(tmp_path, name):
+    codec = H264 if name == "a.mkv" else ("-c:v", "libvpx", "-b:v", "2M")
+    write(tmp_path / name, draw(range(50)), *codec)
+    path = tmp_path / f"joined {name}"
+    join(path, tmp_path / name, tmp_path / name)
+    problem = "joined a.*start over, 1.[89]. seconds back.*concat"
+    for arguments in ({}, {"num_frames": 5}, {"frame_rate": 5}):
+        with pytest.raises(VideoError, match=problem):
+            read_clip(path, **arguments)
+    with pytest.raises(VideoError, match=problem):
+        video_duration(path)
+    frames, _ = read_clip(path, start=0.4, end=0.6)
+    assert read_numbers(frames) == [10, 11, 12, 13, 14]
+
+
 def test_joined_parts_whose_streams_have_other_numbers(tmp_path):
     parts = [tmp_path / "a.ts", tmp_path / "b.ts"]
     write(parts[0], draw(range(50)), *H264)

@@ -76,7 +76,8 @@ class ClipFrames:
       each.
     - Where the clock of an MPEG-TS, MPEG-PS or Ogg file starts over or jumps
       by more than ten seconds, as where files were joined, the time goes on.
-      What cannot be decoded at the beginning of such a file is left out.
+      What cannot be decoded at the beginning of such a file is left out. In
+      other formats, a clock that starts over is refused.
     - Empty chunks of AVI files, of dropped frames, keep the frame before them
       on display.
     - Files without time stamps, or where all are the same, have evenly spaced

@@ -1,6 +1,7 @@
 """Turns decoded frames into the pixels that a player shows."""
 
 import collections
+import math
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -72,9 +73,10 @@ def pixels_of(stream: Any) -> Callable[[Any], np.ndarray]:
 
 def _square(width, height, aspect):
     """The (width, height) that keeps every row and column of a frame."""
+    half = Fraction(1, 2)
     if aspect > 1:
-        return round(width * aspect), height
-    return width, round(height / aspect)
+        return math.floor(width * aspect + half), height
+    return width, math.floor(height / Fraction(aspect) + half)
 
 
 def _upright(image, matrix):

@@ -15,6 +15,8 @@ from actx_tf.data.video_file import open_video
 # more seconds than these is one, and no pause.
 _LONGEST_PAUSE = 10
 _LONGEST_STEP_BACK = Fraction(1, 10)
+# In other files it is a fault, beyond what a muxer may do to a single packet.
+_LONGEST_STEP_BACK_OF_ONE_CLOCK = 1
 # So many packets with one time stamp have none that tells a time.
 _FIRST_PACKETS = 16
 
@@ -219,18 +221,20 @@ def _can_begin(path, target, skipped, latest):
 def _packets(stream):
     """Yields the packets of a stream, whose time goes on.
 
-    Where the clock starts over or jumps, it goes on with the end of the packet
-    before: of the video or of the sound that is played with it, whichever
-    comes first.
+    Where, in formats that allow it, the clock starts over or jumps, it goes on
+    with the end of the packet before: of the video or of the sound that is
+    played with it, whichever comes first.
     """
     container = stream.container
-    streams, shift = [stream], None
+    streams, clock = [stream], _OneClock()
     if starts_over(stream):
         sound = container.streams.best("audio", related=stream)
-        streams, shift = [stream, *filter(None, [sound])], _Shift()
+        streams, clock = (
+            [stream, *filter(None, [sound])],
+            _ClockThatStartsOver(),
+        )
     for packet in container.demux(*streams):
-        if shift is not None:
-            shift.apply(packet)
+        clock.pass_on(packet)
         if packet.stream is stream:
             yield packet
             if not packet.size and packet.dts is None:
@@ -239,14 +243,34 @@ def _packets(stream):
                 return
 
 
-class _Shift:
+class _OneClock:
+    """Makes sure that the times of packets go on."""
+
+    def __init__(self):
+        self._last = None
+
+    def pass_on(self, packet):
+        if packet.dts is None:
+            return
+        if self._last is not None:
+            back = (self._last - packet.dts) * packet.time_base
+            if back > _LONGEST_STEP_BACK_OF_ONE_CLOCK:
+                raise VideoError(
+                    f"its time stamps start over, {float(back):.2f} seconds "
+                    "back, as where files were joined byte by byte: join them "
+                    "with FFmpeg's concat demuxer"
+                )
+        self._last = packet.dts
+
+
+class _ClockThatStartsOver:
     """Moves times of packets: they go on where the clock does not."""
 
     def __init__(self):
         self._seconds = Fraction(0)
         self._before = {}
 
-    def apply(self, packet):
+    def pass_on(self, packet):
         unit, stream = packet.time_base, packet.stream_index
         if packet.dts is not None:
             time = packet.dts * unit + self._seconds
