@@ -333,6 +333,21 @@ def test_stretches_of_mpeg_ps(tmp_path, name):
         assert read_numbers(frames) == list(range(first, first + 5))
 
 
+@pytest.mark.parametrize("name", ["a.mkv", "a.mp4", "a.wmv"])
+def test_a_late_start_is_no_truncation(tmp_path, name):
+    path = tmp_path / name
+    codec = ("-c:v", "wmv2", "-q:v", "2") if name == "a.wmv" else H264
+    write(path, draw(range(50)), *codec, "-output_ts_offset", "7.3", "-g", "9")
+    frames, _ = read_clip(path)
+    assert read_numbers(frames) == list(range(50))
+    frames, _ = read_clip(path, start=1.2, end=1.4)
+    assert read_numbers(frames) == [30, 31, 32, 33, 34]
+    if name == "a.mkv":
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        with pytest.raises(VideoError, match="a.mkv.*truncated"):
+            read_clip(path)
+
+
 def boxes(data):
     """The boxes of MP4: their types and contents."""
     while data:

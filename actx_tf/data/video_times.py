@@ -247,12 +247,12 @@ class _OneClock:
     """Makes sure that the times of packets go on."""
 
     def __init__(self):
-        self._last = None
+        self._last = -math.inf
 
     def pass_on(self, packet):
         if packet.dts is None:
             return
-        if self._last is not None:
+        if packet.dts < self._last:
             back = (self._last - packet.dts) * packet.time_base
             if back > _LONGEST_STEP_BACK_OF_ONE_CLOCK:
                 raise VideoError(
