@@ -38,10 +38,9 @@ def shown_frames(
     """
     stream.thread_type = "AUTO"
     interval = nominal_interval(stream)
-    packets = _packets(stream)
-    first = list(itertools.islice(packets, _FIRST_PACKETS))
-    timed = origin is not None or _tell_times(stream, first)
-    packets = itertools.islice(itertools.chain(first, packets), skipped, None)
+    packets, timed = _timed_packets(stream)
+    timed = timed or origin is not None
+    packets = itertools.islice(packets, skipped, None)
     shown, count = None, 0
     begin = end = Fraction(0)
     for frame in _decoded(stream, packets):
@@ -71,9 +70,7 @@ def duration(path: str | os.PathLike) -> Fraction:
     """
     with open_video(path) as stream:
         interval = nominal_interval(stream)
-        packets = _packets(stream)
-        first = list(itertools.islice(packets, _FIRST_PACKETS))
-        timed = _tell_times(stream, first)
+        packets, timed = _timed_packets(stream)
         count, end = 0, (-math.inf, 0)
 
         def counted(packets):
@@ -86,7 +83,7 @@ def duration(path: str | os.PathLike) -> Fraction:
                         end = max(end, (stamp, packet.duration or 0))
                 yield packet
 
-        packets = counted(itertools.chain(first, packets))
+        packets = counted(packets)
         frame = next(_decoded(stream, packets), None)
         # In AVI, a frame has the time of the packet with which it comes out.
         waiting = count - 1 if _is_avi(stream) else 0
@@ -120,12 +117,10 @@ def find_start(
         return whole
     with open_video(path) as stream:
         time_base = stream.time_base
-        packets = _packets(stream)
-        head = list(itertools.islice(packets, _FIRST_PACKETS))
+        packets, timed = _timed_packets(stream)
         # The times of AVI are those of its packets, in the order of decoding.
-        if _is_avi(stream) or not _tell_times(stream, head):
+        if _is_avi(stream) or not timed:
             return whole
-        packets = itertools.chain(head, packets)
         frame = next(_decoded(stream, packets), None)
     if frame is None or _stamp(stream, frame) is None:
         return whole
@@ -134,7 +129,7 @@ def find_start(
     latest = origin + start
     if frame.interlaced_frame:
         latest -= nominal_interval(stream)
-    for target, skipped in _places(path, stream, origin, latest, time_base):
+    for target, skipped in _places(path, stream, latest, time_base):
         if _can_begin(path, target, skipped, latest):
             return origin, target, skipped
     return whole
@@ -169,7 +164,7 @@ def _check_whole(stream, interval, origin, end):
         )
 
 
-def _places(path, stream, origin, latest, time_base):
+def _places(path, stream, latest, time_base):
     """Yields (target, skipped) of where frames up to `latest` may begin."""
     if starts_over(stream):
         # What FFmpeg would seek is the clock of the file.
@@ -218,6 +213,17 @@ def _can_begin(path, target, skipped, latest):
     )
 
 
+def _timed_packets(stream):
+    """Returns the packets of a stream, and whether their stamps tell times."""
+    packets = _packets(stream)
+    if _has_flag(stream, "no_timestamps"):
+        return packets, False  # a raw stream: FFmpeg makes them up
+    first = list(itertools.islice(packets, _FIRST_PACKETS))
+    stamps = [_stamp(stream, packet) for packet in first if packet.size]
+    timed = len(set(stamps)) > 1 or len(stamps) == 1
+    return itertools.chain(first, packets), timed
+
+
 def _packets(stream):
     """Yields the packets of a stream, whose time goes on.
 
@@ -228,11 +234,10 @@ def _packets(stream):
     container = stream.container
     streams, clock = [stream], _OneClock()
     if starts_over(stream):
+        clock = _ClockThatStartsOver()
         sound = container.streams.best("audio", related=stream)
-        streams, clock = (
-            [stream, *filter(None, [sound])],
-            _ClockThatStartsOver(),
-        )
+        if sound is not None:
+            streams.append(sound)
     for packet in container.demux(*streams):
         clock.pass_on(packet)
         if packet.stream is stream:
@@ -314,14 +319,6 @@ def _decoded(stream, packets):
             yield frame
     if problem is not None and not begun:
         raise problem
-
-
-def _tell_times(stream, packets):
-    """Whether the time stamps of a stream's first packets tell times."""
-    if _has_flag(stream, "no_timestamps"):
-        return False  # a raw stream: FFmpeg makes them up
-    stamps = [_stamp(stream, packet) for packet in packets if packet.size]
-    return len(set(stamps)) > 1 or len(stamps) == 1
 
 
 def _stamp(stream, timed):
