@@ -24,7 +24,7 @@ SHOWN = (
 def run_ffmpeg(*arguments, given=None):
     """Runs FFmpeg; returns its output and its log, bytes and text."""
     result = subprocess.run(
-        [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-nostdin", "-y"]
+        [imageio_ffmpeg.get_ffmpeg_exe(), *"-nostdin -nostats -y".split()]
         + [str(argument) for argument in arguments],
         input=given,
         capture_output=True,

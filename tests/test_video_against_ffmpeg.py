@@ -5,6 +5,7 @@ of them, and prints a table.
 """
 
 import collections
+import concurrent.futures
 import dataclasses
 import itertools
 import pathlib
@@ -168,7 +169,10 @@ KINDS = {
     "jump ahead": (CLOCKS, ()),
     "pause of 3 s": (("ts", "mp4", "mkv", "mpg"), ()),
     "clock overflows": (("ts", "mts"), ()),
-    "begins between keyframes": (("ts", "mts"), ()),
+    "begins between keyframes": (
+        ("ts", "mts"),
+        ("h264", "h264 no B", "h264 open GOP", "hevc", "mpeg2", "mpeg4 B"),
+    ),
     "empty chunks": (("avi",), ()),
     "edit list": (("mp4", "mov"), ("h264", "hevc", "h264 open GOP")),
     "fragmented": (("mp4",), ()),
@@ -401,7 +405,7 @@ def outcome(case):
         try:
             path = make(case, pathlib.Path(folder))
             reference = Reference(case, path)
-        except (RuntimeError, IndexError, TypeError) as error:
+        except RuntimeError as error:
             return "not made", str(error).splitlines()[-1]
         try:
             check(case, path, reference)
@@ -415,12 +419,13 @@ def outcome(case):
 def main():
     columns = "agree", "differ", "refused", "not made"
     counts = collections.defaultdict(collections.Counter)
-    for case in CASES:
-        found, why = outcome(case)
-        counts[case.kind][found] += 1
-        counts["all"][found] += 1
-        if why:
-            print(f"{case}: {found}: {why}", flush=True)
+    with concurrent.futures.ThreadPoolExecutor(3) as threads:
+        outcomes = threads.map(outcome, CASES)
+        for case, (found, why) in zip(CASES, outcomes, strict=True):
+            counts[case.kind][found] += 1
+            counts["all"][found] += 1
+            if why:
+                print(f"{case}: {found}: {why}", flush=True)
     print(f"| kind | {' | '.join(columns)} |")
     print(f"| --- |{' --- |' * len(columns)}")
     for kind, count in counts.items():
