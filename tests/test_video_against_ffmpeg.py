@@ -209,6 +209,24 @@ def sample():
     return [*once.values(), *rest][:SAMPLE]
 
 
+def is_interlaced(kind):
+    return kind.endswith("field first") or kind.startswith("interlaced")
+
+
+def pictures(case, first, size):
+    """Draws the frames of a part; or their fields, where something moves."""
+    numbers = np.arange(first, first + FRAMES)
+    if not is_interlaced(case.kind):
+        return draw(numbers, *size)
+    fields = draw(numbers.repeat(2), *size)
+    height, width = size
+    rows = slice(height * 7 // 16, height * 9 // 16)  # beside what is read
+    for number, field in enumerate(fields):
+        left = 20 * number % width
+        field[rows, left : left + 20] = 255
+    return fields
+
+
 def make(case, folder):
     """Makes a file, and returns its path."""
     path = folder / f"a.{case.container}"
@@ -219,7 +237,7 @@ def make(case, folder):
     kind = case.kind
     if kind.startswith("odd"):
         size = (61, 97)
-    frames = draw(range(FRAMES), *size)
+    frames = pictures(case, 0, size)
     rate = "25"
     if kind.endswith("a second"):
         rate = kind.split()[0].replace("29.97", "30000/1001")
@@ -240,9 +258,10 @@ def make(case, folder):
             axis = 2 if turn == "hflip" else 1
             frames = np.flip(frames, axis)
         frames = np.ascontiguousarray(frames)
-    if kind.endswith("field first") or kind.startswith("interlaced"):
+    if is_interlaced(kind):
         order = "bff" if "bottom" in kind else "tff"
-        filters.append(f"setfield={order}")
+        rate = "50"
+        filters.append(f"interlace=scan={order}:lowpass=0")
         if "h264" in case.codec:
             codec += ["-x264opts", f"{order}=1"]
         else:
@@ -284,7 +303,9 @@ def change(case, path, codec, before):
     elif kind in ("joined", "interlaced joined", "jump ahead"):
         second = path.with_name(f"second.{case.container}")
         offset = ["-output_ts_offset", "300"] if kind == "jump ahead" else []
-        write(second, draw(range(FRAMES, 2 * FRAMES)), *codec, *offset)
+        rate = "50" if is_interlaced(kind) else "25"
+        frames = pictures(case, FRAMES, (64, 96))
+        write(second, frames, *codec, *offset, rate=rate)
         join(changed, path, second)
     elif kind == "begins between keyframes":
         content = path.read_bytes()
