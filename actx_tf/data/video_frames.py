@@ -25,11 +25,10 @@ def deinterlaced(
     """Makes whole frames of those that are flagged as interlaced.
 
     Args:
-        shown: Pairs of fields or whole frames, of PyAV, each with the seconds
-            at which it is shown first and no more.
+        shown: Frames of PyAV, each with its begin and end in seconds.
 
     Yields:
-        The same, with one whole frame for each.
+        The same, with one frame for each, of whole rows.
     """
     filters: Any = None
     kind, waiting = None, collections.deque()
