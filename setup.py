@@ -14,7 +14,7 @@ VERSION = re.search(
 EXTRAS = {
     "cuda": ["tensorflow[and-cuda]>=2.21"],
     "video": [
-        "av>=15.0.0",
+        "av>=17.1.0",
         "opencv-python-headless>=4.9.0.80",
         "tqdm>=4.66.0",
         "matplotlib>=3.8.0",
@@ -27,6 +27,7 @@ EXTRAS = {
     "serving": ["tensorflow-serving-api"],
     "onnx": ["onnx", "onnxruntime", "tf2onnx"],
     "dev": [
+        "imageio-ffmpeg",
         "keras-hub",
         "mlserver",
         "mypy",

@@ -675,10 +675,11 @@ def test_files_that_are_no_stores(path):
         FeatureStore(path)
 
 
-def test_stores_of_earlier_versions(path):
+@pytest.mark.parametrize("version", [1, 2])
+def test_stores_of_earlier_versions(path, version):
     with h5py.File(path, "w") as file:  # a single file, as it was
-        header = {"format": "actx_tf features", "version": 1}
-        header |= {"backbone": "net", "dtype": "float16", "channels": 5}
+        header = {"format": "actx_tf features", "version": version}
+        header |= {"made_by": '"net"', "dtype": "float16", "channels": 5}
         file.attrs.update(header)
     for reader in (FeatureStore, lambda path: FeatureStoreWriter(path, "net")):
         with pytest.raises(

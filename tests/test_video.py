@@ -141,14 +141,14 @@ def test_a_stretch_is_read_from_the_keyframe_before_it(
     tmp_path, name, monkeypatch
 ):
     decoded = []
-    displayed = video._displayed
+    displayed = video.shown_frames
 
     def counted(*arguments):
         for frame in displayed(*arguments):
             decoded.append(frame)
             yield frame
 
-    monkeypatch.setattr(video, "_displayed", counted)
+    monkeypatch.setattr(video, "shown_frames", counted)
     write_video(tmp_path / name, keyframe_every=12)
     frames, _ = read_clip(tmp_path / name, start=1.3, end=1.5)
     assert numbers(frames) == [26, 27, 28, 29]

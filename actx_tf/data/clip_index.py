@@ -50,7 +50,7 @@ class Clip:
         start: Where in the file the clip begins, in seconds.
         end: Where it ends, in seconds; None at the end of the file.
         box: The part of the frames that is the clip, (x1, y1, x2, y2) in
-            pixels of the file's frames; None for whole frames.
+            pixels of the frames as they are shown; None for whole frames.
         extra: All other columns of the row, such as `scene`.
         source: Name of what the clip was cut or recorded from, a person or a
             long video say: clips of one source should share a split. `""` if it

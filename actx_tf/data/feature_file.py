@@ -21,7 +21,7 @@ DTYPES = ("float16", "float32")
 _MOST_TEXT = 10_000
 _MOST_BYTES = 60_000  # HDF5 holds 64 kB in an attribute
 _FORMAT = "actx_tf features"
-_VERSION = 2
+_VERSION = 3
 _FIELDS = ("format", "version", "made_by", "dtype", "channels")
 _ATTRIBUTES = {
     "label": str,
@@ -123,8 +123,9 @@ class Header:
             )
         if version < _VERSION:
             raise ValueError(
-                "was written by an earlier version of actx_tf, which did not "
-                "note what the backbone saw: extract the features again"
+                "was written by an earlier version of actx_tf, which saw "
+                "some videos otherwise than a player shows them: extract the "
+                "features again"
             )
         if version > _VERSION:
             raise ValueError(

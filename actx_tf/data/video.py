@@ -1,6 +1,5 @@
 """Reads the frames of a video file, with PyAV."""
 
-import contextlib
 import math
 import os
 from collections.abc import Iterator
@@ -10,18 +9,21 @@ import numpy as np
 
 from actx_tf.backbones.description import resized
 from actx_tf.data.resizing import resize_frame
-from actx_tf.utils.optional import import_optional
+from actx_tf.data.video_file import MOST_PIXELS
+from actx_tf.data.video_file import VideoError as VideoError
+from actx_tf.data.video_file import import_av
+from actx_tf.data.video_file import open_video
+from actx_tf.data.video_file import video_errors
+from actx_tf.data.video_frames import deinterlaced
+from actx_tf.data.video_frames import pixels_of
+from actx_tf.data.video_times import duration
+from actx_tf.data.video_times import find_start
+from actx_tf.data.video_times import shown_frames
 
 # Annotated times are rounded, mostly to tenths or halves of a second.
 _MOST_SECONDS_AFTER_THE_END = Fraction(1, 2)
-# What a broken or hostile file may claim of itself: beyond it, the pixels of a
-# frame or its copies would take all memory.
-_MOST_PIXELS = 2**27
+# Copies of one frame would take all memory.
 _MOST_SECONDS_ON_DISPLAY = 600
-
-
-class VideoError(ValueError):
-    """A video file that cannot be read; the message names the file."""
 
 
 def read_clip(
@@ -62,22 +64,44 @@ class ClipFrames:
     needed, also where the frame rate of the file varies. Frames are resized
     one by one: the decoded clip is never in memory at its full size.
 
-    A stretch of a file is read from the keyframe before it, where the file's
-    time stamps can be relied on; in AVI files and raw streams they cannot,
-    and all that comes before the stretch is decoded too.
+    Frames and times are those that a player shows, by FFmpeg's rules:
+
+    - Frames are upright: rotated and mirrored as the file says, an image as
+      its EXIF data say. `size` and `box` refer to upright frames. Other angles
+      than 90, 180 and 270 degrees are refused.
+    - Pixels are square: where those of the file are not, as on DVDs, frames
+      are made wider or higher, so that no row or column is lost. (The pixels
+      of an image are taken as they are.)
+    - Frames that are flagged as interlaced are deinterlaced, one frame for
+      each.
+    - Where the clock of an MPEG-TS, MPEG-PS or Ogg file starts over or jumps
+      by more than ten seconds, as where files were joined, the time goes on.
+      What cannot be decoded at the beginning of such a file is left out. In
+      other formats, a clock that starts over is refused.
+    - Empty chunks of AVI files, of dropped frames, keep the frame before them
+      on display.
+    - Files without time stamps, or where all are the same, have evenly spaced
+      frames, at the rate that the file declares.
+    - Covers and thumbnails are not videos: the first other stream is read.
+    - Animated WebP, which FFmpeg does not decode, is refused.
+
+    A stretch of a file is read from the keyframe before it. In MPEG-TS,
+    MPEG-PS and Ogg files, what comes before that is read, but not decoded; in
+    AVI files and raw streams, it is decoded too.
 
     The file alone is read: a playlist that names other files or addresses is
     not a video here. Frames have at most 134 million pixels, and none is on
     display for more than ten minutes.
 
-    The rotation that a phone notes in its files is not applied. Colours
-    without tags are taken as BT.601. An image is a clip of one frame.
+    Where the shape of the frames changes within a file, all are resized to the
+    first one's. Colours without tags are taken as BT.601. An image is a clip of
+    one frame.
 
     Iterating gives arrays `(height, width, 3)` of RGB values, uint8; each
     iteration reads the file anew.
 
     Args:
-        path: Path of the video file. Its first video stream is read.
+        path: Path of the video file.
         num_frames: Number of frames to return, evenly over the clip.
         frame_rate: Frames per second to return. At most one of `num_frames`
             and `frame_rate` can be given; without both, every frame is
@@ -94,8 +118,8 @@ class ClipFrames:
             `num_frames`, and there are no frames otherwise. Defaults to the
             end of the file.
         box: (x1, y1, x2, y2), the part of the frames to return, in pixels of
-            the file's frames; what lies outside of them is cut off. Defaults
-            to whole frames.
+            the frames as they are shown: upright and square. What lies outside
+            of them is cut off. Defaults to whole frames.
 
     Attributes:
         frame_rate: Frames per second of the frames, a float; known before an
@@ -107,10 +131,10 @@ class ClipFrames:
             than the container declares, by more than 3 frames or 2 percent of
             its length, whichever is longer. (Ordinary containers are off by a
             frame or two. One that declares no length for its video, such
-            as Matroska with sound or MPEG-TS, cannot be checked; nor is what
-            comes after `end`.) Or if the clip begins after the end of the
-            file, ends half a second or more after it, or `box` lies outside
-            of the frames.
+            as Matroska with sound, or whose clock can start over, such as
+            MPEG-TS, cannot be checked; nor is what comes after `end`.) Or if
+            the clip begins after the end of the file, ends half a second or
+            more after it, or `box` lies outside of the frames.
         ValueError: If an argument is wrong.
     """
 
@@ -126,7 +150,7 @@ class ClipFrames:
     ) -> None:
         _check_arguments(num_frames, frame_rate, size)
         _check_part(start, end, box)
-        self._av = _import_av()
+        import_av()
         self._path = path
         self._num_frames = num_frames
         self._size = size
@@ -136,32 +160,36 @@ class ClipFrames:
         self.frame_rate = frame_rate
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        return self._read(_converter(self._size, self._box))
+        return self._read()
 
     def count(self) -> int:
         """Returns the number of frames; the file is decoded for it."""
-        return sum(1 for _ in self._read(lambda frame: None))
+        return sum(1 for _ in self._read(pixels=False))
 
-    def _read(self, convert):
-        av, path, num_frames = self._av, self._path, self._num_frames
-        with _video_errors(av, path):
+    def _read(self, pixels=True):
+        path, num_frames = self._path, self._num_frames
+        with video_errors(path):
             rate = None
             if num_frames is not None:
                 stop = self._end
                 if stop is None:
-                    stop = _duration(av, path)
+                    stop = duration(path)
                     _check_begin(self._start, stop)
                 rate = num_frames / (stop - self._start)
             elif self.frame_rate is not None:
                 rate = Fraction(self.frame_rate)
-            origin, target = _find_keyframe(av, path, self._start)
-            with _open(av, path) as container:
-                stream = _video_stream(container)
+            origin, target, skipped = find_start(path, self._start)
+            with open_video(path) as stream:
                 if target is not None:
-                    container.seek(target, stream=stream)
+                    stream.container.seek(target, stream=stream)
+                shown = shown_frames(stream, origin, skipped)
+                convert = _no_pixels
+                if pixels:
+                    shown = deinterlaced(shown)
+                    convert = _converter(stream, self._size, self._box)
                 count = seconds = 0
                 for image, copies, on_display in _sample(
-                    stream, origin, rate, self._start, self._end, convert
+                    shown, rate, self._start, self._end, convert
                 ):
                     seconds += on_display
                     for _ in range(copies):
@@ -170,18 +198,17 @@ class ClipFrames:
                         if count != num_frames:
                             count += 1
                             yield image
+                if rate is None:
+                    rate = count / seconds
             for _ in range(count, num_frames or 0):
                 yield image
-            if rate is None:
-                # Time stamps that are all the same tell no rate.
-                rate = count / seconds if seconds else 1 / _interval(stream)
             self.frame_rate = float(rate)
 
 
 def video_duration(path: str | os.PathLike) -> float:
     """Returns the seconds from the first frame to the end of the last.
 
-    The file is read but not decoded.
+    The file is read, but only its first frame is decoded.
 
     Args:
         path: Path of the video file.
@@ -189,12 +216,12 @@ def video_duration(path: str | os.PathLike) -> float:
     Raises:
         VideoError: If the file is missing, is not a video, or has no frames.
     """
-    av = _import_av()
-    with _video_errors(av, path):
-        return float(_duration(av, path))
+    import_av()
+    with video_errors(path):
+        return float(duration(path))
 
 
-def _sample(stream, origin, rate, start, end, convert):
+def _sample(shown, rate, start, end, convert):
     """Yields (converted frame, how often it is sampled, seconds on display)."""
 
     def samples_before(time):
@@ -204,13 +231,11 @@ def _sample(stream, origin, rate, start, end, convert):
         slack = min(rate / 1000, Fraction(1, 4))
         return max(0, math.ceil((time - start) * rate - slack - Fraction(1, 2)))
 
-    last = first_begin = None
-    count = sampled = 0
-    for frame, begin, stop in _displayed(stream, origin):
+    last = None
+    sampled = 0
+    for frame, begin, stop in shown:
         if end is not None and begin >= end:
             break
-        count += 1
-        first_begin = begin if last is None else first_begin
         last = frame, begin, stop
         if stop - begin > _MOST_SECONDS_ON_DISPLAY:
             raise VideoError(
@@ -227,9 +252,8 @@ def _sample(stream, origin, rate, start, end, convert):
             sampled += copies
             yield convert(frame), copies, stop - begin
     else:
-        if not count:
+        if last is None:
             raise VideoError("the video has no frames")
-        _check_whole(stream, (stop - first_begin) / count, stop)
         _check_begin(start, stop)
         if end is not None and end - stop >= _MOST_SECONDS_AFTER_THE_END:
             raise VideoError(
@@ -242,158 +266,6 @@ def _sample(stream, origin, rate, start, end, convert):
         yield convert(frame), 1, stop - begin
 
 
-def _displayed(stream, origin=None):
-    """Yields (frame, begin, end): seconds since the first frame of the file.
-
-    `origin` is the time stamp of that frame, in seconds; None if the reading
-    begins with it.
-    """
-    stream.thread_type = "AUTO"
-    interval = _interval(stream)
-    shown = None
-    begin = Fraction(0)
-    timed = True
-    for packet in stream.container.demux(stream):
-        timed = timed and _is_timed(stream, packet)
-        for frame in packet.decode():
-            timed = timed and frame.pts is not None
-            time = frame.pts * frame.time_base if timed else None
-            if shown is None and origin is None:
-                origin = time  # the file is read from its beginning
-            elif shown is None:
-                begin = time - origin
-            else:
-                end = begin + interval
-                if timed:
-                    end = max(time - origin, begin)
-                yield shown, begin, end
-                begin = end
-            shown = frame
-    if shown is not None:
-        seconds = (shown.duration or 0) * shown.time_base if timed else 0
-        yield shown, begin, begin + (seconds or interval)
-
-
-def _find_keyframe(av, path, start):
-    """Returns (origin, target) of a seek that does not skip `start`.
-
-    `origin` is the time stamp of the first frame in seconds, and `target` what
-    to seek, in units of the stream's time stamps; both are None where the
-    file must be read from its beginning.
-    """
-    if not start:
-        return None, None
-    first, time_base = _first_frame(av, path)
-    if first is not None:
-        origin = first.pts * first.time_base
-        # Some demuxers seek times of decoding, some not a keyframe: the
-        # second try is for where the first one skips `start`.
-        for time in (start, start - 10):
-            target = math.floor((origin + time) / time_base)
-            if target >= 2**62:
-                continue  # FFmpeg takes no such number
-            try:
-                frame, _ = _first_frame(av, path, target)
-            except av.FFmpegError:
-                continue
-            # Without keyframes (intra refresh) what decodes is not exact.
-            if (
-                frame is not None
-                and frame.pict_type == av.video.frame.PictureType.I
-                and frame.pts * frame.time_base <= origin + start
-            ):
-                return origin, target
-    return None, None
-
-
-def _first_frame(av, path, target=None):
-    """Returns the first frame from a seek on, and the stream's time base.
-
-    The frame is None where there is none, or no time stamp to rely on.
-    """
-    with _open(av, path) as container:
-        stream = _video_stream(container)
-        if target is not None:
-            container.seek(target, stream=stream)
-        for packet in container.demux(stream):
-            if not _is_timed(stream, packet):
-                break
-            for frame in packet.decode():
-                return None if frame.pts is None else frame, stream.time_base
-        return None, stream.time_base
-
-
-def _duration(av, path):
-    """Returns the seconds from the first frame's begin to the last's end.
-
-    Packets tell it without decoding them.
-    """
-    with _open(av, path) as container:
-        stream = _video_stream(container)
-        count, timed, times = 0, True, []
-        for packet in container.demux(stream):
-            if packet.size and not packet.is_discard:
-                count += 1
-                timed = timed and _is_timed(stream, packet)
-                if timed:
-                    times.append((packet.pts, packet.duration or 0))
-                    # The first and the last: a file can have many.
-                    times = [min(times), max(times)]
-        if not count:
-            raise VideoError("the video has no frames")
-        interval = _interval(stream)
-        if not timed:
-            return count * interval
-        (first, _), (last, duration) = times
-        return (last - first + duration) * stream.time_base + (
-            0 if duration else interval
-        )
-
-
-def _is_timed(stream, packet):
-    # Raw streams have no times, and those that FFmpeg gives to AVI are wrong
-    # for reordered frames: there, frames are taken as evenly spaced.
-    if stream.container.format.name == "avi":
-        return False
-    return packet.pts is not None or not packet.size
-
-
-def _interval(stream):
-    """Returns the nominal seconds between two frames."""
-    return 1 / Fraction(stream.average_rate or 25)
-
-
-@contextlib.contextmanager
-def _open(av, path):
-    """Opens a regular file, and nothing that its name or content points to."""
-    # FFmpeg takes some names for addresses or patterns, "pipe:0" or "a%d.jpg",
-    # and follows playlists: so Python opens the file, and FFmpeg none.
-    if not os.path.isfile(path):
-        raise VideoError("there is no such file")
-    options = {
-        "protocol_whitelist": "none",
-        "max_pixels": str(_MOST_PIXELS),
-    }
-    with open(path, "rb") as file, av.open(file, options=options) as container:
-        yield container
-
-
-def _video_stream(container):
-    if not container.streams.video:
-        raise VideoError("the file has no video stream")
-    stream = container.streams.video[0]
-    codec = stream.codec_context
-    if codec is None:
-        raise VideoError("the codec of the video stream is not known")
-    if codec.width * codec.height > _MOST_PIXELS:
-        raise VideoError(
-            f"a frame has more than {_MOST_PIXELS} pixels: it is "
-            f"{codec.width} wide and {codec.height} high"
-        )
-    codec.options = {"max_pixels": str(_MOST_PIXELS)}
-    return stream
-
-
 def _check_begin(start, duration):
     if start >= duration:
         raise VideoError(
@@ -402,34 +274,24 @@ def _check_begin(start, duration):
         )
 
 
-def _check_whole(stream, interval, duration):
-    container = stream.container
-    if stream.duration is not None:
-        declared = stream.duration * stream.time_base
-    elif container.duration is not None and len(container.streams) == 1:
-        declared = Fraction(container.duration, 1_000_000)
-    else:
-        return
-    if declared - duration > max(3 * interval, declared / 50):
-        raise VideoError(
-            "the video is truncated: its frames end after "
-            f"{float(duration):.2f} of {float(declared):.2f} seconds"
-        )
+def _no_pixels(frame):
+    return None
 
 
-def _converter(size, box):
+def _converter(stream, size, box):
     """Returns a function: decoded frame -> RGB values, all of one size."""
     fixed = None
+    pixels = pixels_of(stream)
 
     def convert(frame):
         nonlocal fixed
-        image = frame.to_ndarray(format="rgb24", interpolation="BICUBIC")
+        image = pixels(frame)
         if box is not None:
             image = _cut(image, box)
         height, width = image.shape[:2]
         if fixed is None:
             fixed = resized(size, height, width)
-            if fixed[0] * fixed[1] > _MOST_PIXELS:
+            if fixed[0] * fixed[1] > MOST_PIXELS:
                 raise VideoError(
                     f"a frame of {width} by {height} pixels would be resized "
                     f"to {fixed[1]} by {fixed[0]}"
@@ -509,17 +371,3 @@ def _check_part(start, end, box):
 
 def _is_positive_integer(value):
     return isinstance(value, (int, np.integer)) and value >= 1
-
-
-@contextlib.contextmanager
-def _video_errors(av, path):
-    """Names the file in whatever goes wrong with it."""
-    try:
-        yield
-    # ValueError is a path with a NUL.
-    except (av.FFmpegError, MemoryError, OSError, ValueError) as error:
-        raise VideoError(f"{os.fspath(path)!r}: {error}") from error
-
-
-def _import_av():
-    return import_optional("av", "Reading videos")
