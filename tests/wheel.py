@@ -26,7 +26,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 IN_WHEEL = (
-    "actx_tf/cli/main.py",
+    "actx_tf/cli/start.py",
     "actx_tf/data/synthetic_backbone.npz",
     "actx_tf/py.typed",
     "actx_tf/visualization/page.html",
