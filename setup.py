@@ -72,5 +72,5 @@ setup(
         "absl-py>=1.0.0",
     ],
     extras_require=EXTRAS,
-    entry_points={"console_scripts": ["actx = actx_tf.cli.main:main"]},
+    entry_points={"console_scripts": ["actx = actx_tf.cli.start:start"]},
 )

@@ -109,7 +109,7 @@ def write_store(folder, train_clips, test_clips):
 
 def run(*arguments):
     subprocess.run(
-        [sys.executable, "-m", "actx_tf.cli.main", *arguments],
+        [sys.executable, "-m", "actx_tf.cli.start", *arguments],
         check=True,
         capture_output=True,
     )

@@ -16,7 +16,7 @@ from keras.src.testing.test_case import TestCase
 
 from actx_tf import layers
 from actx_tf import losses
-from actx_tf.cli.main import main
+from actx_tf.cli.start import start
 from actx_tf.ops.masks import broadcast_mask
 
 ROOT = Path(__file__).parents[1]
@@ -140,7 +140,7 @@ def run_code(code, flags, cwd, outputs):
 def run_command(path, flags, cwd, outputs):
     """Becomes the command `actx`."""
     _begin(path, flags, cwd, outputs)
-    sys.exit(main())
+    sys.exit(start())
 
 
 def _begin(path, flags, cwd, outputs):

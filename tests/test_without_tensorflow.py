@@ -8,14 +8,18 @@ import pytest
 
 from tests.harness import ROOT
 
-CODE = """
+BACKENDS = ("tensorflow", "jax", "torch")
+
+TRAIN = """
 import sys
-sys.modules["tensorflow"] = None  # as where it is not installed
+backend, model_path, answers = sys.argv[1:]
+if backend != "tensorflow":
+    sys.modules["tensorflow"] = None  # as where it is not installed
 import keras
 import numpy as np
 import actx_tf.layers, actx_tf.losses, actx_tf.metrics, actx_tf.models
 
-assert keras.backend.backend() == sys.argv[1]
+assert keras.backend.backend() == backend
 keras.utils.set_random_seed(0)
 rng = np.random.default_rng(0)
 features = rng.normal(size=(8, 3, 2, 2, 5)).astype("float32")
@@ -31,18 +35,52 @@ history = model.fit(pairs, labels, epochs=8, verbose=0).history
 assert history["loss"][-1] < history["loss"][0], history
 logs = model.evaluate(pairs, labels, verbose=0, return_dict=True)
 assert {"similarity_loss", "difference_loss", "accuracy"} <= set(logs)
-expected = model.predict(features, verbose=0)
-model.save(sys.argv[2])
-loaded = actx_tf.models.load_model(sys.argv[2])
-for name, value in loaded.predict(features, verbose=0).items():
-    np.testing.assert_allclose(value, expected[name], atol=1e-6)
-loaded.fit(pairs, labels, verbose=0)
-np.savez(sys.argv[3], features=features, **expected)
+outputs = model.predict(features, verbose=0)
+model.save(model_path)
+steps = map(keras.ops.convert_to_numpy, model.optimizer.variables)
+steps = {f"optimizer {i}": value for i, value in enumerate(steps)}
+np.savez(answers, features=features, **outputs, **steps)
+print("done")
+"""
+
+GO_ON = """
+import sys
+backend, *trained = sys.argv[1:]
+if backend != "tensorflow":
+    sys.modules["tensorflow"] = None
+import keras
+import numpy as np
+import actx_tf.models
+
+assert keras.backend.backend() == backend
+for path in trained:
+    model = actx_tf.models.load_model(path)
+    # What is compiled is as this backend wants it, not the one before.
+    fresh = actx_tf.models.ActX(3)
+    fresh.compile()
+    assert model.jit_compile == fresh.jit_compile
+    with np.load(path.replace(".keras", ".npz")) as answers:
+        expected = dict(answers)
+    features = expected.pop("features")
+    found = model.predict(features, verbose=0)
+    for i, variable in enumerate(model.optimizer.variables):
+        found[f"optimizer {i}"] = keras.ops.convert_to_numpy(variable)
+    assert set(found) == set(expected), (set(found) ^ set(expected))
+    for name, value in found.items():
+        np.testing.assert_allclose(value, expected[name], atol=1e-5)
+    # With the optimizer's moments as they were, the training goes on.
+    pairs = {"features": features, "conjugate": features[::-1].copy()}
+    labels = np.arange(8) % 3
+    before = model.evaluate(pairs, labels, verbose=0, return_dict=True)
+    model.fit(pairs, labels, verbose=0)
+    after = model.evaluate(pairs, labels, verbose=0, return_dict=True)
+    assert after["loss"] < before["loss"], (before, after)
+    assert int(model.optimizer.iterations) == 9
 print("done")
 """
 
 
-def run_on(backend, *arguments, code=CODE):
+def run_on(backend, *arguments, code=TRAIN):
     result = subprocess.run(
         [sys.executable, "-c", code, backend, *map(str, arguments)],
         cwd=ROOT,
@@ -54,23 +92,15 @@ def run_on(backend, *arguments, code=CODE):
     return result.stdout
 
 
-@pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_trains_saves_and_answers_the_same_elsewhere(backend, tmp_path):
-    pytest.importorskip(backend)
-    model, answers = tmp_path / "actx.keras", tmp_path / "answers.npz"
-    assert run_on(backend, model, answers) == "done\n"
-    code = """
-import sys
-import numpy as np
-import actx_tf
-model = actx_tf.models.load_model(sys.argv[2])
-with np.load(sys.argv[3]) as answers:
-    outputs = model.predict(answers["features"], verbose=0)
-    for name, value in outputs.items():
-        np.testing.assert_allclose(value, answers[name], atol=1e-5)
-print("same")
-"""
-    assert run_on("tensorflow", model, answers, code=code) == "same\n"
+def test_trained_on_one_backend_goes_on_on_the_others(tmp_path):
+    for backend in BACKENDS:
+        pytest.importorskip(backend)
+    trained = {name: tmp_path / f"{name}.keras" for name in BACKENDS}
+    for name, path in trained.items():
+        assert run_on(name, path, path.with_suffix(".npz")) == "done\n"
+    for name in BACKENDS:
+        others = [trained[other] for other in BACKENDS if other != name]
+        assert run_on(name, *others, code=GO_ON) == "done\n"
 
 
 def test_the_package_itself_loads_nothing():

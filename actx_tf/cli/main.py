@@ -20,6 +20,7 @@ from actx_tf.cli import similarities
 from actx_tf.cli import train
 from actx_tf.cli import view
 from actx_tf.cli.errors import UsageError
+from actx_tf.cli.interruption import interruptible
 from actx_tf.cli.parser import Parser
 from actx_tf.cli.quiet import import_tensorflow
 
@@ -90,9 +91,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flags = make_parser().parse_args(arguments or ["--help"])
     command = COMMANDS[flags.command]
     try:
-        command.check(flags)
-        import_tensorflow()
-        return command.run(flags) or 0
+        with interruptible():
+            command.check(flags)
+            import_tensorflow()
+            return command.run(flags) or 0
     except UsageError as error:
         message, code = _sentence(error, flags), 2
     except KeyboardInterrupt:
@@ -132,7 +134,3 @@ def _sentence(error, flags):
         message,
     )
     return f"error: {' '.join(message.split())}"  # one line
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -130,6 +130,7 @@ class PairedModel(keras.Model):
         optimizer: Any = "rmsprop",
         loss: Any = None,
         *args: Any,
+        jit_compile: bool | str = "auto",
         **kwargs: Any,
     ) -> None:
         """See `keras.Model.compile`.
@@ -138,7 +139,17 @@ class PairedModel(keras.Model):
         takes probabilities, or does not fit `activation`, is refused.
         """
         loss = loss_of_logits(loss, self.activation)
-        super().compile(optimizer, loss, *args, **kwargs)
+        self._jit_compile_given = jit_compile
+        super().compile(
+            optimizer, loss, *args, jit_compile=jit_compile, **kwargs
+        )
+
+    def get_compile_config(self) -> dict[str, Any]:
+        """See `keras.Model`, which writes what holds on this backend alone."""
+        config = _of_any_backend(super().get_compile_config())
+        if config:
+            config["jit_compile"] = self._jit_compile_given
+        return config
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """See `keras.Model`, which leaves this to whoever has a `compile`."""
@@ -340,6 +351,17 @@ class _Mean(keras.metrics.Mean):
 
     def result(self):
         return ops.where(self.count > 0, super().result(), float("nan"))
+
+
+def _of_any_backend(config):
+    """Names optimizers, and those within them, as all backends do."""
+    if not isinstance(config, dict):
+        return config
+    config = {key: _of_any_backend(value) for key, value in config.items()}
+    # On PyTorch they are subclasses, which need PyTorch.
+    if str(config.get("module")).startswith("keras.src.backend."):
+        config |= {"module": "keras.optimizers", "registered_name": None}
+    return config
 
 
 def _check_keys(pair):
