@@ -440,7 +440,7 @@ def test_names_that_the_terminal_cannot_show(tmp_path, encoding):
     fill(tmp_path, *(f"v/{x}/{i}.mp4" for x in NAMES for i in range(3)))
     fill(tmp_path, f"v/{NAMES[0]}/\udce9.mp4", "v/\udce9/1.txt")
     result = subprocess.run(
-        [sys.executable, "-m", "actx_tf.cli.main", "index", "--root=v"]
+        [sys.executable, "-m", "actx_tf.cli.start", "index", "--root=v"]
         + ["--output=index.csv"],
         cwd=tmp_path,
         env={

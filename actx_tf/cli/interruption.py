@@ -37,13 +37,13 @@ def interruptible() -> Iterator[None]:
             if pressed and not _on_its_way(main_thread.ident):
                 signal.pthread_kill(main_thread.ident, signal.SIGINT)
 
-    def without_ours(lost):
-        if lost.exc_type is not KeyboardInterrupt:
+    def until_then(lost):
+        if not pressed:  # what is freed then may be half done
             hook(lost)
 
     watcher = threading.Thread(target=give_again, daemon=True)
     watcher.start()
-    hook, sys.unraisablehook = sys.unraisablehook, without_ours
+    hook, sys.unraisablehook = sys.unraisablehook, until_then
     signal.signal(signal.SIGINT, note)
     try:
         yield
