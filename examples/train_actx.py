@@ -8,8 +8,8 @@ On the built-in data set, as `make demo` does:
 
 On a feature store made by `actx extract`:
 
-    python examples/train_actx.py --features=features --index=index.csv \
-        --output=runs/mine
+    python examples/train_actx.py --features=features --index=pairs.csv \
+        --background=none --output=runs/mine
 
 Prints one table: mean and standard deviation over the seeds. Writes to
 `--output`: `settings.json`, `results.csv` (a row a run), `tensorboard/` and

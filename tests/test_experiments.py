@@ -142,7 +142,7 @@ def test_stored_data_are_split_as_the_index_says(folder, caplog):
         [folder / "flow"],
     )
     assert data.task == Task(
-        ("a", "b"), 4, "sigmoid", describe("random", channels=4)
+        ("a", "b"), 4, "sigmoid", describe("random", channels=4), ("b",)
     )
     assert data.num_training == 8
     # Of the last clip there is no flow.
@@ -171,6 +171,20 @@ def test_a_forgotten_mining_is_warned_of(folder, tmp_path, caplog):
     settings = dataclasses.replace(settings_of(folder), index=str(index))
     experiments.load_data(settings)
     assert "no training clip" in caplog.text and "actx mine" in caplog.text
+
+
+def test_a_background_that_is_not_declared_is_warned_of(
+    folder, tmp_path, caplog
+):
+    text = (folder / "index.csv").read_text(encoding="utf-8")
+    index = tmp_path / "index.csv"
+    index.write_text(text.replace("a|b", "a"), encoding="utf-8")
+    settings = dataclasses.replace(settings_of(folder), index=str(index))
+    experiments.load_data(settings)
+    assert "b: its clips are conjugates of others" in caplog.text
+    caplog.clear()
+    experiments.load_data(dataclasses.replace(settings, background=("b",)))
+    assert "are conjugates of others" not in caplog.text
 
 
 def test_one_label_is_the_name_of_one_class(folder):

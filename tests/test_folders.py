@@ -21,7 +21,9 @@ from actx_tf.data import write_clip_index
 from actx_tf.data.annotations import look_through
 from actx_tf.data.annotations import read_folder
 from actx_tf.data.video_files import VIDEO_SUFFIXES
+from actx_tf.data.video_files import same_files
 from actx_tf.experiments import find_videos
+from actx_tf.experiments import index_report
 from actx_tf.experiments import video_scores
 from tests.harness import ROOT
 from tests.messy_folder import CONTAINERS
@@ -98,7 +100,9 @@ def test_the_table(messy, tmp_path, capsys):
     index = tmp_path / "index.csv"
     assert main(["index", f"--root={root}", f"--output={index}"]) == 0
     printed = capsys.readouterr().out
-    header, *rows = printed.splitlines()[: printed.count("\n") - 2]
+    lines = printed.splitlines()
+    end = next(i for i, line in enumerate(lines) if line.startswith("clips "))
+    header, *rows = lines[: end + 1]
     assert header.split() == ["train", "validation", "test", "not", "taken"]
     rest = {}
     for row in rows:
@@ -472,3 +476,28 @@ def test_a_name_that_no_table_can_hold_fails_alone(tmp_path, monkeypatch):
         videos, "model", tmp_path / "scores.csv", progress=False
     )
     assert not rows and failed == [(str(videos[0]), "name is not UTF-8")]
+
+
+def test_copies_are_named(tmp_path):
+    content = np.random.default_rng(0).bytes(3 * 2**20)
+    for name in ("jump/a.mp4", "none/copy of a.mp4", "jump/b.mp4"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+    changed = bytearray(content)
+    changed[-1] ^= 1
+    (tmp_path / "jump/b.mp4").write_bytes(changed)  # of the same size
+    first, copy = tmp_path / "jump/a.mp4", tmp_path / "none/copy of a.mp4"
+    files = [str(path) for path in sorted(tmp_path.rglob("*.mp4"))]
+    assert same_files([*files, "gone.mp4"]) == [[str(first), str(copy)]]
+    report = index_report(read_folder(tmp_path))
+    assert f"note: {first} is the same file as {copy}" in report
+
+
+def test_few_test_clips_and_stray_classes_are_noted(tmp_path):
+    fill(tmp_path, *(f"jump/{i}.mp4" for i in range(40)), "backup/old.mp4")
+    report = index_report(read_folder(tmp_path))
+    assert "note: no clip of backup is of the split test: is that" in report
+    assert "figures of so few say little" in report
+    report = index_report(read_folder(tmp_path, 90.0, 0.0))
+    assert "figures of so few" not in report

@@ -50,6 +50,19 @@ def add_flags(parser: Parser) -> None:
         help="epochs of the training",
     )
     parser.add_argument(
+        "--learning_rate",
+        type=kinds.not_negative,
+        default=TrainingSettings.learning_rate,
+        help="of Adam",
+    )
+    parser.add_argument(
+        "--test_percent",
+        type=kinds.percentage,
+        default=20.0,
+        help="share of the clips that is held out, unless the folders are "
+        "train/<class> and test/<class>",
+    )
+    parser.add_argument(
         "--seed", type=int, default=0, help="seed of all that is random"
     )
     parser.add_argument(
@@ -94,7 +107,10 @@ def run(flags: argparse.Namespace) -> None:
         functools.partial(extract.make_backbone, flags.backbone, settings),
         backbone_settings={"name": flags.backbone, **settings},
         background=flags.background,
-        settings=TrainingSettings(epochs=flags.epochs),
+        settings=TrainingSettings(
+            epochs=flags.epochs, learning_rate=flags.learning_rate
+        ),
+        test_percent=flags.test_percent,
         seed=flags.seed,
         compare=flags.compare,
     )

@@ -192,7 +192,11 @@ def run(flags: argparse.Namespace) -> None:
     print(index_report(clips, left_out))
     if flags.add:
         print(f"{len(kept)} clips were there and are kept, {added} are added")
-    print(f"{len(named) - len(existing)} of {len(named)} files are missing")
-    if len(existing) < len(named):
-        print(f"such as {min(named - existing)}")
+        for clip in clips[len(kept) :]:
+            print(f"added: {clip.clip}")
+    if missing := sorted(named - existing):
+        print(
+            f"{len(missing)} of {len(named)} files are missing, such as "
+            f"{missing[0]}"
+        )
     print(f"written: {', '.join(filter(None, (flags.output, flags.masks)))}")

@@ -6,11 +6,10 @@ import os
 def import_tensorflow() -> None:
     """Imports TensorFlow; what it logs below fatal errors is left out.
 
-    A `TF_CPP_MIN_LOG_LEVEL` that is set already, 0 say, keeps all of it.
+    `TF_CPP_MIN_LOG_LEVEL=0` keeps all of it.
     """
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+    if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "0":
         return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     # Some lines come before the level is read.
     stderr = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)

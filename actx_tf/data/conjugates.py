@@ -205,7 +205,7 @@ def nearest_negatives(
         else:
             continue
         if clip.clip not in embeddings:
-            missing[clip.clip] = "it has no embedding"
+            missing[clip.clip] = "its features are not there"
         elif not _has_direction(embeddings[clip.clip]):
             missing[clip.clip] = "its embedding is zero or not finite"
         elif group_of[clip.clip] == "":

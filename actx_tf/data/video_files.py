@@ -1,6 +1,8 @@
 """Which files of a folder are videos, and why the others are not."""
 
+import hashlib
 import os
+from collections.abc import Iterable
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +27,7 @@ _HIDDEN = {
 }
 NOT_UTF8 = "name is not UTF-8"
 EMPTY_FOLDER = "empty folder"
+_COMPARED = 2**20  # bytes at both ends
 
 
 def look_for_videos(
@@ -59,6 +62,32 @@ def _look(folder, hidden, above):
             yield path, "link to a folder around it"
         else:
             yield from _look(path, hidden_too, above)
+
+
+def same_files(paths: Iterable[str | os.PathLike]) -> list[list[str]]:
+    """Finds files of the same content: copies, under whatever names.
+
+    Args:
+        paths: Paths of files; those that are not there are passed over.
+
+    Returns:
+        Lists of two paths or more, sorted, each of files whose size, first and
+        last MiB are the same.
+    """
+    of_size: dict[int, set[str]] = {}
+    for path in paths:
+        if os.path.isfile(path):
+            size = os.path.getsize(path)
+            of_size.setdefault(size, set()).add(os.fspath(path))
+    found: dict[tuple[int, bytes], list[str]] = {}
+    for size, alike in of_size.items():
+        for path in alike if len(alike) > 1 else ():
+            with open(path, "rb") as file:
+                digest = hashlib.sha256(file.read(_COMPARED))
+                file.seek(max(size - _COMPARED, 0))
+                digest.update(file.read(_COMPARED))
+            found.setdefault((size, digest.digest()), []).append(path)
+    return sorted(sorted(same) for same in found.values() if len(same) > 1)
 
 
 def is_utf8(path: str | os.PathLike) -> bool:

@@ -146,8 +146,16 @@ def _add_baselines(maps, features=None):
 
 def _built_in_clips(model, test_clips):
     """Yields the name, the maps and the true voxels of each clip."""
+    backbone = synthetic.backbone()
+    if model.description is not None:
+        if differences := model.description.differences(backbone.description):
+            raise ValueError(
+                "`model` must be trained on the built-in set, unless `index` "
+                "is given, with `features` and `boxes` or `masks`. "
+                f"Received: a model of {', '.join(differences)}"
+            )
     clips = synthetic.make_part("test", test_clips)
-    features = synthetic.backbone().predict(clips.videos, verbose=0)
+    features = backbone.predict(clips.videos, verbose=0)
     voxels = synthetic.to_voxels(clips.actor_masks)
     for i, clip in enumerate(features):
         yield (

@@ -10,11 +10,14 @@ from actx_tf.data.clip_index import SPLITS
 from actx_tf.data.clip_index import Clip
 from actx_tf.data.pair_checks import ALIKE_EVERYWHERE
 from actx_tf.data.pair_checks import ALIKE_NOWHERE
+from actx_tf.data.video_files import same_files
 
-_LEAST_SHOWN = 5  # pairs
+_SHOWN = 5  # pairs
+_FEW = 20  # test clips
 _MEANING = {
     ALIKE_EVERYWHERE: "is there an action to find?",
-    ALIKE_NOWHERE: "do they show one scene?",
+    ALIKE_NOWHERE: "do they show one scene? `actx mine` leaves such pairs out "
+    "by --min_similarity or --same",
 }
 
 
@@ -22,6 +25,9 @@ def index_report(
     clips: Collection[Clip], left_out: Collection[LeftOut] = ()
 ) -> str:
     """Returns a table with a row a class: clips by split, and other files.
+
+    After it come notes on what will make figures say little: few test clips,
+    sources in several splits, copies of one file.
 
     Args:
         clips: The clips of an index.
@@ -56,9 +62,12 @@ def index_report(
     for label, *numbers, rest in rows:
         line = label.ljust(width) + "".join(f"{x:>12}" for x in numbers)
         lines.append(f"{line}   {rest}".rstrip())
-    if note := _divided_sources(clips):
-        lines.append(note)
-    return "\n".join(lines)
+    notes = [
+        *_few(in_split, counts),
+        *_divided_sources(clips),
+        *_copies(clips),
+    ]
+    return "\n".join([*lines, *(f"note: {note}" for note in notes)])
 
 
 def pair_report(
@@ -86,16 +95,19 @@ def pair_report(
             f"similarity of the pairs: lowest {lowest:.3f}, median "
             f"{median:.3f}, highest {highest:.3f}; the least similar:"
         )
-    lines += [f"{x:8.3f}  {clip}  {y}" for x, clip, y in pairs[:_LEAST_SHOWN]]
+    lines += [f"{x:8.3f}  {clip}  {y}" for x, clip, y in pairs[:_SHOWN]]
     counts = collections.Counter(doubt for _, _, doubt in doubts)
     for doubt, meaning in _MEANING.items():
-        lines += [
-            f"note: {clip} and {conjugate} look {doubt}"
+        if counts[doubt]:
+            lines.append(f"note: {counts[doubt]} pairs look {doubt}: {meaning}")
+        named = [
+            f"      {clip} and {conjugate}"
             for clip, conjugate, its_doubt in doubts
             if its_doubt == doubt
         ]
-        if counts[doubt]:
-            lines.append(f"note: {counts[doubt]} pairs look {doubt}: {meaning}")
+        lines += named[:_SHOWN]
+        if len(named) > _SHOWN:
+            lines.append(f"      and {len(named) - _SHOWN} more")
     return "\n".join(lines)
 
 
@@ -105,9 +117,37 @@ def _divided_sources(clips):
         if clip.source and clip.split != CONJUGATE:
             splits[clip.source].add(clip.split)
     divided = sorted(source for source in splits if len(splits[source]) > 1)
-    if not divided:
-        return ""
-    return (
-        f"note: {len(divided)} sources are in several splits, such as "
-        f"{divided[0]}: the test is not of clips of other sources"
-    )
+    if divided:
+        yield (
+            f"{len(divided)} sources are in several splits, such as "
+            f"{divided[0]}: the test is not of clips of other sources"
+        )
+
+
+def _copies(clips):
+    copies = same_files({clip.file for clip in clips})
+    for first, *others in copies[:_SHOWN]:
+        yield f"{first} is the same file as {', '.join(others)}"
+    if len(copies) > _SHOWN:
+        yield f"{len(copies) - _SHOWN} more files have copies"
+
+
+def _few(in_split, counts):
+    """Notes on splits of which figures say little."""
+    tested = "test"
+    if not in_split[tested] and in_split["validation"]:
+        tested = "validation"
+    if in_split[tested] < _FEW:
+        yield (
+            f"{in_split[tested]} clips are of the split {tested}: figures of "
+            "so few say little. --test_percent draws more; so do folders "
+            "train/<class> and test/<class>"
+        )
+    for split in ("train", tested):
+        labels = {label for label, _ in counts}
+        without = sorted(x for x in labels if not counts[x, split])
+        if without and in_split[split]:
+            yield (
+                f"no clip of {', '.join(without)} is of the split {split}: is "
+                "that a class?"
+            )

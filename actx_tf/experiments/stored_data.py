@@ -93,6 +93,7 @@ def stored_data(
             "trained. Find conjugates with `actx mine`",
             settings.index,
         )
+    _warn_of_background(clips, settings.background)
     names = class_names_of(clips, settings.multi_label)
     shared = {
         "multi_label": settings.multi_label,
@@ -148,6 +149,21 @@ def stored_data(
         test=part(tested),
         backbone=backbone,
     )
+
+
+def _warn_of_background(clips, background):
+    """Warns of classes that are only ever conjugates, and not said to be so."""
+    conjugates = {name for clip in clips for name in clip.conjugates}
+    acting = {x for clip in clips if clip.conjugates for x in clip.labels}
+    shown = {
+        x for clip in clips if clip.clip in conjugates for x in clip.labels
+    }
+    if undeclared := sorted(shown - acting - set(background)):
+        _LOG.warning(
+            "%s: its clips are conjugates of others. If it shows no action, "
+            "name it by `background`: or it counts for mean average precision",
+            ", ".join(undeclared),
+        )
 
 
 def _load_backbone(path, store):

@@ -6,6 +6,7 @@ from actx_tf.experiments.video_training import Estimate
 from actx_tf.experiments.video_training import VideoTraining
 
 _ERRORS = 2  # standard errors that a difference must have to be one
+_LEAST = 10  # clips that a standard error must be of
 
 
 def verdict(trained: VideoTraining) -> str:
@@ -51,7 +52,7 @@ def _accuracy(trained):
             "(--epochs)."
         )
     return (
-        f"Of {tested} clips that were held out, the model names "
+        f"Of {tested} clips that were held out, the model (actx.keras) names "
         f"{round(accuracy * tested)} right: accuracy {accuracy:.3f}, mAP "
         f"{trained.figures['mAP']:.3f}. Whoever always answers {label} has "
         f"accuracy {share:.3f}: {learned}"
@@ -103,5 +104,7 @@ def _spread(estimate, scale, digits):
 
 
 def _differs(estimate):
-    # An error that is not known, or none at all over few clips, tells nothing.
-    return abs(estimate.mean) > _ERRORS * estimate.error > 0
+    # An error of few clips, or of none that differ, tells nothing.
+    return estimate.clips >= _LEAST and (
+        abs(estimate.mean) > _ERRORS * estimate.error > 0
+    )

@@ -21,6 +21,7 @@ from actx_tf.data.conjugates import nearest_negatives
 from actx_tf.data.extraction import extract_features
 from actx_tf.data.feature_store import FeatureStore
 from actx_tf.data.pair_checks import doubtful_pairs
+from actx_tf.data.similarities import store_similarities
 from actx_tf.data.video import VideoError
 from actx_tf.experiments import run_folder
 from actx_tf.experiments.actx_training import save_model
@@ -41,6 +42,7 @@ from actx_tf.visualization.page_clips import view_clips
 
 _MOST_SHOWN = 50  # clips on the page
 _SEEDS = 3  # of a comparison
+_STEPS = 8  # of an epoch, at least
 _BASELINE = "average pooling"
 
 
@@ -102,6 +104,7 @@ def train_on_videos(
     backbone_settings: Mapping[str, Any] | None = None,
     background: str = "none",
     settings: TrainingSettings | None = None,
+    test_percent: float = 20.0,
     seed: int = 0,
     compare: bool = False,
     report: Callable[[str], object] = print,
@@ -109,10 +112,10 @@ def train_on_videos(
     """Indexes videos, extracts features, mines pairs, trains ActX, shows it.
 
     Writes to `output`: `backbone.keras`, `index.csv`, `features/`, `pairs.csv`,
-    the model as `actx.keras` and `saved_model/`, its logs, `results.csv`,
-    `answers.csv` (what each run answered to each clip that was held out), and
-    `clips.html`, the page of these clips. The same call goes on after an
-    interruption; what is there is not made again.
+    `similarities/`, the model as `actx.keras` and `saved_model/`, its logs,
+    `results.csv`, `answers.csv` (what each run answered to each clip that was
+    held out), and `clips.html`, the page of these clips. The same call goes on
+    after an interruption; what is there is not made again.
 
     Args:
         videos: Path of a folder with a folder of videos for each class: see
@@ -124,6 +127,7 @@ def train_on_videos(
         background: Name of the class that shows no action. Defaults to
             `"none"`.
         settings: How the model is trained. Defaults to `TrainingSettings()`.
+        test_percent: As in `look_through`. Defaults to `20.0`.
         seed: Seed of all that is random. Defaults to `0`.
         compare: Whether to train ActX, and average pooling of the same
             features, from three seeds each, `seed` and the next ones. The model
@@ -143,7 +147,9 @@ def train_on_videos(
     """
     settings = settings or TrainingSettings()
     output = Path(output)
-    clips, left_out = look_through(Path(videos).absolute())
+    clips, left_out = look_through(
+        Path(videos).absolute(), test_percent=test_percent
+    )
     if background not in (labels := sorted({clip.label for clip in clips})):
         raise ValueError(
             f"`background` must be one of the classes {labels}. "
@@ -152,7 +158,7 @@ def train_on_videos(
     run_folder.keep_settings(
         output,
         {
-            "videos": Path(videos).absolute().name,
+            "test_percent": test_percent,
             "background": background,
             "seed": seed,
             **{
@@ -168,6 +174,7 @@ def train_on_videos(
     failed = extract_features(clips, backbone, output / "features")
     report(f"features: of {len(clips) - len(failed)} of {len(clips)} clips")
     pairs = _mine(clips, output, background, report)
+    _compute_similarities(pairs, output, background, settings.gamma, report)
     seeds = range(seed, seed + (_SEEDS if compare else 1))
     _train(output, background, settings, seeds, compare, report)
     tested = _held_out(pairs, output)
@@ -205,7 +212,8 @@ def _index(clips: list[Clip], path: Path, report) -> list[Clip]:
         raise ValueError(
             f"`videos` must hold the clips of {path}, or `output` be another. "
             f"Received: {len(changed)} clips that came or went, such as "
-            f"{changed[0]}"
+            f"{changed[0]}. To begin anew with the features that are there, "
+            "delete all of `output` but features/ and backbone.keras"
         )
     report(f"index: is there, {path}")
     return read_clip_index(path)
@@ -239,6 +247,19 @@ def _mine(clips, output, background, report):
     return pairs
 
 
+def _compute_similarities(pairs, output, background, gamma, report):
+    """Once, and not in each step: features do not change in the training."""
+    with FeatureStore(output / "features") as store:
+        count = store_similarities(
+            pairs,
+            store,
+            output / "similarities",
+            gamma=gamma,
+            background=(background,),
+        )
+    report(f"similarities: of {count} pairs")
+
+
 def _train(output, background, settings, seeds, compare, report):
     results = output / "results.csv"
     rows = read_rows(results)
@@ -248,16 +269,19 @@ def _train(output, background, settings, seeds, compare, report):
     if not (left := [run for run in runs if run not in finished]):
         report(f"training: is done, {output / 'actx.keras'}")
         return
+    pairs = read_clip_index(output / "pairs.csv")
     data = stored_data(
         DataSettings(
             features=str(output / "features"),
             index=str(output / "pairs.csv"),
             background=(background,),
             backbone=str(output / "backbone.keras"),
+            similarities=str(output / "similarities"),
+            batch_size=_batch_size(pairs),
         ),
         gamma=settings.gamma,
     )
-    clips = _held_out(read_clip_index(output / "pairs.csv"), output)
+    clips = _held_out(pairs, output)
     for method, seed in left:
         run = f"{method}-{seed}"
         model, _ = train_method(
@@ -282,6 +306,12 @@ def _train(output, background, settings, seeds, compare, report):
         write_rows(rows, results)
         run_folder.checkpoint_path(output, run).unlink(missing_ok=True)
         report(f"training: {method}, seed {seed}, is done")
+
+
+def _batch_size(pairs):
+    """As many pairs as give several steps an epoch, of few clips too."""
+    trained = sum(clip.split == "train" for clip in pairs)
+    return min(DataSettings.batch_size, max(4, trained // _STEPS))
 
 
 def _held_out(pairs, output):
