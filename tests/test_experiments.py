@@ -83,7 +83,12 @@ def test_a_folder_keeps_to_its_settings(tmp_path):
     store.mkdir()
     (store / "part").write_text("some")
     settings = {"index": index, "store": str(store), "rho": 30.0, "seeds": 3}
-    keep = functools.partial(keep_settings, tmp_path / "out", free=["seeds"])
+    keep = functools.partial(
+        keep_settings,
+        tmp_path / "out",
+        paths=["index", "store"],
+        free=["seeds"],
+    )
     keep(settings)
     keep(settings | {"seeds": 5})
     with pytest.raises(ValueError, match=r"`output`.*rho=20.0 \(then 30.0\)"):

@@ -1,5 +1,7 @@
 """The training step, on ActX as the model."""
 
+import contextlib
+
 import keras
 import numpy as np
 import pytest
@@ -124,7 +126,10 @@ def test_clips_without_a_conjugate_count_in_the_classification_alone(
         "conjugate": conjugate,
         "has_conjugate": has_conjugate,
     }
-    assert_same_logs(fit(model, pairs), expected)
+    with contextlib.ExitStack() as stack:
+        if not has_conjugate.any():
+            stack.enter_context(pytest.warns(UserWarning, match="conjugate"))
+        assert_same_logs(fit(model, pairs), expected)
     for weight in model.weights:
         assert np.all(np.isfinite(to_numpy(weight)))
 
@@ -515,7 +520,8 @@ def test_what_was_not_measured_is_not_logged():
 
 def test_a_mean_over_no_pair_is_not_zero():
     has_conjugate = np.zeros(len(LABELS), bool)
-    logs = fit(compiled(), {**PAIRS, "has_conjugate": has_conjugate})
+    with pytest.warns(UserWarning, match="has a conjugate"):
+        logs = fit(compiled(), {**PAIRS, "has_conjugate": has_conjugate})
     assert np.isnan(logs["similarity_loss"])
     assert logs["loss"] == pytest.approx(logs["classification_loss"])
 
@@ -597,6 +603,12 @@ def test_a_column_of_has_conjugate_is_no_square():
     [
         (["sparse_categorical_crossentropy"], "must be one loss"),
         ({"logits": "sparse_categorical_crossentropy"}, "must be one loss"),
+        ("kld", "which takes probabilities"),
+        ("dice", "which takes probabilities"),
+        (keras.losses.Tversky(), "which takes probabilities"),
+        ("ce", "must say which cross-entropy"),
+        ("crossentropy", "must say which cross-entropy"),
+        ("BCE", "must be that of activation='softmax'"),
         ("kl_divergence", "which takes probabilities"),
         (keras.losses.Poisson(), "which takes probabilities"),
     ],
@@ -604,6 +616,51 @@ def test_a_column_of_has_conjugate_is_no_square():
 def test_losses_that_would_take_probabilities_are_refused(loss, message):
     with pytest.raises(ValueError, match=message):
         compiled({"loss": loss})
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        "sparse_categorical_crossentropy",
+        keras.metrics.categorical_crossentropy,
+        "bce",
+        "binary_accuracy",
+        "AUC",
+        keras.metrics.Precision(),
+        keras.metrics.BinaryAccuracy(threshold=0.5),
+    ],
+)
+def test_metrics_that_would_take_probabilities_are_refused(metric):
+    for given in (metric, [metric], ["accuracy", [metric]]):
+        for name in ("metrics", "weighted_metrics"):
+            with pytest.raises(ValueError, match="`metrics` must take logits"):
+                ActX(3).compile("adam", **{name: given})
+    with pytest.raises(ValueError, match="`metrics` must take logits"):
+        ActX(3).compile("adam", None, None, [metric])
+
+
+def test_metrics_of_logits_are_right():
+    metrics = [
+        keras.metrics.BinaryAccuracy(threshold=0.0, name="binary"),
+        keras.metrics.AUC(from_logits=True, name="auc"),
+        keras.metrics.Recall(thresholds=0.0, name="recall"),
+    ]
+    model = ActX(3, activation="sigmoid")
+    model.compile("adam", "binary_crossentropy", metrics=metrics)
+    several = np.eye(3, dtype="float32")[LABELS]
+    logs = model.evaluate(
+        PAIRS["features"], several, verbose=0, return_dict=True
+    )
+    scores = model.predict(PAIRS["features"], verbose=0)["logits"] > 0
+    assert logs["binary"] == pytest.approx(np.mean(scores == (several > 0)))
+
+
+def test_training_in_which_no_clip_has_a_conjugate_warns():
+    model = compiled()
+    none = {**PAIRS, "has_conjugate": np.zeros(len(LABELS), bool)}
+    with pytest.warns(UserWarning, match="no clip that .* has a conjugate"):
+        fit(model, none)
+    fit(model, PAIRS)  # and this does not
 
 
 def test_a_misspelled_first_key_is_told_as_well():

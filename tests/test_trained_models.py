@@ -272,6 +272,25 @@ def test_a_table_is_gone_on_with(made, tmp_path, monkeypatch):
     assert again == rows and failed == []
 
 
+def test_a_video_that_was_replaced_is_answered_anew(made, tmp_path):
+    videos = tmp_path / "videos"
+    shutil.copytree(made.videos, videos)
+    (videos / "broken.mp4").unlink()
+    output = tmp_path / "scores.csv"
+    arguments = {"model": made.served.path, "progress": False}
+    before, _ = score_videos(find_videos(videos), output=output, **arguments)
+    shutil.copy(videos / "b.mp4", videos / "a.mp4")
+    (videos / "more" / "c.mp4").write_text("no video any more")
+    paths = find_videos(videos)
+    rows, failed = score_videos(paths, output=output, **arguments)
+    expected, _ = score_videos(paths, **arguments)
+    assert rows == expected
+    assert [row["video"] for row in rows] == [str(path) for path in paths[:2]]
+    assert rows[1] == before[1] and rows[0] != before[0]
+    assert [path for path, _ in failed] == [str(videos / "more" / "c.mp4")]
+    assert len(read(output)) == 2
+
+
 @pytest.mark.parametrize("content", ["", "clip,label\na,b\n", "[1]", "{}"])
 @pytest.mark.parametrize("name", ["notes.csv", "notes.json"])
 def test_what_is_no_table_is_left_alone(made, tmp_path, content, name):

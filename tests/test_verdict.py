@@ -17,6 +17,7 @@ TRAINED = VideoTraining(
     pairs=18,
     tested=8,
     figures={"accuracy": 0.75, "mAcc": 0.7, "mAP": 0.8},
+    untested=[],
     commonest=("run", 0.5),
     gain=None,
     seeds=1,
@@ -55,6 +56,11 @@ def test_a_difference_is_held_against_its_spread(mean, error, words):
     assert words in text
     assert f"{100 * mean:+.1f} points" in text
     assert f"{100 * error:.1f} over 40 clips, 3 seeds each" in text
+
+
+def test_a_class_that_was_not_tested_is_named():
+    assert "No clip of" not in said()
+    assert "No clip of hop, jump was held out" in said(untested=["hop", "jump"])
 
 
 def test_without_a_comparison_it_says_how_to_get_one():

@@ -147,3 +147,31 @@ for call in (
 print("done")
 """
     assert run_on("jax", code=code) == "done\n"
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_a_misspelled_key_does_no_harm(backend):
+    pytest.importorskip(backend)
+    code = """
+import sys
+import numpy as np
+import actx_tf
+features = np.ones((4, 3, 2, 2, 5), "float32")
+labels = np.arange(4) % 2
+model = actx_tf.models.ActX(2)
+model.compile("adam", "sparse_categorical_crossentropy")
+model.fit({"features": features, "conjugate": features}, labels, verbose=0)
+before = model.predict(features, verbose=0)["logits"]
+try:
+    model.fit({"features": features, "conjugates": features}, labels, verbose=0)
+except ValueError as error:
+    assert "did you mean 'conjugate'" in str(error), error
+else:
+    raise AssertionError
+np.testing.assert_array_equal(
+    model.predict(features, verbose=0)["logits"], before
+)
+model.fit({"features": features, "conjugate": features}, labels, verbose=0)
+print("good")
+"""
+    assert run_on(backend, code=code) == "good\n"

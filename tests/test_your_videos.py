@@ -169,3 +169,31 @@ def test_all_in_one_command(tmp_path, strong_weights, capsys):
     assert (output / "actx.keras").stat().st_mtime_ns == before[
         output / "actx.keras"
     ]
+
+    # What people edit is not passed over, nor mixed with what was trained.
+    flags.append("--size=32,32")
+    for name, words in (
+        ("index.csv", "index.csv was edited after pairs were mined"),
+        ("pairs.csv", "pairs.csv was edited after the training"),
+    ):
+        content = (output / name).read_bytes()
+        lines = content.decode().splitlines()
+        place = next(i for i, line in enumerate(lines) if ",train," in line)
+        if name == "index.csv":
+            lines[place] = lines[place].replace(",train,", ",test,")
+        else:
+            lines[place] += " "  # whatever is edited
+        (output / name).write_text("\n".join(lines), encoding="utf-8")
+        capsys.readouterr()
+        assert main(flags) == 1
+        assert words in capsys.readouterr().err
+        (output / name).write_bytes(content)
+    # Stray files are nothing new, and another video of the same name is.
+    (tmp_path / "videos" / ".DS_Store").touch()
+    assert main(flags) == 0
+    random = np.random.default_rng(5)
+    video = random.integers(0, 256, (12, 32, 32, 3), np.uint8)
+    write_lossless(tmp_path / "videos" / "run" / "1.mp4", video)
+    capsys.readouterr()
+    assert main(flags) == 1
+    assert "changed since" in capsys.readouterr().err

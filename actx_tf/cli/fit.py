@@ -63,7 +63,10 @@ def add_flags(parser: Parser) -> None:
         "train/<class> and test/<class>",
     )
     parser.add_argument(
-        "--seed", type=int, default=0, help="seed of all that is random"
+        "--seed",
+        type=kinds.seed,
+        default=0,
+        help="seed of all that is random",
     )
     parser.add_argument(
         "--compare",

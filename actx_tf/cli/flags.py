@@ -95,6 +95,13 @@ def whole(text: str) -> int:
     return _number(text, int, lambda x: x >= 1, "a whole number above 0")
 
 
+def seed(text: str) -> int:
+    """A whole number from 0 on, of 32 bits."""
+    return _number(
+        text, int, lambda x: 0 <= x < 2**32, "a whole number from 0 to 2^32 - 1"
+    )
+
+
 def positive(text: str) -> float:
     """A finite number above 0."""
     return _number(text, float, lambda x: x > 0, "a finite number above 0")

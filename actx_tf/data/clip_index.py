@@ -228,8 +228,8 @@ def _parse(path, text, conjugates_column):
         raise _error(
             path,
             line,
-            f"expected the columns {_shorten(required)}. "
-            f"Missing: {_shorten(missing)}",
+            f"expected the columns {_shorten(required)}, with commas between "
+            f"them. Missing: {_shorten(missing)}",
         )
     if len(set(header)) < len(header):
         counts = collections.Counter(header)

@@ -14,6 +14,17 @@ from actx_tf.experiments.tables import read_rows
 from actx_tf.experiments.tables import write_rows
 from actx_tf.utils.atomic_write import atomic_write
 
+PATHS = (
+    "features",
+    "index",
+    "similarities",
+    "pose_masks",
+    "boxes",
+    "backbone",
+    "weights",
+    "flow_features",
+)
+
 
 def file_name(run: str) -> str:
     """Returns what a file name can hold of the name of a run."""
@@ -48,16 +59,18 @@ class HistoryFile(keras.callbacks.Callback):
 def keep_settings(
     output: str | os.PathLike,
     settings: Mapping[str, Any],
+    paths: Collection[str] = PATHS,
     free: Collection[str] = (),
 ) -> None:
     """Writes the settings to `<output>/settings.json`, or compares them.
 
-    So that a folder never mixes runs of several settings. Of a setting that is
-    the path of a file, the file's content counts too.
+    So that a folder never mixes runs of several settings.
 
     Args:
         output: Path of the folder; made if it is not there.
         settings: What JSON can hold, by name.
+        paths: Names of settings that are paths: the content of what lies there
+            counts too. Defaults to those of `DataSettings`, and the weights.
         free: Names of settings that may change. Defaults to none.
 
     Raises:
@@ -67,7 +80,7 @@ def keep_settings(
     settings |= {
         f"contents of {name}": fingerprint(value)
         for name, value in settings.items()
-        if isinstance(value, str | os.PathLike) and os.path.exists(value)
+        if name in paths and value and os.path.exists(value)
     }
     settings = json.loads(json.dumps(settings, default=os.fspath))
     path = Path(output) / "settings.json"

@@ -18,6 +18,7 @@ def verdict(trained: VideoTraining) -> str:
     lines = [
         _clips(trained),
         _accuracy(trained),
+        *_untested(trained.untested),
         _comparison(trained),
         _maps(trained.movement),
         f"See what it looks at: open {trained.page} in a browser.",
@@ -57,6 +58,14 @@ def _accuracy(trained):
         f"{trained.figures['mAP']:.3f}. Whoever always answers {label} has "
         f"accuracy {share:.3f}: {learned}"
     )
+
+
+def _untested(classes):
+    if classes:
+        yield (
+            f"No clip of {', '.join(classes)} was held out: whether the model "
+            "knows it is not known."
+        )
 
 
 def _comparison(trained):

@@ -21,7 +21,7 @@ from actx_tf.prediction import VideoPrediction
 from actx_tf.prediction import VideoPredictor
 from actx_tf.utils.atomic_write import atomic_write
 
-_COLUMNS = ("video", "label", "model", "start", "end")  # beside the scores
+_COLUMNS = ("video", "label", "bytes", "model", "start", "end")  # and scores
 _SECONDS = 5.0  # between two writings of the table
 
 
@@ -56,10 +56,11 @@ def score_videos(
     """Writes a table of the scores that a model gives to videos.
 
     A row has the `video`, the `label` with the largest score, `score_<class>`
-    for each class, and what made it: the `model`, with a digest of its content,
-    and `start` and `end`. The table is CSV, or JSON if its name ends in
-    `.json`. It is whole whenever it is looked at; the same call goes on after
-    an interruption, and rows that are there are not made again.
+    for each class, and what made it: the `bytes` of the file, the `model`, with
+    a digest of its content, and `start` and `end`. The table is CSV, or JSON if
+    its name ends in `.json`. It is whole whenever it is looked at; the same
+    call goes on after an interruption, and rows that are there are not made
+    again, unless the file has another size.
 
     Args:
         videos: Paths of the videos.
@@ -91,7 +92,11 @@ def score_videos(
         "end": "" if end is None else str(end),
     }
     table = {} if output is None else _read(output, made_by)
-    left = [video for video in paths if video not in table]
+    left = [
+        video
+        for video in paths
+        if video not in table or table[video]["bytes"] != _bytes(video)
+    ]
     failed: list[tuple[str, str]] = []
     if left:
         predictor = VideoPredictor(model, backbone)
@@ -103,17 +108,24 @@ def score_videos(
                         raise VideoError(NOT_UTF8)
                     scores = _scores(predictor, video, start, end, save)
                 except VideoError as error:
+                    table.pop(video, None)  # of another file of this name
                     failed.append((video, str(error)))
                 else:
                     table[video] = {
                         "video": video,
                         "label": max(scores, key=scores.__getitem__),
                         **{f"score_{name}": x for name, x in scores.items()},
+                        "bytes": _bytes(video),
                         **made_by,
                     }
                     keep()
                 bar.update()
     return [table[video] for video in paths if video in table], failed
+
+
+def _bytes(video):
+    """The size of a file, which tells most files from one that replaced it."""
+    return str(os.path.getsize(video)) if os.path.isfile(video) else ""
 
 
 def _scores(predictor, video, start, end, save):

@@ -18,6 +18,7 @@ from actx_tf.data.clip_index import read_clip_index
 from actx_tf.data.clip_index import write_clip_index
 from actx_tf.data.conjugates import mean_embeddings
 from actx_tf.data.conjugates import nearest_negatives
+from actx_tf.data.extraction import changed_clips
 from actx_tf.data.extraction import extract_features
 from actx_tf.data.feature_store import FeatureStore
 from actx_tf.data.pair_checks import doubtful_pairs
@@ -44,6 +45,11 @@ _MOST_SHOWN = 50  # clips on the page
 _SEEDS = 3  # of a comparison
 _STEPS = 8  # of an epoch, at least
 _BASELINE = "average pooling"
+# What a training leaves, for people who want to do it again.
+_TRAINED = (
+    "results.csv, answers.csv, actx.keras, saved_model/, checkpoints/, "
+    "history/ and clips.html"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +79,7 @@ class VideoTraining:
         tested: Number of clips that were held out of the training.
         figures: Accuracy, mean class accuracy and mean average precision on
             them of the model that is kept, by name.
+        untested: Classes that are trained on, and that no such clip shows.
         commonest: The commonest class of those, and its share: the accuracy of
             whoever always answers it.
         gain: How much more often ActX is right on them than average pooling of
@@ -89,6 +96,7 @@ class VideoTraining:
     pairs: int
     tested: int
     figures: dict[str, float]
+    untested: list[str]
     commonest: tuple[str, float]
     gain: Estimate | None
     seeds: int
@@ -167,9 +175,16 @@ def train_on_videos(
             },
             **dataclasses.asdict(settings),
         },
+        paths=("backbone name", "backbone weights"),
     )
     report(index_report(clips, left_out))
     clips = _index(clips, output / "index.csv", report)
+    if changed := changed_clips(clips, output / "features"):
+        raise ValueError(
+            f"`videos` changed since {output} was begun: {len(changed)} files, "
+            f"such as {changed[0][0].file}. Give another `output`, or the old "
+            "files"
+        )
     backbone = _backbone(output / "backbone.keras", make_backbone)
     failed = extract_features(clips, backbone, output / "features")
     report(f"features: of {len(clips) - len(failed)} of {len(clips)} clips")
@@ -193,6 +208,10 @@ def train_on_videos(
         pairs=sum(len(clip.conjugates) for clip in trained),
         tested=len(tested),
         figures={name: row[name] for name in ("accuracy", "mAcc", "mAP")},
+        untested=sorted(
+            {clip.label for clip in pairs if clip.split == "train"}
+            - {clip.label for clip in tested}
+        ),
         commonest=(label, count / len(tested)),
         gain=_gain(output, seeds) if compare else None,
         seeds=len(seeds),
@@ -229,8 +248,15 @@ def _backbone(path, make):
 def _mine(clips, output, background, report):
     path = output / "pairs.csv"
     if path.exists():
+        pairs = read_clip_index(path)
+        if set(map(_meaning, pairs)) != set(map(_meaning, clips)):
+            raise ValueError(
+                f"{output / 'index.csv'} was edited after pairs were mined: "
+                f"to go on with it, delete of `output` pairs.csv, "
+                f"similarities/, {_TRAINED}"
+            )
         report(f"pairs: are there, {path}")
-        return read_clip_index(path)
+        return pairs
     with FeatureStore(output / "features") as store:
         pairs, missing = nearest_negatives(
             clips, mean_embeddings(store), background=background
@@ -245,6 +271,10 @@ def _mine(clips, output, background, report):
     write_clip_index(path, pairs)
     report(f"pairs: {path}")
     return pairs
+
+
+def _meaning(clip):
+    return clip.clip, clip.label, clip.split
 
 
 def _compute_similarities(pairs, output, background, gamma, report):
@@ -263,6 +293,12 @@ def _compute_similarities(pairs, output, background, gamma, report):
 def _train(output, background, settings, seeds, compare, report):
     results = output / "results.csv"
     rows = read_rows(results)
+    trained_on = run_folder.fingerprint(output / "pairs.csv")
+    if any(row["pairs"] != trained_on for row in rows):
+        raise ValueError(
+            f"{output / 'pairs.csv'} was edited after the training: to train "
+            f"on it, delete of `output` {_TRAINED}"
+        )
     finished = {(row["method"], row["seed"]) for row in rows}
     methods = ("ActX", _BASELINE) if compare else ("ActX",)
     runs = [(method, seed) for seed in seeds for method in methods]
@@ -302,7 +338,9 @@ def _train(output, background, settings, seeds, compare, report):
         names = [data.task.class_names[i] for i in scores.argmax(axis=-1)]
         _keep_answers(output / "answers.csv", method, seed, clips, names)
         # The row says that all is done: the last thing.
-        rows.append({"method": method, "seed": seed, **figures})
+        rows.append(
+            {"method": method, "seed": seed, **figures, "pairs": trained_on}
+        )
         write_rows(rows, results)
         run_folder.checkpoint_path(output, run).unlink(missing_ok=True)
         report(f"training: {method}, seed {seed}, is done")

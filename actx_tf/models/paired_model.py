@@ -1,4 +1,5 @@
 import difflib
+import math
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -8,6 +9,7 @@ from keras import ops
 
 from actx_tf.backbones.backbone import Backbone
 from actx_tf.backbones.description import BackboneDescription
+from actx_tf.models.loss_of_logits import check_metrics
 from actx_tf.models.loss_of_logits import loss_of_logits
 from actx_tf.ops.activations import check_activation
 from actx_tf.ops.replicas import num_replicas
@@ -136,9 +138,12 @@ class PairedModel(keras.Model):
         """See `keras.Model.compile`.
 
         A cross-entropy that is given by its name takes logits here; one that
-        takes probabilities, or does not fit `activation`, is refused.
+        takes probabilities, or does not fit `activation`, is refused. So are
+        metrics of probabilities.
         """
         loss = loss_of_logits(loss, self.activation)
+        named = [kwargs.get(x) for x in ("metrics", "weighted_metrics")]
+        check_metrics([*args[1:3], *named])  # by place, or by name
         self._jit_compile_given = jit_compile
         super().compile(
             optimizer, loss, *args, jit_compile=jit_compile, **kwargs
@@ -170,7 +175,18 @@ class PairedModel(keras.Model):
                 "classes: Keras would weigh it by the first of them; pass "
                 f"`sample_weight`. Received: class_weight={class_weight}"
             )
+        # Beforehand: after an error in the step JAX has lost the weights.
+        if isinstance(x := args[0] if args else kwargs.get("x"), dict):
+            _check_keys(x)
         history = super().fit(*args, class_weight=class_weight, **kwargs)
+        measured = history.history.get("similarity_loss", [0.0])
+        if all(math.isnan(value) for value in measured):
+            warnings.warn(
+                f"no clip that {self.name} was trained on has a conjugate "
+                "(has_conjugate is False everywhere): L_s and L_d were not "
+                "measured.",
+                stacklevel=2,
+            )
         self.rename_trained_backbone()
         return history
 

@@ -150,8 +150,8 @@ def look_through(
             f"Received: {', '.join(received) or 'nothing'}"
         )
     _check_labels(videos, level, known)
-    given = {os.path.abspath(clip.file) for clip in known}
-    videos = [v for v in videos if os.path.abspath(v.path) not in given]
+    given = {os.path.realpath(clip.file) for clip in known}
+    videos = [v for v in videos if os.path.realpath(v.path) not in given]
     names = _clip_names(videos, {clip.clip for clip in known})
     if level:
         splits = {video: _SPLITS[_key(video.parts[0])] for video in videos}
