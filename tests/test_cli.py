@@ -5,10 +5,7 @@ What is wrong is found before TensorFlow is imported: the tests forbid it.
 
 import dataclasses
 import importlib.util
-import os
 import shlex
-import signal
-import time
 
 import pytest
 
@@ -20,11 +17,7 @@ from actx_tf.cli.main import make_parser
 from actx_tf.settings import DataSettings
 from actx_tf.settings import TrainingSettings
 from actx_tf.settings import help_of_settings
-from tests.harness import PROCESSES
-from tests.harness import run_actx
-from tests.harness import run_command
 from tests.harness import run_fresh
-from tests.test_examples import make_store
 
 # What each needs at least, of files that are there.
 NEEDED = {
@@ -341,44 +334,6 @@ def test_a_fault_of_the_package_is_no_mistake(folder, monkeypatch):
     monkeypatch.setattr(COMMANDS["mine"], "run", fail)
     with pytest.raises(KeyError, match="a fault"):
         main(["mine", *shlex.split(NEEDED["mine"])])
-
-
-def test_a_training_goes_on_after_ctrl_c(tmp_path):
-    make_store(tmp_path)
-    flags = [
-        "train",
-        f"--features={tmp_path / 'store'}",
-        f"--index={tmp_path / 'index.csv'}",
-        "--background=b",
-        "--epochs=60",  # long enough to be interrupted
-        "--seeds=1",
-        f"--output={tmp_path / 'out'}",
-    ]
-    outputs = [tmp_path / "stdout", tmp_path / "stderr"]
-    process = PROCESSES.Process(
-        target=run_command, args=("actx", flags, tmp_path, outputs)
-    )
-    process.start()
-    until = time.monotonic() + 120
-    while not (tmp_path / "out" / "history").exists():
-        assert process.is_alive() and time.monotonic() < until
-        time.sleep(0.05)
-    os.kill(process.pid, signal.SIGINT)
-    process.join(60)
-    assert process.exitcode == 130
-    error = outputs[1].read_text("utf-8")
-    assert "Traceback" not in error
-    assert error.rstrip().endswith(
-        "actx train: interrupted: run the same command again to go on where "
-        "it stopped"
-    )
-    result = run_actx(*flags)
-    assert result.returncode == 0, result.stderr
-    result = run_actx(*flags, "--rho=20")
-    assert result.returncode == 1
-    assert result.stderr.count("actx train: error: ") == 1
-    assert "begun with other settings" in result.stderr
-    assert "Traceback" not in result.stderr
 
 
 def test_the_help_of_a_setting_is_its_docstring():

@@ -89,9 +89,9 @@ def expected_logs(model, pairs, has_conjugate=None):
 
 
 def assert_same_logs(actual, expected, rel=2e-5):
-    assert {name: actual[name] for name in expected} == pytest.approx(
-        expected, rel=rel, nan_ok=True
-    )
+    # A mean over nothing is NaN, or not there.
+    actual = {name: actual.get(name, np.nan) for name in expected}
+    assert actual == pytest.approx(expected, rel=rel, nan_ok=True)
 
 
 def test_fit_and_evaluate_log_eq_1():
@@ -250,6 +250,10 @@ def test_batches_may_differ_in_length():
     assert np.all(np.isfinite(logs["loss"]))
 
 
+@pytest.mark.skipif(
+    keras.backend.backend() == "torch",
+    reason="torch.compile takes a minute; by default nothing is compiled",
+)
 def test_xla_trains_the_same():
     models = [compiled({"jit_compile": jit}) for jit in (False, True)]
     logs = [fit(model, PAIRS, epochs=3) for model in models]
@@ -522,7 +526,7 @@ def test_a_mean_over_no_pair_is_not_zero():
     has_conjugate = np.zeros(len(LABELS), bool)
     with pytest.warns(UserWarning, match="has a conjugate"):
         logs = fit(compiled(), {**PAIRS, "has_conjugate": has_conjugate})
-    assert np.isnan(logs["similarity_loss"])
+    assert np.isnan(logs.get("similarity_loss", np.nan))
     assert logs["loss"] == pytest.approx(logs["classification_loss"])
 
 

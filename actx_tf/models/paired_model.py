@@ -176,11 +176,16 @@ class PairedModel(keras.Model):
                 f"`sample_weight`. Received: class_weight={class_weight}"
             )
         # Beforehand: after an error in the step JAX has lost the weights.
-        if isinstance(x := args[0] if args else kwargs.get("x"), dict):
-            _check_keys(x)
+        pair = args[0] if args else kwargs.get("x")
+        if isinstance(pair, dict):
+            _check_keys(pair)
         history = super().fit(*args, class_weight=class_weight, **kwargs)
-        measured = history.history.get("similarity_loss", [0.0])
-        if all(math.isnan(value) for value in measured):
+        measured = history.history.get("similarity_loss", [math.nan])
+        if (
+            isinstance(pair, dict)
+            and _CONJUGATES & pair.keys()
+            and (all(map(math.isnan, measured)))
+        ):
             warnings.warn(
                 f"no clip that {self.name} was trained on has a conjugate "
                 "(has_conjugate is False everywhere): L_s and L_d were not "
