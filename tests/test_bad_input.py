@@ -262,6 +262,7 @@ SETTINGS = {
     "actx_tf": "1",
     "class_names": ["a", "b"],
     "activation": "softmax",
+    "background": [],
     "channels": 8,
     "max_steps": 10,
     "signatures": ["serving_default", "video", "describe"],

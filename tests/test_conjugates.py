@@ -447,10 +447,10 @@ def test_missing_negatives():
     del embeddings["n0"]
     clips, missing = nearest_negatives(actions + negatives, embeddings, 5)
     assert {c.clip: reason for c, reason in missing} == {
-        "a0": "it has no embedding",
+        "a0": "its features are not there",
         "a1": "its embedding is zero or not finite",
         "a2": "its embedding is zero or not finite",
-        "n0": "it has no embedding",
+        "n0": "its features are not there",
     }
     assert [c.conjugates for c in clips] == [(), (), (), ("n1",), (), ()]
     # None at all.
