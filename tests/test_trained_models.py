@@ -328,7 +328,7 @@ def test_nothing_to_predict(made, tmp_path):
     assert "0 of 1 videos have scores" in result.stdout
     result = actx("predict", tmp_path, f"--model={made.folder / 'model.keras'}")
     assert result.returncode == 1
-    assert "`backbone` must be given" in result.stderr
+    assert "--backbone must be given" in result.stderr
 
 
 def test_export(made, tmp_path):
@@ -364,7 +364,7 @@ def test_export(made, tmp_path):
         f"--output={tmp_path / 'wrong'}",
     )
     assert result.returncode == 1
-    assert "actx export: error: `backbone` must be" in result.stderr
+    assert "actx export: error: --backbone must be" in result.stderr
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "wrong").exists()
 

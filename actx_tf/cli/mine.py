@@ -160,10 +160,11 @@ def run(flags: argparse.Namespace) -> None:
             f"--background={flags.background} the label of no action? The "
             f"labels are {', '.join(sorted(labels))}"
         )
-    write_clip_index(flags.output, clips)
     if report := pair_report(clips, doubts):
         print(report)
     print(f"{len(counts)} clips have {sum(counts)} conjugates")
+    # The last thing: an index that is there is not written again.
+    write_clip_index(flags.output, clips)
     print(f"written: {flags.output}")
 
 
