@@ -14,7 +14,7 @@ BACKEND_TESTS := tests/test_att_norm.py tests/test_percentile_shift.py \
 
 PYTEST := $(BIN)/python -m pytest --numprocesses=2 --dist=worksteal
 
-export TF_CPP_MIN_LOG_LEVEL ?= 2
+export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .PHONY: demo test wheel-test serve-test lint clean
 
