@@ -360,7 +360,7 @@ class Reference:
         middles = (self.begins + self.ends) / 2
         for first, last in itertools.product(SLACK, SLACK):
             inside = (start + first <= middles) & (middles < end + last)
-            if not inside.any():  # the frame on display stands for it
+            if not inside.any():  # take the frame that is shown then
                 inside = [np.flatnonzero(self.begins < end + last)[-1]]
             yield self.numbers[inside].tolist()
 

@@ -14,7 +14,6 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from typing import NoReturn
 
 import numpy as np
 
@@ -114,10 +113,7 @@ class _OnlyArrays(pickle.Unpickler):
             return np.ndarray.__reduce__(np.empty(0))[0]
         if (module, name) in (("numpy", "ndarray"), ("numpy", "dtype")):
             return getattr(np, name)
-        self._refuse(f"{module}.{name}")
-
-    def _refuse(self, what: str) -> NoReturn:
-        raise pickle.UnpicklingError(f"{what} is not an array")
+        raise pickle.UnpicklingError(f"{module}.{name} is not an array")
 
 
 def _leaves(tree: dict, path: tuple = ()) -> Iterator[tuple]:

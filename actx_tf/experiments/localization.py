@@ -18,6 +18,7 @@ from actx_tf.data.video import read_clip
 from actx_tf.data.video import video_duration
 from actx_tf.experiments.localization_figures import CHANCE
 from actx_tf.experiments.localization_figures import localization_figures
+from actx_tf.experiments.stored_evaluation import check_features
 from actx_tf.export.trained_model import ExportedModel
 from actx_tf.export.trained_model import answer
 from actx_tf.export.trained_model import load_trained
@@ -210,14 +211,8 @@ def _description_of(model, store):
                 "takes videos. Received: features=None"
             )
         return model.description
-    made_by = store.description
-    if made_by is not None and model.description is not None:
-        if differences := model.description.differences(made_by):
-            raise ValueError(
-                "`features` must be made as those that `model` was trained "
-                f"on. Received: {store.path}, with {', '.join(differences)}"
-            )
-    return made_by
+    check_features(model, store)
+    return store.description
 
 
 def _attend(model, clip, store, description):

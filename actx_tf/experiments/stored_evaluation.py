@@ -8,9 +8,11 @@ import numpy as np
 from actx_tf.data.clip_index import read_clip_index
 from actx_tf.data.feature_store import FeatureStore
 from actx_tf.experiments.evaluation import figures_of_scores
+from actx_tf.export.trained_model import ExportedModel
 from actx_tf.export.trained_model import answer
 from actx_tf.export.trained_model import class_names_of
 from actx_tf.export.trained_model import load_trained
+from actx_tf.models.paired_model import PairedModel
 
 
 def evaluate_stored(
@@ -55,7 +57,7 @@ def evaluate_stored(
         )
     rows, left_out, members, scores = [], [], [], []
     with FeatureStore(features) as store:
-        _check_description(trained, store)
+        check_features(trained, store)
         for clip in clips:
             if clip.clip not in store:
                 left_out.append((clip.clip, f"not in {store.path}"))
@@ -96,7 +98,13 @@ def evaluate_stored(
     return figures, rows, left_out
 
 
-def _check_description(model, store):
+def check_features(
+    model: PairedModel | ExportedModel, store: FeatureStore
+) -> None:
+    """Raises `ValueError` if the features are not as the model knows them.
+
+    Where one of the two does not say what made the features, nothing is known.
+    """
     if None in (model.description, store.description):
         return
     if differences := model.description.differences(store.description):

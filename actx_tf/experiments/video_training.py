@@ -191,7 +191,7 @@ def train_on_videos(
     pairs = _mine(clips, output, background, report)
     _compute_similarities(pairs, output, background, settings.gamma, report)
     seeds = range(seed, seed + (_SEEDS if compare else 1))
-    _train(output, background, settings, seeds, compare, report)
+    _train(pairs, output, background, settings, seeds, compare, report)
     tested = _held_out(pairs, output)
     movement = _show(tested, background, output, report)
     label, count = Counter(clip.label for clip in tested).most_common(1)[0]
@@ -290,7 +290,7 @@ def _compute_similarities(pairs, output, background, gamma, report):
     report(f"similarities: of {count} pairs")
 
 
-def _train(output, background, settings, seeds, compare, report):
+def _train(pairs, output, background, settings, seeds, compare, report):
     results = output / "results.csv"
     rows = read_rows(results)
     trained_on = run_folder.fingerprint(output / "pairs.csv")
@@ -305,7 +305,6 @@ def _train(output, background, settings, seeds, compare, report):
     if not (left := [run for run in runs if run not in finished]):
         report(f"training: is done, {output / 'actx.keras'}")
         return
-    pairs = read_clip_index(output / "pairs.csv")
     data = stored_data(
         DataSettings(
             features=str(output / "features"),
