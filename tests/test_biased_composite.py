@@ -297,6 +297,17 @@ def test_the_masks_are_where_the_clip_differs_from_the_scene(composite):
     assert compared == 3
 
 
+def test_videos_are_the_same_each_time(tmp_path):
+    scene = np.random.default_rng(0).integers(0, 256, (224, 224, 3), np.uint8)
+    scene = cv2.GaussianBlur(scene, (0, 0), 2)
+    frames = np.stack([np.roll(scene, i, axis=1) for i in range(FRAMES)])
+    written = set()
+    for _ in range(20):
+        biased_composite.write_video(tmp_path / "a.mp4", frames)
+        written.add((tmp_path / "a.mp4").read_bytes())
+    assert len(written) == 1
+
+
 def test_frozen_actors_stand_still(composite):
     clips = read_all(composite)
     frozen = [
