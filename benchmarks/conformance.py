@@ -83,7 +83,8 @@ def main():
 def print_outcomes(name, outcomes):
     failed = outcomes["FAILED"] + outcomes["ERROR"]
     measuring.print_row(
-        name, *(f"{x}" for x in (outcomes["PASSED"], failed)),
+        name,
+        *(f"{x}" for x in (outcomes["PASSED"], failed)),
         f"{outcomes['SKIPPED']}",
     )
 

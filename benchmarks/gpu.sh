@@ -94,7 +94,8 @@ beside() {
 on() {
     local backend=$1 benchmark=$2
     shift 2
-    command=(env "KERAS_BACKEND=$backend" "$PYTHON" -m "benchmarks.$benchmark" "$@")
+    command=(env "KERAS_BACKEND=$backend" "$PYTHON" -m "benchmarks.$benchmark")
+    command+=("$@")
 }
 
 sees_gpu() {
@@ -150,7 +151,7 @@ peak=(--peak=8192)
 accuracy=()
 lengths=(10 80)
 answers=(1x10 1x80 36x10 1x800)
-limit=90
+limit=75
 workers=5
 if [[ -n $SMALL ]]; then
     sizes=(--batch=2 --time=1)
@@ -172,15 +173,16 @@ for backend in "${backends[@]}"; do
     on $backend conformance --workers=$workers --seconds=$((limit - 5))
     beside "conformance_$backend" $((limit + 5)) \
         "Tests of layers and losses, without TF32"
-    on $backend memory "--batch=${memory_batch}" --time "${lengths[@]}" --steps \
-        "exact, float32" "exact, bfloat16" "stored, bfloat16"
+    on $backend memory "--batch=$memory_batch" --time "${lengths[@]}" \
+        --steps "ActX, exact, float32" "ActX, exact, bfloat16" \
+        "ActX, stored, bfloat16"
     beside "memory_$backend" $limit "Peak memory of a training step"
 done
 for backend in "${backends[@]:0:1}"; do
     on $backend accuracy_by_device "${accuracy[@]}"
     beside "accuracy_$backend" $limit "Accuracy on the built-in set"
 done
-on "${backends[0]:-torch}" memory "--batch=$memory_batch" \
+on torch memory "--batch=$memory_batch" \
     --time "${lengths[@]}" --steps \
     "PyTorch, exact, bfloat16" "PyTorch compiled, exact, bfloat16"
 beside memory_baseline $limit "Peak memory of PyTorch's step"
@@ -193,25 +195,27 @@ done
 export TORCHINDUCTOR_CACHE_DIR=$scratch/timed
 for backend in "${backends[@]}"; do
     on $backend train_step "${sizes[@]}" "${timing[@]}" "${peak[@]}" --compile \
-        --dtypes bfloat16 tf32
-    part "train_$backend" $((limit + 40)) "Training steps, TF32 allowed"
+        --steps "exact, bfloat16" "stored, bfloat16" "exact, tf32"
+    part "train_$backend" $((limit + 50)) "Training steps"
     on $backend attention_forms "${sizes[@]}" "${timing[@]}"
-    part "forms_$backend" $limit "Forms of the matching and the pooling"
-    if [[ $backend == jax ]]; then
+    part "forms_$backend" $((limit + 10)) "Forms of the matching and pooling"
+    if [[ -e $scratch/jax && $backend == jax ]]; then
         on jax kernels "${sizes[@]}"
         part kernels_jax 45 "Kernels of a step"
     fi
     on $backend inference --one_process --dtype=mixed_bfloat16 \
         --sizes "${answers[@]}"
-    part "inference_$backend" 45 "Inference"
+    part "inference_$backend" $limit "Inference"
+    if [[ $backend == "${backends[0]}" ]]; then
+        on $backend train_step "${long[@]}" "${timing[@]}" "${peak[@]}" \
+            --compile --steps "exact, bfloat16"
+        part "long_$backend" $limit "A training step of long clips"
+    fi
 done
 for backend in "${backends[@]:0:1}"; do
-    on $backend train_step "${long[@]}" "${timing[@]}" "${peak[@]}" --compile \
-        --dtypes bfloat16 --kinds exact
-    part "long_$backend" 60 "Training steps of long clips"
     on $backend train_step "${sizes[@]}" "${timing[@]}" "${peak[@]}" --compile \
-        --dtypes float32 --kinds exact
-    part "strict_$backend" 60 "Training steps in float32 without TF32"
+        --steps "exact, float32" "stored, float32" "stored, tf32"
+    part "strict_$backend" $limit "Training steps in float32, and with TF32"
 done
 
 say "" "Took $SECONDS s."

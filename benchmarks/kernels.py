@@ -10,6 +10,7 @@ benchmarks/train_step.py.
 import argparse
 import collections
 import pathlib
+import sys
 import tempfile
 import time
 
@@ -44,6 +45,8 @@ def main():
             measuring.wait(result)
             elapsed = 1e6 * (time.perf_counter() - began) / STEPS
         kernels = microseconds(folder)
+    if not kernels:
+        sys.exit("the profiler saw no kernel of a GPU")
     total = sum(sum(times) for times in kernels.values()) / STEPS
     print(
         f"\n{measuring.device_name()}, {arguments.kind}, {arguments.dtype}: "

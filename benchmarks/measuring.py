@@ -138,15 +138,16 @@ def in_new_process(function, *arguments):
         return pool.apply(function, arguments)
 
 
-def peak_mebibytes():
+def peak_mebibytes(backend=None):
     """Returns the most memory that this process has held.
 
-    Of the GPU, if the backend uses one; of the machine otherwise.
+    Of the GPU, if the backend, by default Keras', uses one; of the machine
+    otherwise.
     """
     import keras
 
     peak = None
-    backend = keras.backend.backend()
+    backend = backend or keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf
 

@@ -20,16 +20,10 @@ from benchmarks.measuring import print_row
 from benchmarks.measuring import wait
 
 STEPS = {
-    "exact, float32": (train_step.keras_step, "exact", "float32"),
-    "exact, bfloat16": (train_step.keras_step, "exact", "bfloat16"),
-    "stored, float32": (train_step.keras_step, "stored", "float32"),
-    "PyTorch, exact, float32": (train_step.torch_step, "exact", "float32"),
-    "PyTorch, exact, bfloat16": (train_step.torch_step, "exact", "bfloat16"),
-    "PyTorch compiled, exact, bfloat16": (
-        train_step.compiled_torch_step,
-        "exact",
-        "bfloat16",
-    ),
+    f"{name}, {kind}, {dtype}": (make, kind, dtype)
+    for name, make in train_step.STEPS.items()
+    for kind in train_step.KINDS
+    for dtype in train_step.DTYPES
 }
 
 
@@ -43,7 +37,13 @@ def main():
         "--steps",
         nargs="*",
         choices=STEPS,
-        default=[name for name in STEPS if "bfloat16" not in name],
+        metavar="STEP",
+        default=[
+            "ActX, exact, float32",
+            "ActX, stored, float32",
+            "PyTorch, exact, float32",
+        ],
+        help=f"of {'; '.join(STEPS)}",
     )
     arguments = parser.parse_args()
     name = in_new_process(device_name)
@@ -73,7 +73,9 @@ def measure(name, batch, times):
         del clips
         wait(step())
         wait(step())
-        peaks.append(peak_mebibytes())
+        peaks.append(
+            peak_mebibytes("torch" if name.startswith("PyTorch") else None)
+        )
     return peaks
 
 

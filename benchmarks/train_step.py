@@ -49,31 +49,33 @@ def main():
     parser.add_argument("--in_a_row", type=int, default=1)
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--peak", type=int, metavar="SIZE")
+    kinds = [f"{kind}, {dtype}" for dtype in DTYPES for kind in KINDS]
     parser.add_argument(
-        "--dtypes",
+        "--steps",
         nargs="*",
-        choices=DTYPES,
-        default=["float32", "bfloat16"],
-        help="The first is the reference",
+        choices=kinds,
+        metavar="STEP",
+        default=[name for name in kinds if "tf32" not in name],
+        help=f"of {'; '.join(kinds)}. PyTorch's first one is the reference",
     )
-    parser.add_argument("--kinds", nargs="*", choices=KINDS, default=KINDS)
     arguments = parser.parse_args()
     clips, labels = make_pairs(arguments.batch, arguments.time)
     theta = arguments.batch * arguments.time * HEIGHT * WIDTH * CHANNELS
-    products = make_products(clips, arguments.dtypes, arguments.peak)
+    dtypes = dict.fromkeys(x.split(", ")[1] for x in arguments.steps)
+    products = make_products(clips, dtypes, arguments.peak)
     makers = {name: make for name, (make, _) in products.items()}
     steps = {}  # name -> kind and dtype
     makers["average pooling"] = lambda: average_pooling(clips, labels)
     for name, make in STEPS.items():
         if "compiled" in name and not arguments.compile:
             continue
-        for dtype in arguments.dtypes:
-            for kind in arguments.kinds:
-                row = f"{name}, {kind}, {dtype}"
-                steps[row] = kind, dtype
-                makers[row] = lambda make=make, kind=kind, dtype=dtype: make(
+        for which in arguments.steps:
+            kind, dtype = steps[f"{name}, {which}"] = which.split(", ")
+            makers[f"{name}, {which}"] = (
+                lambda make=make, kind=kind, dtype=dtype: make(
                     pick(clips, kind), labels, dtype
                 )
+            )
     runs, errors = measuring.keep_those_that_run(makers)
     seconds = measuring.median_seconds(
         runs, arguments.repeats, in_a_row=arguments.in_a_row
@@ -87,7 +89,7 @@ def main():
     if not arguments.peak:
         rates = dict.fromkeys(DTYPES, rates["float32"])
     name = f"PyTorch{' compiled' if arguments.compile else ''}"
-    reference = f"{name}, {arguments.kinds[0]}, {arguments.dtypes[0]}"
+    reference = f"{name}, {arguments.steps[0]}"
     print(
         f"\n{measuring.device_name()}, {arguments.batch} pairs of "
         f"{arguments.time} x {HEIGHT} x {WIDTH} x {CHANNELS}\n"
