@@ -312,9 +312,10 @@ def _of_torch():
 
 
 def _with_gradient(function, constants=0):
-    """Makes a function of what it returns and of the gradient of its sum.
+    """Makes a function of what it returns and of a gradient.
 
-    By all tensors but the first `constants`.
+    By all tensors but the first `constants`, of half the sum of squares: what
+    comes from above is then the output, and no constant that a compiler uses.
     """
     if keras.backend.backend() == "jax":
         import jax
@@ -322,7 +323,7 @@ def _with_gradient(function, constants=0):
         def run(*tensors):
             def total(*tensors):
                 output = function(*tensors)
-                return ops.sum(ops.cast(output, "float32")), output
+                return _half_square(output), output
 
             which = range(constants, len(tensors))
             gradients, output = jax.grad(total, which, has_aux=True)(*tensors)
@@ -336,7 +337,7 @@ def _with_gradient(function, constants=0):
             for leaf in leaves[constants:]:
                 leaf.requires_grad_()
             output = function(*leaves)
-            output.float().sum().backward()
+            _half_square(output).backward()
             return output.detach(), *(x.grad for x in leaves[constants:])
 
         return run
@@ -347,10 +348,14 @@ def _with_gradient(function, constants=0):
         with tf.GradientTape() as tape:
             tape.watch(tensors[constants:])
             output = function(*tensors)
-            total = tf.reduce_sum(tf.cast(output, "float32"))
+            total = _half_square(output)
         return output, *tape.gradient(total, tensors[constants:])
 
     return run
+
+
+def _half_square(x):
+    return 0.5 * ops.sum(ops.square(ops.cast(x, "float32")))
 
 
 def _features(batch, locations, seed=0):
