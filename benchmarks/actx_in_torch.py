@@ -64,18 +64,34 @@ class ActX(nn.Module):
         )
 
 
-def make_step(model, autocast=False):
-    """Returns a function of a batch and its labels: a step, and its loss."""
-    optimizer = torch.optim.Adam(model.parameters())
+def make_step(model, autocast=False, compiled=False):
+    """Returns a function of a batch and its labels: a step, and its loss.
+
+    Args:
+        model: The model, on the device of the step.
+        autocast: Whether products are computed in bfloat16.
+        compiled: Whether `torch.compile` compiles the model and its loss, and
+            their gradient. Adam is PyTorch's own fused one on a GPU.
+    """
     device = next(model.parameters()).device.type
+    optimizer = torch.optim.Adam(model.parameters(), fused=device == "cuda")
+
+    def compute_loss(labels, inputs):
+        with torch.autocast(device, torch.bfloat16, enabled=autocast):
+            logits, *pair_losses = model(**inputs)
+        return functional.cross_entropy(logits, labels) + sum(pair_losses)
+
+    if compiled:
+        # Whole, or not at all: parts of it would run uncompiled unseen.
+        compute_loss = torch.compile(
+            compute_loss, fullgraph=True, dynamic=False
+        )
 
     def step(labels, **inputs):
         optimizer.zero_grad()
-        with torch.autocast(device, torch.bfloat16, enabled=autocast):
-            logits, *pair_losses = model(**inputs)
-        loss = functional.cross_entropy(logits, labels) + sum(pair_losses)
+        loss = compute_loss(labels, inputs)
         loss.backward()
         optimizer.step()
-        return float(loss.detach())
+        return loss.detach()
 
     return step

@@ -2,23 +2,28 @@
 
     KERAS_BACKEND=tensorflow python -m benchmarks.memory
 
-Pairs of feature maps of T x 8 x 11 x 1024, frozen, in float16. Each row is a
-process of its own. "step" is what its peak grows by over a step at T = 1, which
-has the weights, the optimizer and the libraries: inputs of the step included.
-PyTorch's step is benchmarks/actx_in_torch.py, which holds all scores at once.
+Pairs of feature maps of T x 8 x 11 x 1024, frozen, in float16. Each kind of
+step has a process of its own, from the shortest clips to the longest. "step" is
+what its peak grows by over a step at T = 1, which has the weights, the
+optimizer and the libraries: inputs of the step included. PyTorch's step is
+benchmarks/actx_in_torch.py, which holds all scores at once.
 """
 
 import argparse
 
 from benchmarks import train_step
+from benchmarks.measuring import device_name
 from benchmarks.measuring import in_new_process
 from benchmarks.measuring import peak_mebibytes
+from benchmarks.measuring import print_head
+from benchmarks.measuring import print_row
+from benchmarks.measuring import wait
 
 STEPS = {
-    "exact, float32": (train_step.keras_step, "exact", "float32"),
-    "exact, bfloat16": (train_step.keras_step, "exact", "bfloat16"),
-    "stored, float32": (train_step.keras_step, "stored", "float32"),
-    "PyTorch, exact, float32": (train_step.torch_step, "exact", "float32"),
+    f"{name}, {kind}, {dtype}": (make, kind, dtype)
+    for name, make in train_step.STEPS.items()
+    for kind in train_step.KINDS
+    for dtype in train_step.DTYPES
 }
 
 
@@ -32,34 +37,45 @@ def main():
         "--steps",
         nargs="*",
         choices=STEPS,
-        default=[name for name in STEPS if "bfloat16" not in name],
+        metavar="STEP",
+        default=[
+            "ActX, exact, float32",
+            "ActX, stored, float32",
+            "PyTorch, exact, float32",
+        ],
+        help=f"of {'; '.join(STEPS)}",
     )
     arguments = parser.parse_args()
-    print(f"{arguments.batch} pairs of T x 8 x 11 x 1024, MiB")
-    print(f"{'':24}{'T':>4}{'process':>10}{'step':>8}  step / T = shortest's")
+    name = in_new_process(device_name)
+    print(f"\n{name}, {arguments.batch} pairs of T x 8 x 11 x 1024, MiB\n")
+    print_head("", "T", "process", "step", "step / shortest's")
     for name in arguments.steps:
-        first = None
-        for time in arguments.time:
-            base, peak = in_new_process(measure, name, arguments.batch, time)
-            first = peak - base if first is None else first
-            ratio = (peak - base) / first if first else float("nan")
-            print(
-                f"{name:24}{time:4}{peak:10.0f}{peak - base:8.0f}{ratio:10.2f}",
-                flush=True,
+        base, *peaks = in_new_process(
+            measure, name, arguments.batch, [1, *sorted(arguments.time)]
+        )
+        for time, peak in zip(sorted(arguments.time), peaks, strict=True):
+            print_row(
+                name,
+                f"{time}",
+                f"{peak:.0f}",
+                f"{peak - base:.0f}",
+                f"{(peak - base) / max(peaks[0] - base, 1):.2f}",
             )
 
 
-def measure(name, batch, time):
-    """Returns the peaks of this process: of T = 1, and then of `time`."""
+def measure(name, batch, times):
+    """Returns the peak of this process after clips of each length, in MiB."""
     make, kind, dtype = STEPS[name]
     peaks = []
-    for length in (1, time):
-        clips, labels = train_step.make_pairs(batch, length)
+    for time in times:
+        clips, labels = train_step.make_pairs(batch, time)
         step = make(train_step.pick(clips, kind), labels, dtype)
         del clips
-        step()
-        step()
-        peaks.append(peak_mebibytes())
+        wait(step())
+        wait(step())
+        peaks.append(
+            peak_mebibytes("torch" if name.startswith("PyTorch") else None)
+        )
     return peaks
 
 

@@ -52,10 +52,10 @@ def gradients(function, tensors, upstream):
             return ops.sum(upstream * function(*tensors))
 
         return jax.jit(jax.grad(total, argnums=range(len(tensors))))(*tensors)
-    import torch
-
-    tensors = [torch.tensor(x, requires_grad=True) for x in tensors]
-    ops.sum(torch.tensor(upstream) * function(*tensors)).backward()
+    # On the device that Keras runs on.
+    tensors = [ops.convert_to_tensor(x).requires_grad_() for x in tensors]
+    upstream = ops.convert_to_tensor(upstream)
+    ops.sum(upstream * function(*tensors)).backward()
     return [x.grad for x in tensors]
 
 

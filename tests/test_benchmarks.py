@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from benchmarks import accuracy
+from benchmarks import attention_forms
 from benchmarks import inference
 from benchmarks import input_pipeline
 from benchmarks import memory
 from benchmarks import train_step
 from benchmarks.measuring import in_new_process
+from benchmarks.measuring import keep_those_that_run
 from benchmarks.measuring import peak_mebibytes
 
 
@@ -27,9 +29,9 @@ def table(monkeypatch, capsys):
 
 
 def numbers(line):
-    """The last cells of a line, as far as they are numbers."""
+    """The last cells of a row, as far as they are numbers."""
     found = []
-    for cell in reversed(line.split()):
+    for cell in reversed(line.replace("|", " ").split()):
         try:
             found.insert(0, float(cell))
         except ValueError:
@@ -46,10 +48,50 @@ def test_peak_of_a_new_process_leaves_out_its_parents():
 
 def test_memory_grows_with_the_clips(table):
     lines = table(
-        memory, "--time", "4", "32", "--batch=2", "--steps", "exact, float32"
+        memory,
+        *("--time", "4", "32"),
+        "--batch=2",
+        *("--steps", "ActX, exact, float32"),
     )
-    assert len(lines) == 4
+    assert [numbers(line)[0] for line in lines[-2:]] == [4, 32]
     assert numbers(lines[-1])[-1] > 1
+
+
+def test_train_step(table, monkeypatch):
+    monkeypatch.setattr(train_step, "CHANNELS", 16)
+    lines = table(
+        train_step,
+        *("--time=1", "--batch=2", "--repeats=1", "--in_a_row=2", "--peak=8"),
+    )
+    rows = {line.split("|")[1].strip(): line for line in lines[4:]}
+    assert numbers(rows["PyTorch, exact, float32"])[-1] == 1
+    for name in ("ActX, exact, float32", "PyTorch, stored, bfloat16"):
+        milliseconds, rate, share, _ = numbers(rows[name])
+        assert milliseconds > 0 and rate > 0 and share > 0
+
+
+@pytest.mark.parametrize("name", attention_forms.TABLES)
+def test_attention_forms_agree(table, monkeypatch, name):
+    monkeypatch.setattr(train_step, "CHANNELS", 64)
+    lines = table(
+        attention_forms,
+        *("--time=1", "--batch=2", "--repeats=1", "--dtype=float32"),
+        *("--tables", name),
+    )
+    assert len(lines) >= 7
+    for line in lines[5:]:
+        assert numbers(line)[-1] < 1e-5, line
+
+
+def test_what_does_not_run_stops_nothing(capsys):
+    def fail():
+        raise MemoryError("no room\nat all")
+
+    runs, errors = keep_those_that_run(
+        {"made": lambda: fail, "making": fail, "good": lambda: lambda: 1}
+    )
+    assert list(runs) == ["good"]
+    assert errors == dict.fromkeys(["made", "making"], "MemoryError: no room")
 
 
 def test_inference(table):

@@ -27,8 +27,11 @@ def whole(queries, keys, values, mask=None):
 # One block of 7 queries; 2 of 4; 3 of 3, with 2 too many; 7 of 1.
 @pytest.fixture(params=[2**24, 60, 45, 17])
 def block_sizes(request, monkeypatch):
-    monkeypatch.setattr(streaming_attention, "_MAX_SCORES", request.param)
-    monkeypatch.setattr(streaming_attention, "_MIN_QUERIES", 1)
+    monkeypatch.setattr(
+        streaming_attention,
+        "max_queries",
+        lambda scores: 1 + request.param // scores,
+    )
 
 
 @pytest.mark.parametrize("mask", [None, MASK])

@@ -4,10 +4,13 @@ import keras
 from keras import ops
 
 from actx_tf.ops.types import Tensor
+from actx_tf.utils.backend import is_on_gpu
 
-# Scores that are held at once, over the batch: 64 MiB in float32. But products
-# of fewer queries are slow; their scores take half of what 1024 channels take.
+# Scores that are held at once, over the batch: 64 MiB in float32, 1 GiB on a
+# GPU, which is slow at small products. But products of fewer queries are slow
+# anywhere; their scores take half of what 1024 channels take.
 _MAX_SCORES = 2**24
+_MAX_SCORES_ON_GPU = 2**28
 _MIN_QUERIES = 512
 
 
@@ -48,6 +51,18 @@ def attend(
         return _forward(queries, keys, values, bias), gradient
 
     return run(queries, keys, values)
+
+
+def max_queries(scores):
+    """How many queries a block has at most, each of which has so many scores.
+
+    An integer where `scores` is one.
+    """
+    most = _MAX_SCORES_ON_GPU if is_on_gpu() else _MAX_SCORES
+    size = 1 + most // scores
+    if isinstance(size, int):
+        return max(size, _MIN_QUERIES)
+    return ops.maximum(size, _MIN_QUERIES)
 
 
 def _forward(queries, keys, values, bias):
@@ -120,11 +135,7 @@ def _blocks(queries, keys):
     scores = batch * ops.shape(keys)[1]  # of one query
     if keras.backend.backend() == "jax" and not isinstance(scores, int):
         return 1, length  # symbols, with which JAX infers shapes alone
-    size = 1 + _MAX_SCORES // scores
-    if isinstance(size, int):
-        size = max(size, _MIN_QUERIES)
-    else:
-        size = ops.maximum(size, _MIN_QUERIES)
+    size = max_queries(scores)
     count = -(-length // size)
     return count, -(-length // count)
 
