@@ -24,6 +24,7 @@ from actx_tf.data.conjugates import check_new_names
 from actx_tf.data.conjugates import check_training_actions
 from actx_tf.data.conjugates import is_training_action
 from actx_tf.data.conjugates import without_conjugates
+from actx_tf.data.emptied import MARGIN
 from actx_tf.data.emptied import MOST_FRAMES
 from actx_tf.data.emptied import MOST_MOVEMENT
 from actx_tf.data.emptied import NotEmptied
@@ -103,7 +104,7 @@ def emptied_conjugates(
     clips: Sequence[Clip],
     folder: str | os.PathLike,
     masks: Mapping[str, np.ndarray] | None = None,
-    margin: float = 2.0,
+    margin: float = MARGIN,
     most_movement: float = MOST_MOVEMENT,
     background: str = "background",
     progress: bool = False,
@@ -122,7 +123,7 @@ def emptied_conjugates(
             as `Masks`: of its frames whole, before its box is cut out of them.
             Columns beyond those of the frames are passed over. Defaults to
             `None`.
-        margin: See `emptied`. Defaults to `2.0`.
+        margin: See `emptied`. Defaults to `5.0`.
         most_movement: See `emptied`. Defaults to `1.0`.
         background: Name of the class that shows no action. Defaults to
             `"background"`.
