@@ -10,7 +10,7 @@ _SIDE = 240  # pixels of the shorter side of what is compared
 _MOST_FRAMES = 32  # that are compared
 _MOST_CORNERS = 300
 _FEWEST_CORNERS = 12  # that tell a movement
-_ENOUGH_CORNERS = 40  # that tell it well
+_SHARE = 0.4  # of all corners
 _NEAR = 1.0  # pixels
 
 
@@ -62,15 +62,16 @@ def camera_movement(
     places = np.stack([x, y, np.ones_like(x)], -1)
     numbers = np.linspace(0, count - 1, min(count, _MOST_FRAMES))
     views = (view(number) for number in numbers.round().astype(int))
-    # Errors add up: the earlier frame stays the same as long as it will do.
+    # Errors add up: the earlier frame stays the same as long as it will do. Of
+    # a picture that moves, in the end nothing is found but captions.
     earlier = before = next(views)
     moved_before = moved = np.eye(3)
     movement = 0.0
     for after in views:
-        step = _step(cv2, earlier, after, _ENOUGH_CORNERS)
+        step = _step(cv2, earlier, after, _SHARE)
         if step is None:
             earlier, moved_before = before, moved
-            step = _step(cv2, earlier, after, _FEWEST_CORNERS)
+            step = _step(cv2, earlier, after)
         if step is None:
             return math.nan
         before, moved = after, step @ moved_before
@@ -79,8 +80,11 @@ def camera_movement(
     return 100 * movement / min(size)
 
 
-def _step(cv2, before, after, fewest):
-    """Returns the movement that most corners follow, (3, 3), or None."""
+def _step(cv2, before, after, share=0.0):
+    """Returns the movement that most corners follow, (3, 3).
+
+    `None` if these are too few, or a smaller share of all corners.
+    """
     (before, free), (after, free_after) = before, after
     corners = cv2.goodFeaturesToTrack(
         before,
@@ -95,6 +99,7 @@ def _step(cv2, before, after, fewest):
     # What is not found on the way back is something else.
     back, is_back, _ = cv2.calcOpticalFlowPyrLK(after, before, found, None)
     corners, found, back = corners[:, 0], found[:, 0], back[:, 0]
+    fewest = max(_FEWEST_CORNERS, share * len(corners))
     kept = (is_found[:, 0] > 0) & (is_back[:, 0] > 0)
     kept &= np.linalg.norm(back - corners, axis=-1) < _NEAR
     x, y = found.round().astype(int).T

@@ -43,7 +43,7 @@ _Video = tuple[Iterable[np.ndarray], float, bool]
 
 def frozen_conjugates(
     clips: Sequence[Clip],
-    folder: str | os.PathLike,
+    videos: str | os.PathLike,
     at: float = 0.5,
     background: str = "background",
     progress: bool = False,
@@ -56,7 +56,7 @@ def frozen_conjugates(
 
     Args:
         clips: The clips of an index.
-        folder: Folder of the video files, `<clip>.frozen.mp4`. It is made if
+        videos: Folder of the video files, `<clip>.frozen.mp4`. It is made if
             it is not there. Files of an earlier, interrupted call are kept.
         at: Which frame is held: 0 is the first, 1 the last. Defaults to `0.5`,
             the middle one, in which most of what the clip shows is there: who
@@ -72,7 +72,7 @@ def frozen_conjugates(
         split are `conjugate`. It has the size (that of the clip's box), the
         frame rate and the number of frames of its clip. `missing` is a list of
         `(clip, reason)`, of the action clips of the split `train` without a
-        conjugate: those that cannot be read.
+        conjugate, as they cannot be read.
 
     Raises:
         ImportError: If PyAV is missing.
@@ -91,7 +91,7 @@ def frozen_conjugates(
 
     return _make_files(
         clips,
-        Path(folder),
+        Path(videos),
         "frozen",
         lambda clip: f"frame {at:g} of 0 to 1",
         make,
@@ -102,7 +102,7 @@ def frozen_conjugates(
 
 def emptied_conjugates(
     clips: Sequence[Clip],
-    folder: str | os.PathLike,
+    videos: str | os.PathLike,
     masks: Mapping[str, np.ndarray] | None = None,
     margin: float = MARGIN,
     most_movement: float = MOST_MOVEMENT,
@@ -117,7 +117,7 @@ def emptied_conjugates(
 
     Args:
         clips: The clips of an index.
-        folder: Folder of the video files, `<clip>.emptied.mp4`. It is made if
+        videos: Folder of the video files, `<clip>.emptied.mp4`. It is made if
             it is not there. Files of an earlier, interrupted call are kept.
         masks: Booleans `(frames, height, width)` of each clip by its name, such
             as `Masks`: of its frames whole, before its box is cut out of them.
@@ -160,7 +160,7 @@ def emptied_conjugates(
         return itertools.repeat(frames[0], count), rate, True
 
     return _make_files(
-        clips, Path(folder), "emptied", settings, make, background, progress
+        clips, Path(videos), "emptied", settings, make, background, progress
     )
 
 
@@ -254,7 +254,7 @@ def _is_made(path, comment):
         found = "no video"
     if found != comment:
         raise ValueError(
-            "`folder` must not hold files of the names that are written, but "
+            "`videos` must not hold files of the names that are written, but "
             f"for those of the same clips and arguments. Received: {path}, "
             f"which is {found!r}, and not {comment!r}"
         )
