@@ -68,7 +68,7 @@ def frozen_conjugates(
 
     Returns:
         A tuple `(clips, missing)`. `clips` are those given, and after each its
-        conjugate `<clip>.frozen`: a clip of another file, whose label and
+        conjugate `<clip>.frozen`, a clip of another file, whose label and
         split are `conjugate`. It has the size (that of the clip's box), the
         frame rate and the number of frames of its clip. `missing` is a list of
         `(clip, reason)`, of the action clips of the split `train` without a
