@@ -8,9 +8,12 @@ import pytest
 from actx_tf.data import read_clip
 from actx_tf.data.video_writing import read_comment
 from actx_tf.data.video_writing import write_video
+from tests.harness import ROOT
 from tests.moving_square import background
 from tests.moving_square import moving_square
 from tests.test_video import write_video as write_any_video
+
+POUR = ROOT.parent / "shared/data/jhmdb/videos/pour_52.mp4"
 
 
 # Also where height or width are odd, or not those of whole blocks of 16.
@@ -27,6 +30,16 @@ def test_what_is_held_is_still(tmp_path, size):
     # Random colours of small blocks are the hardest.
     assert abs(frames[0].mean((0, 1)) - image.mean((0, 1))).max() < 3
     assert abs(frames[0].mean(-1) - image.mean(-1)).mean() < 6
+
+
+@pytest.mark.skipif(not POUR.exists(), reason="needs real clips")
+def test_a_real_frame_is_still(tmp_path):
+    """One in which predictions from two frames differ from both."""
+    image = read_clip(POUR)[0][20]
+    path = tmp_path / "a.mp4"
+    write_video(path, itertools.repeat(image, 40), 30, held=True)
+    frames, _ = read_clip(path)
+    assert (frames == frames[0]).all()
 
 
 @pytest.mark.parametrize("rate", [8, 12.5, 60])

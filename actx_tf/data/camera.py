@@ -110,6 +110,6 @@ def _step(cv2, before, after, share=0.0):
     step, follow = cv2.estimateAffinePartial2D(
         corners[kept], found[kept], ransacReprojThreshold=_NEAR
     )
-    if follow.sum() < fewest:
+    if step is None or follow.sum() < fewest:
         return None
     return np.vstack([step, [0, 0, 1]])

@@ -111,7 +111,7 @@ def emptied_conjugates(
 ) -> tuple[list[Clip], list[tuple[Clip, str]]]:
     """Removes people from each action clip: see `emptied`.
 
-    Clips with masks are emptied by them, others by the median over time, which
+    Clips with masks are emptied by them, held in memory whole, others by the median over time, which
     needs a camera that stands still, and leaves whoever stays in one place.
     Look at what comes of it.
 

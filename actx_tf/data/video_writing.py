@@ -15,7 +15,10 @@ from actx_tf.utils.atomic_write import atomic_write
 # where all later frames are coarse, there is nothing in them to correct, and
 # they repeat the first to the last bit.
 _MOVING = {"qp": "10"}
-_HELD = {"qp": "30", "x264-params": "ipratio=10:keyint=infinite"}  # first: 10
+_HELD = {
+    "qp": "30",  # less 20 in the first
+    "x264-params": "ipratio=10:keyint=infinite:bframes=0:weightp=0",
+}
 
 
 def write_video(
