@@ -1,13 +1,20 @@
 """`actx mine` as a user runs it."""
 
+import keras
 import numpy as np
 import pytest
 
+from actx_tf.backbones import make_backbone
 from actx_tf.data import Clip
+from actx_tf.data import FeatureStore
 from actx_tf.data import FeatureStoreWriter
 from actx_tf.data import read_clip_index
 from actx_tf.data import write_clip_index
+from actx_tf.data import write_masks
 from tests.harness import run_actx
+from tests.lossless import write_lossless
+from tests.moving_square import moving_square
+from tests.test_camera import panned
 from tests.test_video import write_video
 
 
@@ -158,6 +165,66 @@ def test_scenes_and_a_threshold(tmp_path):
     assert "note: 6 pairs look alike nowhere: do they show one" in printed
 
 
+@pytest.fixture
+def moving(tmp_path):
+    """An index of a square that moves, and a camera; masks; a network."""
+    frames, masks, _ = moving_square(24)
+    write_lossless(tmp_path / "a.mp4", frames)
+    write_lossless(tmp_path / "b.mp4", panned(2, 16))
+    write_clip_index(
+        tmp_path / "index.csv",
+        [
+            Clip(name, str(tmp_path / f"{name}.mp4"), "run", "train")
+            for name in "ab"
+        ],
+    )
+    write_masks(tmp_path / "masks.npz", [("a", masks)])
+    network = keras.Sequential(
+        [keras.Input((None, 32, 32, 3)), keras.layers.Conv3D(4, (2, 8, 8), 8)]
+    )
+    backbone = make_backbone(network, frame_rate=8.0, value_range=(-1, 1))
+    backbone.save(tmp_path / "backbone.keras")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("flags", "names"),
+    [
+        (("--way=frozen", "--at=0.25"), {"a.frozen", "b.frozen"}),
+        (("--way=emptied",), {"a.emptied"}),
+        (("--way=emptied", "--masks=masks.npz"), {"a.emptied"}),
+    ],
+)
+def test_made_videos_are_clips_like_others(moving, flags, names):
+    result = run(moving, *FILES, *flags, "--videos=made")
+    assert result.returncode == 0, result.stderr
+    without = 2 - len(names)
+    assert f"{len(names)} clips have {len(names)} conjugates" in result.stdout
+    assert (", 1 have none" in result.stdout) == bool(without)
+    assert ("missing: b (run): its camera moves" in result.stdout) == (
+        bool(without)
+    )
+    files = {path.name for path in (moving / "made").iterdir()}
+    assert files == {f"{name}.mp4" for name in names}
+    result = run_actx(
+        "extract",
+        *("--index=mined.csv", "--output=features"),
+        "--backbone=backbone.keras",
+        cwd=moving,
+    )
+    assert result.returncode == 0, result.stderr
+    clips = read_clip_index(moving / "mined.csv")
+    assert {c.clip for c in clips} == {"a", "b"} | names
+    with FeatureStore(moving / "features") as store:
+        assert set(store) == {"a", "b"} | names
+        for clip in clips:
+            for name in clip.conjugates:
+                assert store.shape(name) == store.shape(clip.clip)
+            if clip.clip == "a.frozen":
+                held = store[clip.clip]
+                assert len(held) > 1 and (held == held[0]).all()
+
+
 def test_labels_are_listed_once(folder):
     with FeatureStoreWriter(folder / "features", "test") as writer:
         writer.add("a", np.ones((2, 1, 1, 3)), "run", "train", 25.0, 16)
@@ -191,13 +258,27 @@ def test_labels_are_listed_once(folder):
             "--output must be another file than --index",
         ),
         (("--way=crops", "--crop_seconds=9"), "no conjugate was found"),
+        (("--way=frozen",), "--way=frozen needs --videos, a folder"),
+        (("--way=emptied", "--videos=index.csv"), "(--videos) is a file"),
+        (
+            ("--way=frozen", "--videos=v", "--masks=m.npz"),
+            "--masks is not for --way=frozen, but for emptied",
+        ),
+        (("--way=crops", "--videos=v"), "--videos is not for --way=crops"),
+        (("--way=frozen", "--videos=v", "--at=2"), "--at: must be in [0, 1]"),
+        (
+            ("--way=emptied", "--videos=v", "--masks=m"),
+            "no file at m (--masks)",
+        ),
     ],
 )
 def test_wrong_input(folder, flags, words):
     index = (folder / "index.csv").read_bytes()
     flags = [flag.format(folder=folder.name) for flag in flags]
     result = run(folder, *FILES, *flags)
-    assert result.returncode == (1 if "no conjugate" in words else 2)
+    failures = ("no conjugate", "is a file", "no file at")
+    is_failure = any(failure in words for failure in failures)
+    assert result.returncode == (1 if is_failure else 2)
     assert words in result.stderr and result.stderr.count("\n") == 1
     assert not (folder / "mined.csv").exists()
     assert (folder / "index.csv").read_bytes() == index

@@ -1,4 +1,4 @@
-"""Finds conjugates for the clips of an index, in one of the paper's ways.
+"""Finds conjugates for the clips of an index, or makes them.
 
 The nearest clips of no action, by the features of `actx extract`:
 
@@ -12,8 +12,17 @@ of the clip:
     actx mine --way=crops --crop_seconds=2 --index=hollywood2.csv \\
         --output=pairs.csv
 
+Where there is nothing of the kind, it makes them of the clips themselves, as
+video files in the folder --videos: a frame, held for as long as the clip; or
+the clip without its people, by their --masks, or by the median over time where
+there are none and the camera stands still:
+
+    actx mine --way=frozen --videos=frozen --index=index.csv --output=pairs.csv
+    actx mine --way=emptied --masks=masks.npz --videos=emptied \\
+        --index=index.csv --output=pairs.csv
+
 Prints which clips have none, and why. The new index is a table to read and
-edit. The last two ways add clips to it: extract features after them.
+edit. All ways but the first add clips to it: extract features after them.
 
 The first way stores how similar the clips of each pair are, from -1 to 1, and
 prints the least similar: --min_similarity leaves these out, and --same=scene
@@ -33,7 +42,8 @@ from actx_tf.cli import flags as kinds
 from actx_tf.cli.errors import UsageError
 from actx_tf.cli.parser import Parser
 
-_WAYS = ("nearest", "before_and_after", "crops")
+_WAYS = ("nearest", "before_and_after", "crops", "frozen", "emptied")
+_MADE = ("frozen", "emptied")
 # Which ways each flag is for.
 _OPTIONS = {
     "min_seconds": ("before_and_after", "crops"),
@@ -43,6 +53,9 @@ _OPTIONS = {
     "num_neighbors": ("nearest",),
     "min_similarity": ("nearest",),
     "same": ("nearest",),
+    "videos": _MADE,
+    "at": ("frozen",),
+    "masks": ("emptied",),
 }
 
 
@@ -82,8 +95,8 @@ def add_flags(parser: Parser) -> None:
     parser.add_argument(
         "--min_seconds",
         type=kinds.positive,
-        help="the other ways: conjugates are at least this long; 0.5 if it is "
-        "not given",
+        help="before_and_after, crops: conjugates are at least this long; 0.5 "
+        "if it is not given",
     )
     parser.add_argument(
         "--crop_seconds",
@@ -94,6 +107,22 @@ def add_flags(parser: Parser) -> None:
         "--num_crops",
         type=kinds.whole,
         help="crops: number of crops of a clip; 1 if it is not given",
+    )
+    parser.add_argument(
+        "--videos",
+        help="frozen, emptied: folder for the video files that are made; those "
+        "that an interrupted run left there are kept",
+    )
+    parser.add_argument(
+        "--at",
+        type=kinds.fraction,
+        help="frozen: which frame is held, from 0, the first, to 1, the last; "
+        "0.5 if it is not given",
+    )
+    parser.add_argument(
+        "--masks",
+        help="emptied: file (.npz) of masks of the people in each frame, as "
+        "`actx index --dataset=jhmdb --masks` writes it",
     )
     kinds.add_force(parser)
 
@@ -110,11 +139,19 @@ def check(flags: argparse.Namespace) -> None:
         raise UsageError(
             "--way=nearest needs --features; make them with `actx extract`"
         )
+    if flags.way in _MADE and flags.videos is None:
+        raise UsageError(
+            f"--way={flags.way} needs --videos, a folder for the files it makes"
+        )
     if os.path.realpath(flags.output) == os.path.realpath(flags.index):
         raise UsageError("--output must be another file than --index")
     files.check_index(flags.index)
     if flags.features is not None:
         files.check_features(flags.features)
+    if flags.masks is not None:
+        files.check_given(flags.masks, "--masks")
+    if flags.videos is not None:
+        files.check_output_folder(flags.videos, "--videos")
     files.check_output_file(flags.output)
     files.check_new_file(
         flags.output, flags.force, "give another file to keep it"
@@ -162,7 +199,11 @@ def run(flags: argparse.Namespace) -> None:
         )
     if report := pair_report(clips, doubts):
         print(report)
-    print(f"{len(counts)} clips have {sum(counts)} conjugates")
+    without = sum(clip.label != flags.background for clip, _ in missing)
+    print(
+        f"{len(counts)} clips have {sum(counts)} conjugates"
+        + (f", {without} have none" if without else "")
+    )
     # The last thing: an index that is there is not written again.
     write_clip_index(flags.output, clips)
     print(f"written: {flags.output}")
@@ -178,6 +219,13 @@ def _mine(
         return *data.conjugates_before_and_after(clips, **options), []
     if way == "crops":
         return *data.conjugates_around_crops(clips, **options), []
+    if way in _MADE:
+        options["progress"] = True
+        if way == "frozen":
+            return *data.frozen_conjugates(clips, **options), []
+        if "masks" in options:
+            options["masks"] = data.Masks(options["masks"])
+        return *data.emptied_conjugates(clips, **options), []
     with data.FeatureStore(options.pop("features")) as store:
         embeddings = data.mean_embeddings(store)
         mined, missing = data.nearest_negatives(clips, embeddings, **options)

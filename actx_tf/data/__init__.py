@@ -3,6 +3,7 @@
 from actx_tf.data import annotations as annotations
 from actx_tf.data import synthetic as synthetic
 from actx_tf.data.backbone_input import seen_frames as seen_frames
+from actx_tf.data.camera import camera_movement as camera_movement
 from actx_tf.data.clip_index import Clip as Clip
 from actx_tf.data.clip_index import class_names_of as class_names_of
 from actx_tf.data.clip_index import read_clip_index as read_clip_index
@@ -15,6 +16,8 @@ from actx_tf.data.conjugates import (
 )
 from actx_tf.data.conjugates import mean_embeddings as mean_embeddings
 from actx_tf.data.conjugates import nearest_negatives as nearest_negatives
+from actx_tf.data.emptied import NotEmptied as NotEmptied
+from actx_tf.data.emptied import emptied as emptied
 from actx_tf.data.extraction import FeatureExtractor as FeatureExtractor
 from actx_tf.data.extraction import extract_features as extract_features
 from actx_tf.data.feature_store import FeatureStore as FeatureStore
@@ -22,6 +25,11 @@ from actx_tf.data.feature_store_writer import (
     FeatureStoreWriter as FeatureStoreWriter,
 )
 from actx_tf.data.flow import optical_flow as optical_flow
+from actx_tf.data.made_conjugates import (
+    emptied_conjugates as emptied_conjugates,
+)
+from actx_tf.data.made_conjugates import frozen as frozen
+from actx_tf.data.made_conjugates import frozen_conjugates as frozen_conjugates
 from actx_tf.data.masks import Masks as Masks
 from actx_tf.data.masks import write_masks as write_masks
 from actx_tf.data.pair_checks import doubtful_pairs as doubtful_pairs

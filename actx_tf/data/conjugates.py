@@ -198,7 +198,7 @@ def nearest_negatives(
     negatives: dict[Any, list[Clip]] = collections.defaultdict(list)
     missing = {}
     for clip in clips:
-        if _is_training_action(clip, background):
+        if is_training_action(clip, background):
             kind = actions
         elif clip.split == _TRAINING and not _overlaps(clip, taken):
             kind = negatives
@@ -269,6 +269,40 @@ def mean_embeddings(
     }
 
 
+def is_training_action(clip: Clip, background: str) -> bool:
+    """Whether a clip gets conjugates."""
+    return clip.split == _TRAINING and clip.label != background
+
+
+def check_training_actions(clips: Sequence[Clip], background: str) -> None:
+    """Raises a `ValueError` if no clip gets conjugates."""
+    if not any(is_training_action(clip, background) for clip in clips):
+        raise ValueError(
+            f"`clips` must hold an action clip of the split {_TRAINING!r}. "
+            f"Received: {len(clips)} clips of the splits "
+            f"{sorted({clip.split for clip in clips})}, with "
+            f"background={background!r}"
+        )
+
+
+def check_new_names(mined: Sequence[Clip]) -> None:
+    """Raises a `ValueError` if a clip that is added has the name of another."""
+    counts = collections.Counter(clip.clip for clip in mined)
+    if repeated := [name for name in counts if counts[name] > 1]:
+        raise ValueError(
+            "`clips` must not hold the names of the clips that are mined. "
+            f"Received: a clip {repeated[0]!r} (is the index mined already?)"
+        )
+
+
+def without_conjugates(clips: Sequence[Clip]) -> list[Clip]:
+    """Returns the clips without the conjugates that they have."""
+    return [
+        dataclasses.replace(clip, conjugates=(), conjugate_similarities=())
+        for clip in clips
+    ]
+
+
 def _mine_files(clips, background, mine, reason):
     """Replaces each action clip of the training split by what is mined.
 
@@ -280,7 +314,7 @@ def _mine_files(clips, background, mine, reason):
     mined, missing = [], []
     for clip in clips:
         rows = [clip]
-        if _is_training_action(clip, background):
+        if is_training_action(clip, background):
             others = [
                 (start, end)
                 for other, start, end in taken[clip.file]
@@ -295,12 +329,7 @@ def _mine_files(clips, background, mine, reason):
                 rows = [clip]
                 missing.append((clip, problem))
         mined += rows
-    counts = collections.Counter(clip.clip for clip in mined)
-    if repeated := [name for name in counts if counts[name] > 1]:
-        raise ValueError(
-            "`clips` must not hold the names of the clips that are mined. "
-            f"Received: a clip {repeated[0]!r} (is the index mined already?)"
-        )
+    check_new_names(mined)
     return mined, missing
 
 
@@ -356,23 +385,13 @@ def _prepare(clips, background):
     The latter maps a file to the (clip, start, end) of what no conjugate of
     another clip may show.
     """
-    if not any(_is_training_action(clip, background) for clip in clips):
-        raise ValueError(
-            f"`clips` must hold an action clip of the split {_TRAINING!r}. "
-            f"Received: {len(clips)} clips of the splits "
-            f"{sorted({clip.split for clip in clips})}, with "
-            f"background={background!r}"
-        )
+    check_training_actions(clips, background)
     taken = collections.defaultdict(list)
     for clip in clips:
         is_action = clip.label != background
         if clip.split != CONJUGATE and (is_action or clip.split != _TRAINING):
             taken[clip.file].append((clip.clip, *_margin(clip)))
-    clips = [
-        dataclasses.replace(clip, conjugates=(), conjugate_similarities=())
-        for clip in clips
-    ]
-    return clips, taken
+    return without_conjugates(clips), taken
 
 
 def _margin(clip):
@@ -396,10 +415,6 @@ def _overlaps(clip, taken):
         start < end and clip.start < stop
         for _, start, stop in taken.get(clip.file, ())
     )
-
-
-def _is_training_action(clip, background):
-    return clip.split == _TRAINING and clip.label != background
 
 
 def _has_direction(embedding):

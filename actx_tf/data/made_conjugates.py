@@ -1,0 +1,309 @@
+"""Making conjugates of a clip itself, where no footage of its scene is left.
+
+Each way takes the clips of an index, writes a video file for each conjugate,
+and returns `(clips, missing)` as those of `actx_tf.data.conjugates` do: the
+clips of a new index, and what has no conjugate. Only the action clips of the
+split `train` get them.
+"""
+
+import dataclasses
+import itertools
+import os
+import zlib
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from actx_tf.data.clip_index import CONJUGATE
+from actx_tf.data.clip_index import Clip
+from actx_tf.data.conjugates import check_new_names
+from actx_tf.data.conjugates import check_training_actions
+from actx_tf.data.conjugates import is_training_action
+from actx_tf.data.conjugates import without_conjugates
+from actx_tf.data.emptied import MARGIN
+from actx_tf.data.emptied import MOST_FRAMES
+from actx_tf.data.emptied import MOST_MOVEMENT
+from actx_tf.data.emptied import NotEmptied
+from actx_tf.data.emptied import emptied
+from actx_tf.data.extraction import progress_bar
+from actx_tf.data.video import ClipFrames
+from actx_tf.data.video import VideoError
+from actx_tf.data.video import read_clip
+from actx_tf.data.video_writing import read_comment
+from actx_tf.data.video_writing import write_video
+from actx_tf.utils.checks import is_number
+
+# Frames, frames a second, and whether the frames are one and the same.
+_Video = tuple[Iterable[np.ndarray], float, bool]
+
+
+def frozen_conjugates(
+    clips: Sequence[Clip],
+    videos: str | os.PathLike,
+    at: float = 0.5,
+    background: str = "background",
+    progress: bool = False,
+) -> tuple[list[Clip], list[tuple[Clip, str]]]:
+    """Holds one frame of each action clip for the length of the clip.
+
+    The conjugate shows the same scene and people, and no motion: what is left
+    for an action map is what moves. So it is for actions that a single picture
+    does not tell.
+
+    Args:
+        clips: The clips of an index.
+        videos: Folder of the video files, `<clip>.frozen.mp4`. It is made if
+            it is not there. Files of an earlier, interrupted call are kept.
+        at: Which frame is held: 0 is the first, 1 the last. Defaults to `0.5`,
+            the middle one, in which most of what the clip shows is there: who
+            enters has entered, and a moving camera is nearest to where it is
+            at other times. `0` is nearest to what was before the action.
+        background: Name of the class that shows no action. Defaults to
+            `"background"`.
+        progress: Whether to show a progress bar. Defaults to `False`.
+
+    Returns:
+        A tuple `(clips, missing)`. `clips` are those given, and after each its
+        conjugate `<clip>.frozen`, a clip of another file, whose label and
+        split are `conjugate`. It has the size (that of the clip's box), the
+        frame rate and the number of frames of its clip. `missing` is a list of
+        `(clip, reason)`, of the action clips of the split `train` without a
+        conjugate, as they cannot be read.
+
+    Raises:
+        ImportError: If PyAV is missing.
+        ValueError: If an argument is wrong, there is no action clip in the
+            split `train`, a name of a conjugate is taken, or a file is in the
+            folder that this call would write otherwise.
+    """
+    _check_at(at)
+
+    def make(clip: Clip) -> _Video:
+        video = _frames_of(clip)
+        count, rate = _count(video)
+        number = _number(count, at)
+        frame = next(itertools.islice(video, number, None))
+        return itertools.repeat(frame, count), rate, True
+
+    return _make_files(
+        clips,
+        Path(videos),
+        "frozen",
+        lambda clip: f"frame {at:g} of 0 to 1",
+        make,
+        background,
+        progress,
+    )
+
+
+def emptied_conjugates(
+    clips: Sequence[Clip],
+    videos: str | os.PathLike,
+    masks: Mapping[str, np.ndarray] | None = None,
+    margin: float = MARGIN,
+    most_movement: float = MOST_MOVEMENT,
+    background: str = "background",
+    progress: bool = False,
+) -> tuple[list[Clip], list[tuple[Clip, str]]]:
+    """Removes people from each action clip: see `emptied`.
+
+    Clips with masks are emptied by them, held in memory whole, others by the median over time, which
+    needs a camera that stands still, and leaves whoever stays in one place.
+    Look at what comes of it.
+
+    Args:
+        clips: The clips of an index.
+        videos: Folder of the video files, `<clip>.emptied.mp4`. It is made if
+            it is not there. Files of an earlier, interrupted call are kept.
+        masks: Booleans `(frames, height, width)` of each clip by its name, such
+            as `Masks`: of its frames whole, before its box is cut out of them.
+            Columns beyond those of the frames are passed over. Defaults to
+            `None`.
+        margin: See `emptied`. Defaults to `5.0`.
+        most_movement: See `emptied`. Defaults to `1.0`.
+        background: Name of the class that shows no action. Defaults to
+            `"background"`.
+        progress: Whether to show a progress bar. Defaults to `False`.
+
+    Returns:
+        A tuple `(clips, missing)`, as `frozen_conjugates` returns it; the
+        conjugates are `<clip>.emptied`. Clips that cannot be emptied are
+        missing: their camera moves, say, or their masks are empty or not of
+        their frames.
+
+    Raises:
+        ImportError: If PyAV or OpenCV is missing.
+        ValueError: As for `frozen_conjugates`.
+    """
+
+    def settings(clip: Clip) -> str:
+        if masks is None or clip.clip not in masks:
+            return f"median, movement to {most_movement:g}"
+        digest = zlib.crc32(masks[clip.clip].tobytes())
+        return (
+            f"masks {digest:08x} and {margin:g}, movement to {most_movement:g}"
+        )
+
+    def make(clip: Clip) -> _Video:
+        if masks is not None and clip.clip in masks:
+            frames, rate = read_clip(clip.file, start=clip.start, end=clip.end)
+            mask = _fitting(masks[clip.clip], frames)
+            frames = emptied(frames, mask, margin, most_movement)
+            return _cut(frames, clip.box), rate, False
+        count, rate = _count(_frames_of(clip))
+        frames = np.stack(list(_frames_of(clip, min(count, MOST_FRAMES))))
+        frames = emptied(frames, None, margin, most_movement)
+        return itertools.repeat(frames[0], count), rate, True
+
+    return _make_files(
+        clips, Path(videos), "emptied", settings, make, background, progress
+    )
+
+
+def frozen(frames: np.ndarray, at: float = 0.5) -> np.ndarray:
+    """Holds one frame of a clip for the length of the clip.
+
+    Args:
+        frames: `(frames, height, width, 3)`.
+        at: Which one: 0 is the first, 1 the last. Defaults to `0.5`, the
+            middle one.
+
+    Returns:
+        Frames of the same shape and type, a view of that one, to be read only.
+    """
+    _check_at(at)
+    return np.broadcast_to(frames[_number(len(frames), at)], frames.shape)
+
+
+def _make_files(
+    clips: Sequence[Clip],
+    folder: Path,
+    way: str,
+    settings: Callable[[Clip], str],
+    make: Callable[[Clip], _Video],
+    background: str,
+    progress: bool,
+) -> tuple[list[Clip], list[tuple[Clip, str]]]:
+    """Writes a file for each action clip, unless it is there."""
+    check_training_actions(clips, background)
+    clips = without_conjugates(clips)
+    conjugates = {
+        clip.clip: dataclasses.replace(
+            clip,
+            clip=f"{clip.clip}.{way}",
+            file=str(folder / f"{clip.clip}.{way}.mp4"),
+            label=CONJUGATE,
+            split=CONJUGATE,
+            start=0.0,
+            end=None,
+            box=None,
+        )
+        for clip in clips
+        if is_training_action(clip, background)
+    }
+    check_new_names([*clips, *conjugates.values()])
+    kept = {
+        clip.clip
+        for clip in clips
+        if clip.clip in conjugates
+        and _is_made(conjugates[clip.clip].file, _comment(clip, way, settings))
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    made, missing = [], []
+    with progress_bar(len(conjugates), len(kept), progress) as bar:
+        for clip in clips:
+            conjugate = conjugates.get(clip.clip)
+            if conjugate is None:
+                made.append(clip)
+                continue
+            if clip.clip not in kept:
+                bar.update()
+                try:
+                    video = make(clip)
+                except (NotEmptied, VideoError) as error:
+                    missing.append((clip, str(error)))
+                    made.append(clip)
+                    continue
+                comment = _comment(clip, way, settings)
+                write_video(conjugate.file, *video, comment)
+            names = (conjugate.clip,)
+            made += [dataclasses.replace(clip, conjugates=names), conjugate]
+    return made, missing
+
+
+def _comment(clip, way, settings):
+    """What a file is made of, and how."""
+    size = os.path.getsize(clip.file) if os.path.isfile(clip.file) else 0
+    return (
+        f"actx mine: {way} ({settings(clip)}) of {os.path.basename(clip.file)} "
+        f"({size} bytes) start={clip.start} end={clip.end} box={clip.box}"
+    )
+
+
+def _is_made(path, comment):
+    """Whether a file is there, made in this way; others are not replaced."""
+    if not os.path.exists(path):
+        return False
+    try:
+        found = read_comment(path)
+    except VideoError:
+        found = "no video"
+    if found != comment:
+        raise ValueError(
+            "`videos` must not hold files of the names that are written, but "
+            f"for those of the same clips and arguments. Received: {path}, "
+            f"which is {found!r}, and not {comment!r}"
+        )
+    return True
+
+
+def _frames_of(clip, num_frames=None):
+    return ClipFrames(
+        clip.file,
+        num_frames,
+        start=clip.start,
+        end=clip.end,
+        box=clip.box,
+    )
+
+
+def _count(video):
+    """Returns the number of frames, and how many there are a second."""
+    return video.count(), video.frame_rate
+
+
+def _number(count, at):
+    return round(at * (count - 1))
+
+
+def _fitting(mask, frames):
+    """Cuts off the columns that packed masks have too many of."""
+    width = frames.shape[2]
+    if (
+        mask.shape[:2] != frames.shape[:2]
+        or not width <= mask.shape[2] < width + 8
+    ):
+        raise NotEmptied(
+            f"its masks are of {mask.shape} frames and pixels, and the clip "
+            f"of {frames.shape[:3]}"
+        )
+    return mask[..., :width].astype(bool)
+
+
+def _cut(frames, box):
+    if box is None:
+        return frames
+    x1, y1, x2, y2 = box
+    frames = frames[:, max(y1, 0) : y2, max(x1, 0) : x2]
+    if not frames.size:
+        raise VideoError(f"the box {box} lies outside of the frames")
+    return frames
+
+
+def _check_at(at):
+    if not (is_number(at) and 0 <= at <= 1):
+        raise ValueError(f"`at` must be in [0, 1]. Received: at={at!r}")
