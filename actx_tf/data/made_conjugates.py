@@ -111,9 +111,9 @@ def emptied_conjugates(
 ) -> tuple[list[Clip], list[tuple[Clip, str]]]:
     """Removes people from each action clip: see `emptied`.
 
-    Clips with masks are emptied by them, held in memory whole, others by the median over time, which
-    needs a camera that stands still, and leaves whoever stays in one place.
-    Look at what comes of it.
+    Clips with masks are emptied by them, all of a clip's frames at once in
+    memory; others by the median over time, which needs a camera that stands
+    still, and leaves whoever stays in one place. Look at what comes of it.
 
     Args:
         clips: The clips of an index.
@@ -132,7 +132,7 @@ def emptied_conjugates(
     Returns:
         A tuple `(clips, missing)`, as `frozen_conjugates` returns it; the
         conjugates are `<clip>.emptied`. Clips that cannot be emptied are
-        missing: their camera moves, say, or their masks are empty or not of
+        missing, as their camera moves, say, or their masks are empty or not of
         their frames.
 
     Raises:
