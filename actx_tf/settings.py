@@ -93,15 +93,14 @@ class TrainingSettings:
             digit, on the same machine. Defaults to `True`.
         rho: ActX: percentage of a clip that is action. Defaults to `30`.
         alpha: ActX: sharpness of the action map. Defaults to `1`.
-        beta: ActX: sharpness of the attention. Defaults to `1`.
+        beta: ActX: sharpness of the attention. Defaults to `0.3`.
         gamma: ActX: sharpness of the matching. Defaults to `20`.
         xi: ActX: similarity that costs nothing. Defaults to `0`.
-        similarity_weight: ActX: weight of L_s. Defaults to `0.1`.
-        difference_weight: ActX: weight of L_d. Defaults to `30`.
-        transformation: ActX: form of theta, convolution or identity. Defaults
-            to `"convolution"`.
-        theta_initializer: ActX: of theta's kernel, such as zeros. Defaults to
-            `"glorot_uniform"`.
+        similarity_weight: ActX: weight of L_s. Defaults to `1`.
+        difference_weight: ActX: weight of L_d. Defaults to `1`.
+        transformation: ActX: form of theta, convolution (the paper's), low_rank
+            or identity. Defaults to `"low_rank"`.
+        theta_rank: ActX: channels within a low_rank theta. Defaults to `8`.
         acf_similarity_weight: ACF: weight of its L_s. Defaults to `1`.
         acf_difference_weight: ACF: weight of its L_d. Defaults to `1`.
         rank: Attentional pooling: its rank. Defaults to `1`.
@@ -118,13 +117,13 @@ class TrainingSettings:
     deterministic: bool = True
     rho: float = 30.0
     alpha: float = 1.0
-    beta: float = 1.0
+    beta: float = 0.3
     gamma: float = 20.0
     xi: float = 0.0
-    similarity_weight: float = 0.1
-    difference_weight: float = 30.0
-    transformation: str = "convolution"
-    theta_initializer: str = "glorot_uniform"
+    similarity_weight: float = 1.0
+    difference_weight: float = 1.0
+    transformation: str = "low_rank"
+    theta_rank: int = 8
     acf_similarity_weight: float = 1.0
     acf_difference_weight: float = 1.0
     rank: int = 1

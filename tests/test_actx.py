@@ -115,7 +115,7 @@ def test_hands_its_arguments_to_the_pooling():
         "kernel_size": (1, 3, 3),
         "use_attention_map": False,
         "transformation": "identity",
-        "theta_initializer": "zeros",
+        "theta_rank": 3,
     }
     config = ActX(3, **arguments).pooling.get_config()
     assert {name: config[name] for name in arguments} == arguments

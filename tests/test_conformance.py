@@ -59,9 +59,9 @@ CASES = {
         FEATURES,
         WITH_MAPS,
     ),
-    "pooling_zeros": (
+    "pooling_low_rank": (
         FactorizedAttentionPooling,
-        {"theta_initializer": "zeros", "use_attention_map": False},
+        {"transformation": "low_rank", "theta_rank": 3, "kernel_size": 3},
         FEATURES,
         {},
     ),

@@ -69,9 +69,9 @@ def test_without_a_transformation_it_pools_the_features():
         assert_close(part, mean / weights.sum(axis=(1, 2, 3))[:, None])
 
 
-def test_a_theta_of_zeros_begins_as_the_identity():
+def test_a_theta_of_low_rank_begins_as_the_identity():
     features = np.abs(clips(2, 4, 3, 5, 6))
-    begun = FactorizedAttentionPooling(theta_initializer="zeros")
+    begun = FactorizedAttentionPooling(transformation="low_rank", theta_rank=2)
     begun.build(features.shape)
     without = FactorizedAttentionPooling(transformation="identity")
     without.build(features.shape)
@@ -79,13 +79,31 @@ def test_a_theta_of_zeros_begins_as_the_identity():
         kernel = getattr(begun, name).kernel
         getattr(without, name).kernel.assign(kernel)
     assert_close(begun(features), without(features))
-    copy = FactorizedAttentionPooling.from_config(begun.get_config())
-    copy.build(features.shape)
-    assert not to_numpy(copy.theta.kernel).any()
+
+
+@pytest.mark.parametrize("kernel_size", [1, (1, 3, 3)])
+def test_a_theta_of_low_rank_is_a_theta(kernel_size):
+    features = clips(2, 4, 3, 5, 6)
+    narrow = FactorizedAttentionPooling(
+        transformation="low_rank", theta_rank=2, kernel_size=kernel_size
+    )
+    narrow.build(features.shape)
+    kernel = np.random.default_rng(0).normal(size=(1, 1, 1, 2, 6))
+    narrow.theta.kernel.assign(kernel)
+    narrow.theta.bias.assign(np.arange(6) / 10)
+    full = FactorizedAttentionPooling(kernel_size=kernel_size)
+    full.build(features.shape)
+    for name in ("phi", "psi"):
+        getattr(full, name).kernel.assign(getattr(narrow, name).kernel)
+    first = to_numpy(narrow.theta_narrow.kernel)
+    assert first.shape[-1] == 2
+    full.theta.kernel.assign(first @ kernel[0, 0, 0])
+    full.theta.bias.assign(np.arange(6) / 10)
+    assert_close(narrow(features), full(features))
 
 
 def test_an_unknown_transformation_is_refused():
-    with pytest.raises(ValueError, match="must be one of .'convolution', 'id"):
+    with pytest.raises(ValueError, match="must be one of .'convolution', 'low"):
         FactorizedAttentionPooling(transformation="linear")
 
 

@@ -17,6 +17,7 @@ from actx_tf.data.video import VideoError
 from actx_tf.data.video import read_clip
 from actx_tf.data.video import video_duration
 from actx_tf.experiments.localization_figures import CHANCE
+from actx_tf.experiments.localization_figures import center_map
 from actx_tf.experiments.localization_figures import localization_figures
 from actx_tf.experiments.stored_evaluation import check_features
 from actx_tf.export.trained_model import ExportedModel
@@ -132,17 +133,11 @@ def localize(
 
 def _add_baselines(maps, features=None):
     """Adds maps of what has learned nothing, and the constant one of chance."""
-    time, height, width = maps["S"].shape
     if features is not None:
         features = np.asarray(features, "float32")
         maps["norm of features"] = np.linalg.norm(features, axis=-1)
-    # A quarter of the sides is its standard deviation.
-    y, x = (
-        np.exp(-8.0 * ((np.arange(n) + 0.5) / n - 0.5) ** 2)
-        for n in (height, width)
-    )
-    center = np.broadcast_to(np.outer(y, x), (time, height, width))
-    return {**maps, "center": center, CHANCE: np.ones(center.shape)}
+    size = maps["S"].shape
+    return {**maps, "center": center_map(size), CHANCE: np.ones(size)}
 
 
 def _built_in_clips(model, test_clips):

@@ -58,6 +58,20 @@ def localization_figures(
     return {name: float(value) for name, value in row.items()}
 
 
+def center_map(size: Sequence[int]) -> np.ndarray:
+    """Returns a Gaussian in the middle of each frame: a guess of where.
+
+    Its standard deviation is a quarter of the frames' sides.
+
+    Args:
+        size: (time, height, width) of the map.
+    """
+    y, x = (
+        np.exp(-8.0 * ((np.arange(n) + 0.5) / n - 0.5) ** 2) for n in size[1:]
+    )
+    return np.broadcast_to(np.outer(y, x), tuple(size))
+
+
 def localization_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Returns the mean figures of each map, with chance in parentheses.
 

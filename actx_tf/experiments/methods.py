@@ -80,7 +80,7 @@ def build_actx(
         difference_weight=settings.difference_weight,
         use_attention_map=use_attention_map,
         transformation=settings.transformation,
-        theta_initializer=settings.theta_initializer,
+        theta_rank=settings.theta_rank,
         **_to_carry(task),
     )
 
@@ -187,6 +187,17 @@ def _where_the_answer_is(model, inputs):
     return ops.convert_to_numpy(maps[..., 0])
 
 
+def _where_the_answer_points(model, inputs):
+    """The class activation map of the answer (Zhou et al., CVPR 2016).
+
+    Of average pooling and one dense layer it is Grad-CAM's too.
+    """
+    answer = ops.argmax(model(inputs), axis=-1)
+    weights = ops.take(model.get_layer("head").kernel, answer, axis=1)
+    maps = ops.einsum("bthwc,cb->bthw", inputs["features"], weights)
+    return ops.convert_to_numpy(ops.relu(maps))
+
+
 def steps_model(model: keras.Model, channels: int) -> keras.Model:
     """Returns what a trained model pools from each step.
 
@@ -208,7 +219,9 @@ def steps_model(model: keras.Model, channels: int) -> keras.Model:
 
 
 METHODS = {
-    "average pooling": Method(_pool_and_classify(_average_pooling)),
+    "average pooling": Method(
+        _pool_and_classify(_average_pooling), localize=_where_the_answer_points
+    ),
     "max pooling": Method(_pool_and_classify(_max_pooling)),
     "PoseMask": Method(
         _pool_and_classify(_mask_pooling, pose_mask=(None, None, None)),

@@ -14,8 +14,9 @@ from actx_tf.ops.types import Shape
 from actx_tf.ops.types import Tensor
 from actx_tf.utils.checks import check_feature_map
 from actx_tf.utils.checks import check_not_negative
+from actx_tf.utils.checks import check_positive
 
-TRANSFORMATIONS = ("convolution", "identity")
+TRANSFORMATIONS = ("convolution", "low_rank", "identity")
 
 
 @keras.saving.register_keras_serializable(package="actx_tf")
@@ -45,13 +46,15 @@ class FactorizedAttentionPooling(keras.layers.Layer):
             or three for time, height and width. Defaults to `1`.
         use_attention_map: If False, S = S_act, which is "w/o Satt" of Table 1.
             Defaults to `True`.
-        transformation: `"convolution"`, theta of the paper, the default; or
-            `"identity"`, theta(F) = F, which has nothing to learn and so
-            cannot learn few clips by heart. The paper leaves the choice open
-            ("other transformation functions are also plausible", Sec. 3.3).
-        theta_initializer: Of the kernel of theta's convolution. With `"zeros"`
-            theta begins as relu(F) and leaves it as far as the training says.
-            Defaults to `"glorot_uniform"`.
+        transformation: `"convolution"`, theta of the paper, the default;
+            `"low_rank"`, where two convolutions with `theta_rank` channels
+            between them take the place of its one: the second begins at zero,
+            so that theta begins as relu(F) and leaves it as far as the training
+            says; or `"identity"`, theta(F) = F, which has nothing to learn. The
+            last two are ours and learn few clips less by heart. The paper
+            leaves the choice open ("other transformation functions are also
+            plausible", Sec. 3.3).
+        theta_rank: Channels within a `"low_rank"` theta. Defaults to `8`.
 
     Call arguments:
         features: The feature map F.
@@ -98,12 +101,13 @@ class FactorizedAttentionPooling(keras.layers.Layer):
         kernel_size: int | Sequence[int] = 1,
         use_attention_map: bool = True,
         transformation: str = "convolution",
-        theta_initializer: Any = "glorot_uniform",
+        theta_rank: int = 8,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         check_not_negative("alpha", alpha)
         check_not_negative("beta", beta)
+        check_positive("theta_rank", theta_rank)
         if transformation not in TRANSFORMATIONS:
             raise ValueError(
                 f"`transformation` must be one of {TRANSFORMATIONS}. "
@@ -115,12 +119,14 @@ class FactorizedAttentionPooling(keras.layers.Layer):
         self.kernel_size = kernel_size
         self.use_attention_map = use_attention_map
         self.transformation = transformation
-        self.theta_initializer = theta_initializer
+        self.theta_rank = theta_rank
         self.supports_masking = True
 
         self.phi = self._confidence("phi")
         self.psi = self._confidence("psi") if use_attention_map else None
-        self.theta = None  # as many filters as F has channels: see `build`
+        # Have as many filters as F has channels: see `build`.
+        self.theta = None
+        self.theta_narrow = None  # the first of two, if theta is of low rank
         # Under bfloat16, rounding between the two would tie what the
         # percentile has to rank.
         self.att_norm = AttNorm(dtype="float32", name="att_norm")
@@ -134,12 +140,21 @@ class FactorizedAttentionPooling(keras.layers.Layer):
             ndim=5, axes={-1: input_shape[-1]}
         )
         if self.transformation == "convolution":
+            self.theta = self._convolution(input_shape[-1], "theta")
+            self.theta.build(input_shape)
+        if self.transformation == "low_rank":
+            self.theta_narrow = self._convolution(
+                self.theta_rank, "theta_narrow", use_bias=False
+            )
+            self.theta_narrow.build(input_shape)
             self.theta = self._convolution(
                 input_shape[-1],
                 "theta",
-                kernel_initializer=self.theta_initializer,
+                kernel_size=1,
+                kernel_initializer="zeros",
             )
-        for convolution in (self.phi, self.psi, self.theta):
+            self.theta.build((*input_shape[:-1], self.theta_rank))
+        for convolution in (self.phi, self.psi):
             if convolution is not None:
                 convolution.build(input_shape)
         self.att_norm.build(input_shape[:-1])
@@ -235,6 +250,9 @@ class FactorizedAttentionPooling(keras.layers.Layer):
         kernel, bias = self.theta.kernel, self.theta.bias
         if scale is not None:
             bias = bias / scale
+        if self.theta_narrow is not None:
+            narrow = _convolve(features, self.theta_narrow.kernel)
+            return ops.relu(features + _convolve(narrow, kernel) + bias)
         if scale is not None or not _is_product(kernel):
             return ops.relu(features + _convolve(features, kernel) + bias)
         # F is added by the identity in the kernel, and TensorFlow fuses what
@@ -248,10 +266,10 @@ class FactorizedAttentionPooling(keras.layers.Layer):
     def _confidence(self, name):
         return self._convolution(1, name, use_bias=False)
 
-    def _convolution(self, filters, name, **kwargs):
+    def _convolution(self, filters, name, kernel_size=None, **kwargs):
         return keras.layers.Conv3D(
             filters,
-            self.kernel_size,
+            kernel_size or self.kernel_size,
             padding="same",
             data_format="channels_last",
             dtype=self.dtype_policy,
@@ -292,7 +310,7 @@ class FactorizedAttentionPooling(keras.layers.Layer):
             "kernel_size": self.kernel_size,
             "use_attention_map": self.use_attention_map,
             "transformation": self.transformation,
-            "theta_initializer": self.theta_initializer,
+            "theta_rank": self.theta_rank,
         }
 
 

@@ -48,7 +48,7 @@ class ActX(PairedModel):
             1. Defaults to `True`.
         transformation: Form of theta: see `FactorizedAttentionPooling`.
             Defaults to `"convolution"`.
-        theta_initializer: Of its kernel. Defaults to `"glorot_uniform"`.
+        theta_rank: Channels within a `"low_rank"` one. Defaults to `8`.
         backbone: Optional Keras model, clip -> feature map. Defaults to
             `None`: the inputs are feature maps.
         description: Optional description of what made the feature maps.
@@ -100,7 +100,7 @@ class ActX(PairedModel):
         kernel_size: int | Sequence[int] = 1,
         use_attention_map: bool = True,
         transformation: str = "convolution",
-        theta_initializer: Any = "glorot_uniform",
+        theta_rank: int = 8,
         backbone: keras.Model | None = None,
         description: BackboneDescription | dict[str, Any] | None = None,
         class_names: Sequence[str] | None = None,
@@ -131,7 +131,7 @@ class ActX(PairedModel):
         self.kernel_size = kernel_size
         self.use_attention_map = use_attention_map
         self.transformation = transformation
-        self.theta_initializer = theta_initializer
+        self.theta_rank = theta_rank
         self.pooling = FactorizedAttentionPooling(
             rho=rho,
             alpha=alpha,
@@ -139,7 +139,7 @@ class ActX(PairedModel):
             kernel_size=kernel_size,
             use_attention_map=use_attention_map,
             transformation=transformation,
-            theta_initializer=theta_initializer,
+            theta_rank=theta_rank,
             dtype=self.dtype_policy,
             name="pooling",
         )
@@ -196,5 +196,5 @@ class ActX(PairedModel):
             "kernel_size": self.kernel_size,
             "use_attention_map": self.use_attention_map,
             "transformation": self.transformation,
-            "theta_initializer": self.theta_initializer,
+            "theta_rank": self.theta_rank,
         }
