@@ -145,7 +145,7 @@ say "" "Backends: ${backends[*]:-none finds a GPU} (found in $SECONDS s)"
 
 sizes=(--batch=36 --time=10)
 long=(--batch=4 --time=80)
-memory_batch=4
+memory=(--batch=4 --at_once=3)
 timing=(--repeats=15 --in_a_row=10)
 peak=(--peak=8192)
 accuracy=()
@@ -156,7 +156,7 @@ workers=5
 if [[ -n $SMALL ]]; then
     sizes=(--batch=2 --time=1)
     long=(--batch=1 --time=2)
-    memory_batch=2
+    memory=(--batch=2)
     timing=(--repeats=2)
     peak=(--peak=256)
     accuracy=(--seeds=2 --epochs=1 --train_clips=64 --test_clips=32)
@@ -173,7 +173,7 @@ for backend in "${backends[@]}"; do
     on $backend conformance --workers=$workers --seconds=$((limit - 5))
     beside "conformance_$backend" $((limit + 5)) \
         "Tests of layers and losses, without TF32"
-    on $backend memory "--batch=$memory_batch" --time "${lengths[@]}" \
+    on $backend memory "${memory[@]}" --time "${lengths[@]}" \
         --steps "ActX, exact, float32" "ActX, exact, bfloat16" \
         "ActX, stored, bfloat16"
     beside "memory_$backend" $limit "Peak memory of a training step"
@@ -182,8 +182,7 @@ for backend in "${backends[@]:0:1}"; do
     on $backend accuracy_by_device "${accuracy[@]}"
     beside "accuracy_$backend" $limit "Accuracy on the built-in set"
 done
-on torch memory "--batch=$memory_batch" \
-    --time "${lengths[@]}" --steps \
+on torch memory "${memory[@]}" --time "${lengths[@]}" --steps \
     "PyTorch, exact, bfloat16" "PyTorch compiled, exact, bfloat16"
 beside memory_baseline $limit "Peak memory of PyTorch's step"
 for i in "${!pids[@]}"; do

@@ -10,6 +10,7 @@ benchmarks/actx_in_torch.py, which holds all scores at once.
 """
 
 import argparse
+from concurrent.futures import ThreadPoolExecutor
 
 from benchmarks import train_step
 from benchmarks.measuring import device_name
@@ -33,6 +34,7 @@ def main():
     )
     parser.add_argument("--time", type=int, nargs="*", default=[10, 20, 40, 80])
     parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--at_once", type=int, default=1, help="processes")
     parser.add_argument(
         "--steps",
         nargs="*",
@@ -49,18 +51,22 @@ def main():
     name = in_new_process(device_name)
     print(f"\n{name}, {arguments.batch} pairs of T x 8 x 11 x 1024, MiB\n")
     print_head("", "T", "process", "step", "step / shortest's")
-    for name in arguments.steps:
-        base, *peaks = in_new_process(
-            measure, name, arguments.batch, [1, *sorted(arguments.time)]
-        )
-        for time, peak in zip(sorted(arguments.time), peaks, strict=True):
-            print_row(
-                name,
-                f"{time}",
-                f"{peak:.0f}",
-                f"{peak - base:.0f}",
-                f"{(peak - base) / max(peaks[0] - base, 1):.2f}",
-            )
+    times = [1, *sorted(arguments.time)]
+
+    def peaks_of(name):
+        return in_new_process(measure, name, arguments.batch, times)
+
+    with ThreadPoolExecutor(arguments.at_once) as threads:
+        rows = threads.map(peaks_of, arguments.steps)
+        for name, (base, *peaks) in zip(arguments.steps, rows, strict=True):
+            for time, peak in zip(times[1:], peaks, strict=True):
+                print_row(
+                    name,
+                    f"{time}",
+                    f"{peak:.0f}",
+                    f"{peak - base:.0f}",
+                    f"{(peak - base) / max(peaks[0] - base, 1):.2f}",
+                )
 
 
 def measure(name, batch, times):

@@ -35,9 +35,12 @@ WITH_TENSORFLOW = (
     "actx_tf/export/",
     "actx_tf/training.py",
 )
-# Keras has no word for the replicas of `tf.distribute`: TensorFlow is asked for
-# them here alone, where it is the backend. The file imports on every backend.
-REPLICAS = "actx_tf/ops/replicas.py"
+# Keras has no word for the replicas of `tf.distribute`, nor on PyTorch for the
+# device: the backend is asked here alone. The files import on every backend.
+ASKS_BACKEND = {
+    "actx_tf/ops/replicas.py": ("tensorflow",),
+    "actx_tf/ops/device.py": ("jax", "torch"),
+}
 
 
 def imported_modules(tree):
@@ -57,7 +60,7 @@ def test_imports_only_what_it_may(path):
         top = module.split(".")[0]
         assert not module.startswith("keras.src"), module
         assert not module.endswith("*"), module
-        if top == "tensorflow" and path == REPLICAS:
+        if top in ASKS_BACKEND.get(path, ()):
             continue
         if top == "tensorflow":
             assert path.startswith(WITH_TENSORFLOW), module

@@ -1,10 +1,12 @@
 """Softmax attention in memory that grows linearly with the clips."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
+from actx_tf.ops.device import is_on_gpu
 from actx_tf.ops.types import Tensor
-from actx_tf.utils.backend import is_on_gpu
 
 # Scores that are held at once, over the batch: 64 MiB in float32, 1 GiB on a
 # GPU, which is slow at small products. But products of fewer queries are slow
@@ -53,10 +55,14 @@ def attend(
     return run(queries, keys, values)
 
 
-def max_queries(scores):
-    """How many queries a block has at most, each of which has so many scores.
+def max_queries(scores: Any) -> Any:
+    """How many queries a block has at most.
 
-    An integer where `scores` is one.
+    Args:
+        scores: Number of scores of one query, over the batch.
+
+    Returns:
+        An integer where `scores` is one, a tensor otherwise.
     """
     most = _MAX_SCORES_ON_GPU if is_on_gpu() else _MAX_SCORES
     size = 1 + most // scores

@@ -1,4 +1,4 @@
-"""Which backend Keras runs on, and on what."""
+"""What needs Keras' TensorFlow backend says so."""
 
 import keras
 
@@ -15,17 +15,3 @@ def check_tensorflow(name: str) -> None:
             f"{name} needs Keras' TensorFlow backend: set KERAS_BACKEND to "
             f"tensorflow. Received: the backend {backend}"
         )
-
-
-def is_on_gpu() -> bool:
-    """Returns whether Keras' backend has a GPU, which it then runs on."""
-    backend = keras.backend.backend()
-    if backend == "jax":
-        import jax
-
-        return jax.default_backend() == "gpu"
-    if backend == "torch":
-        import torch
-
-        return torch.cuda.is_available()
-    return bool(keras.distribution.list_devices("gpu"))
