@@ -100,7 +100,7 @@ class TrainingSettings:
         difference_weight: ActX: weight of L_d. Defaults to `1`.
         transformation: ActX: form of theta, convolution (the paper's), low_rank
             or identity. Defaults to `"low_rank"`.
-        theta_rank: ActX: channels within a low_rank theta. Defaults to `8`.
+        theta_rank: ActX: channels within a low_rank theta. Defaults to `32`.
         acf_similarity_weight: ACF: weight of its L_s. Defaults to `1`.
         acf_difference_weight: ACF: weight of its L_d. Defaults to `1`.
         rank: Attentional pooling: its rank. Defaults to `1`.
@@ -123,7 +123,7 @@ class TrainingSettings:
     similarity_weight: float = 1.0
     difference_weight: float = 1.0
     transformation: str = "low_rank"
-    theta_rank: int = 8
+    theta_rank: int = 32
     acf_similarity_weight: float = 1.0
     acf_difference_weight: float = 1.0
     rank: int = 1

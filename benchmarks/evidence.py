@@ -45,24 +45,23 @@ from benchmarks.evidence_tables import write_tables
 
 FOLDS = 5
 FRAMES_PER_STEP = 8  # of I3D
-# One setting for all sets, chosen on validation parts: see docs/evidence.md.
-CHOSEN = {
-    "transformation": "identity",
-    "beta": 0.3,
-    "similarity_weight": 1.0,
-    "difference_weight": 1.0,
-}
-PAPER = {**CHOSEN, "transformation": "convolution", "beta": 1.0}
+# What the paper's own setting changes in the defaults, which were chosen on
+# validation parts: see docs/evidence.md.
+PAPER = {"transformation": "convolution", "beta": 1.0}
 NO_PAIRS = {"similarity_weight": 0.0, "difference_weight": 0.0}
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A row of the tables: a method, its settings, and whose conjugates."""
+    """A row of the tables: a method, its settings, and whose conjugates.
+
+    The paper's theta takes ten times as long as the others: one seed a fold.
+    """
 
     method: str
     settings: dict = dataclasses.field(default_factory=dict)
     way: str = "own"  # the conjugates that a set comes with
+    most_seeds: int = 5
 
 
 RUNS = {
@@ -73,13 +72,12 @@ RUNS = {
         for pooling in ("average", "max")
         for rate in (1e-3, 3e-3, 1e-2)
     },
-    "ActX": Run("ActX", CHOSEN),
-    "ActX without pair losses": Run("ActX", CHOSEN | NO_PAIRS),
-    "ActX w/o S_att": Run("ActX w/o S_att", CHOSEN),
-    "ActX as in the paper, 0.001": Run("ActX", PAPER | {"learning_rate": 1e-3}),
-    "ActX as in the paper, 0.003": Run("ActX", PAPER),
-    "ActX, frozen conjugates": Run("ActX", CHOSEN, "frozen"),
-    "ActX, emptied conjugates": Run("ActX", CHOSEN, "emptied"),
+    "ActX": Run("ActX"),
+    "ActX without pair losses": Run("ActX", NO_PAIRS, most_seeds=3),
+    "ActX w/o S_att": Run("ActX w/o S_att", most_seeds=3),
+    "ActX, frozen conjugates": Run("ActX", way="frozen", most_seeds=3),
+    "ActX, emptied conjugates": Run("ActX", way="emptied", most_seeds=3),
+    "ActX as in the paper": Run("ActX", PAPER, most_seeds=1),
 }
 
 
@@ -319,7 +317,7 @@ def _train_and_score(
         settings = dataclasses.replace(
             settings, features=pooled[run.method], similarities=None
         )
-    for seed in range(seeds):
+    for seed in range(min(seeds, run.most_seeds)):
         file = folder / "scores" / f"{name}-{part}-{seed}.npz"
         if file.exists():
             continue
@@ -329,7 +327,10 @@ def _train_and_score(
             run.method,
             data,
             TrainingSettings(
-                epochs=flags.epochs, deterministic=False, **run.settings
+                epochs=flags.epochs,
+                dtype_policy="mixed_bfloat16",
+                deterministic=False,
+                **run.settings,
             ),
             seed=seed,
             output=folder / "logs",

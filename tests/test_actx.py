@@ -1,12 +1,15 @@
 import doctest
+from unittest import mock
 
 import keras
 import numpy as np
 import pytest
 
 import actx_tf.models
+from actx_tf import losses
 from actx_tf import metrics
 from actx_tf.models import ActX
+from actx_tf.models import actx
 from tests.harness import assert_close
 from tests.harness import clips
 from tests.harness import to_numpy
@@ -105,6 +108,29 @@ def test_padding_changes_no_output(as_dictionary):
     for name, expected in model(clip).items():
         actual = to_numpy(outputs[name])
         assert_close(actual[:, :3] if name != "logits" else actual, expected)
+
+
+def test_matches_a_pair_in_the_policy_s_dtype_in_training_too(monkeypatch):
+    """Keras casts no inputs of a training step under JAX."""
+    seen = set()
+
+    def similarity(features, conjugate, **kwargs):
+        seen.update(
+            keras.backend.standardize_dtype(x.dtype)
+            for x in (features, conjugate)
+        )
+        return losses.conjugate_similarity(features, conjugate, **kwargs)
+
+    monkeypatch.setattr(actx, "losses", mock.Mock(wraps=losses))
+    monkeypatch.setattr(actx.losses, "conjugate_similarity", similarity)
+    model = ActX(3, dtype="mixed_bfloat16")
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    pair = {
+        "features": clips(2, 3, 2, 2, 8).astype("float16"),
+        "conjugate": clips(2, 3, 2, 2, 8, seed=1).astype("float16"),
+    }
+    model.fit(pair, np.arange(2), verbose=0)
+    assert seen == {"bfloat16"}
 
 
 def test_hands_its_arguments_to_the_pooling():

@@ -54,7 +54,7 @@ class FactorizedAttentionPooling(keras.layers.Layer):
             last two are ours and learn few clips less by heart. The paper
             leaves the choice open ("other transformation functions are also
             plausible", Sec. 3.3).
-        theta_rank: Channels within a `"low_rank"` theta. Defaults to `8`.
+        theta_rank: Channels within a `"low_rank"` theta. Defaults to `32`.
 
     Call arguments:
         features: The feature map F.
@@ -101,7 +101,7 @@ class FactorizedAttentionPooling(keras.layers.Layer):
         kernel_size: int | Sequence[int] = 1,
         use_attention_map: bool = True,
         transformation: str = "convolution",
-        theta_rank: int = 8,
+        theta_rank: int = 32,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)

@@ -48,7 +48,7 @@ class ActX(PairedModel):
             1. Defaults to `True`.
         transformation: Form of theta: see `FactorizedAttentionPooling`.
             Defaults to `"convolution"`.
-        theta_rank: Channels within a `"low_rank"` one. Defaults to `8`.
+        theta_rank: Channels within a `"low_rank"` one. Defaults to `32`.
         backbone: Optional Keras model, clip -> feature map. Defaults to
             `None`: the inputs are feature maps.
         description: Optional description of what made the feature maps.
@@ -100,7 +100,7 @@ class ActX(PairedModel):
         kernel_size: int | Sequence[int] = 1,
         use_attention_map: bool = True,
         transformation: str = "convolution",
-        theta_rank: int = 8,
+        theta_rank: int = 32,
         backbone: keras.Model | None = None,
         description: BackboneDescription | dict[str, Any] | None = None,
         class_names: Sequence[str] | None = None,

@@ -246,9 +246,12 @@ class PairedModel(keras.Model):
             # Zeros, for whatever stands there could make the gradient NaN.
             for key in _CONJUGATES & pair.keys():
                 pair[key] = _keep(pair["has_conjugate"], pair[key])
-        if self.backbone is not None:
-            for key in {"features", "conjugate"} & pair.keys():
+        for key in {"features", "conjugate"} & pair.keys():
+            if self.backbone is not None:
                 pair[key] = self.backbone(pair[key], training=training)
+            # Keras does so but for the training step under JAX, which would
+            # match a store's float16 in float32.
+            pair[key] = ops.cast(pair[key], self.compute_dtype)
         outputs = self.classify(pair["features"], pair.get("mask"))
         if _CONJUGATES & pair.keys():
             losses = self.pair_losses(outputs, pair)
