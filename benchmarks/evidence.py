@@ -328,7 +328,6 @@ def _train_and_score(
             data,
             TrainingSettings(
                 epochs=flags.epochs,
-                dtype_policy="mixed_bfloat16",
                 deterministic=False,
                 **run.settings,
             ),

@@ -40,7 +40,7 @@ def main(argv):
     )
     print(f"{len(features)} pairs of feature maps {features.shape[1:]}")
 
-    actx = ActX(8, similarity_weight=0.1, difference_weight=30.0)
+    actx = ActX(8, beta=0.3, transformation="low_rank")
     average = keras.Sequential(
         [layers.GlobalAveragePooling3D(), layers.Dense(8)]
     )

@@ -3,11 +3,13 @@
 import collections
 import re
 import shlex
+import shutil
 
 import numpy as np
 import pytest
 
 from actx_tf.cli.main import main
+from actx_tf.data import ClipFrames
 from actx_tf.data import read_clip_index
 from actx_tf.experiments import evaluate_stored
 from actx_tf.experiments import read_rows
@@ -20,7 +22,11 @@ from tests.test_extraction import weights as weights  # a fixture
 COUNTS = {"jump": 4, "run": 4, "none": 5}
 # What makes it small: the README leaves all of these at their defaults.
 SMALL = {
-    "extract": ["--size=32,32", "--weights={weights}"],
+    "extract": [
+        "--backbone=mobilenet_v2_clip",
+        "--size=32,32",
+        "--weights={weights}",
+    ],
     "train": ["--epochs=1", "--seeds=1", "--batch_size=4"],
 }
 
@@ -197,3 +203,57 @@ def test_all_in_one_command(tmp_path, strong_weights, capsys):
     capsys.readouterr()
     assert main(flags) == 1
     assert "changed since" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("way", ["frozen", "emptied"])
+def test_without_a_background_conjugates_are_made(
+    way, tmp_path, strong_weights, capsys
+):
+    make_videos(tmp_path / "videos")
+    shutil.rmtree(tmp_path / "videos" / "none")
+    output = tmp_path / "mine"
+    flags = [
+        "fit",
+        str(tmp_path / "videos"),
+        f"--output={output}",
+        f"--weights={strong_weights}",
+        "--size=32,32",
+        "--epochs=1",
+    ]
+    assert main(flags) == 1
+    assert "without such clips give --conjugates=frozen" in (
+        capsys.readouterr().err
+    )
+    assert not output.exists()
+    flags.append(f"--conjugates={way}")
+    assert main([*flags, "--background=none"]) == 1
+    assert "no folder none" in capsys.readouterr().err
+    # Noise moves everywhere: no camera can be seen to stand still in it.
+    if way == "emptied":
+        assert main(flags) == 1
+        assert "no clip has a conjugate" in capsys.readouterr().err
+        return
+    assert main(flags) == 0
+    pairs = read_clip_index(output / "pairs.csv")
+    trained = [
+        clip
+        for clip in pairs
+        if clip.split == "train" and clip.clip != "run_broken.mp4"
+    ]
+    made = {clip.clip: clip for clip in pairs if clip.split == "conjugate"}
+    assert [clip.conjugates for clip in trained] == [
+        (f"{clip.clip}.frozen",) for clip in trained
+    ]
+    for clip in trained:
+        frames = list(ClipFrames(made[f"{clip.clip}.frozen"].file))
+        assert len(frames) == len(list(ClipFrames(clip.file)))
+        assert all(np.array_equal(frame, frames[0]) for frame in frames)
+    printed = capsys.readouterr()
+    assert f"{len(trained)} clips of the training show an action" in (
+        printed.out
+    )
+    assert "clips without a conjugate: 1, " in printed.out
+    assert "name it by `background`" not in printed.err
+    # Again: nothing is made anew.
+    assert main(flags) == 0
+    assert "pairs: are there" in capsys.readouterr().out

@@ -38,9 +38,17 @@ def add_flags(parser: Parser) -> None:
     )
     parser.add_argument(
         "--background",
-        default="none",
         metavar="LABEL",
-        help="class that shows no action",
+        help="class that shows no action; none if it is not given and there is "
+        "such a folder",
+    )
+    parser.add_argument(
+        "--conjugates",
+        choices=("nearest", "frozen", "emptied"),
+        default="nearest",
+        help="nearest: clips of the background that look most alike; frozen: "
+        "the clip itself, one frame of it held; emptied: its median over time, "
+        "without those who pass. The last two need no background",
     )
     extract.add_backbone_flags(parser)
     parser.add_argument(
@@ -90,10 +98,15 @@ def check(flags: argparse.Namespace) -> None:
         for folder in Path(flags.videos).glob(pattern)
         if folder.is_dir()
     }
-    if flags.background not in classes:
+    if flags.background is None and "none" in classes:
+        flags.background = "none"
+    if flags.background not in classes and (
+        flags.background or flags.conjugates == "nearest"
+    ):
         raise FileNotFoundError(
-            f"{flags.videos} has no folder {flags.background} (--background), "
-            "with clips in which nothing of the classes happens"
+            f"{flags.videos} has no folder {flags.background or 'none'} "
+            "(--background), with clips in which nothing of the classes "
+            "happens; without such clips give --conjugates=frozen"
         )
     files.check_output_folder(flags.output)
 
@@ -110,6 +123,7 @@ def run(flags: argparse.Namespace) -> None:
         functools.partial(extract.make_backbone, flags.backbone, settings),
         backbone_settings={"name": flags.backbone, **settings},
         background=flags.background,
+        conjugates=flags.conjugates,
         settings=TrainingSettings(
             epochs=flags.epochs, learning_rate=flags.learning_rate
         ),

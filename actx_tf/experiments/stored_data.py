@@ -156,7 +156,10 @@ def _warn_of_background(clips, background):
     conjugates = {name for clip in clips for name in clip.conjugates}
     acting = {x for clip in clips if clip.conjugates for x in clip.labels}
     shown = {
-        x for clip in clips if clip.clip in conjugates for x in clip.labels
+        x
+        for clip in clips
+        if clip.clip in conjugates and clip.split in SPLITS
+        for x in clip.labels
     }
     if undeclared := sorted(shown - acting - set(background)):
         _LOG.warning(

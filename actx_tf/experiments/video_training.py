@@ -13,6 +13,7 @@ from typing import Any
 
 from actx_tf.backbones.backbone import Backbone
 from actx_tf.data.annotations import look_through
+from actx_tf.data.clip_index import CONJUGATE
 from actx_tf.data.clip_index import Clip
 from actx_tf.data.clip_index import read_clip_index
 from actx_tf.data.clip_index import write_clip_index
@@ -21,6 +22,8 @@ from actx_tf.data.conjugates import nearest_negatives
 from actx_tf.data.extraction import changed_clips
 from actx_tf.data.extraction import extract_features
 from actx_tf.data.feature_store import FeatureStore
+from actx_tf.data.made_conjugates import emptied_conjugates
+from actx_tf.data.made_conjugates import frozen_conjugates
 from actx_tf.data.pair_checks import doubtful_pairs
 from actx_tf.data.similarities import store_similarities
 from actx_tf.data.video import VideoError
@@ -41,6 +44,9 @@ from actx_tf.utils.atomic_write import atomic_write
 from actx_tf.visualization.page_clips import predict_stored
 from actx_tf.visualization.page_clips import view_clips
 
+# How clips get them: of the background, or made of themselves.
+CONJUGATES = ("nearest", "frozen", "emptied")
+_MAKERS = {"frozen": frozen_conjugates, "emptied": emptied_conjugates}
 _MOST_SHOWN = 50  # clips on the page
 _SEEDS = 3  # of a comparison
 _STEPS = 8  # of an epoch, at least
@@ -110,7 +116,8 @@ def train_on_videos(
     make_backbone: Callable[[], Backbone],
     *,
     backbone_settings: Mapping[str, Any] | None = None,
-    background: str = "none",
+    background: str | None = "none",
+    conjugates: str = "nearest",
     settings: TrainingSettings | None = None,
     test_percent: float = 20.0,
     seed: int = 0,
@@ -120,10 +127,11 @@ def train_on_videos(
     """Indexes videos, extracts features, mines pairs, trains ActX, shows it.
 
     Writes to `output`: `backbone.keras`, `index.csv`, `features/`, `pairs.csv`,
-    `similarities/`, the model as `actx.keras` and `saved_model/`, its logs,
-    `results.csv`, `answers.csv` (what each run answered to each clip that was
-    held out), and `clips.html`, the page of these clips. The same call goes on
-    after an interruption; what is there is not made again.
+    `conjugates/` (the videos of those that are made), `similarities/`, the
+    model as `actx.keras` and `saved_model/`, its logs, `results.csv`,
+    `answers.csv` (what each run answered to each clip that was held out), and
+    `clips.html`, the page of these clips. The same call goes on after an
+    interruption; what is there is not made again.
 
     Args:
         videos: Path of a folder with a folder of videos for each class: see
@@ -132,8 +140,13 @@ def train_on_videos(
         make_backbone: Makes the backbone; called unless `output` has one.
         backbone_settings: What `make_backbone` was told, by name: calls that
             go on must tell the same. Defaults to none.
-        background: Name of the class that shows no action. Defaults to
-            `"none"`.
+        background: Name of the class that shows no action, `None` if there is
+            none and conjugates are made. Defaults to `"none"`.
+        conjugates: `"nearest"`, where each clip has the most similar ones of
+            the background, see `nearest_negatives`; or `"frozen"` or
+            `"emptied"`, which are made of the clip itself: see
+            `frozen_conjugates` and `emptied_conjugates`. Defaults to
+            `"nearest"`.
         settings: How the model is trained. Defaults to `TrainingSettings()`.
         test_percent: As in `look_through`. Defaults to `20.0`.
         seed: Seed of all that is random. Defaults to `0`.
@@ -148,9 +161,9 @@ def train_on_videos(
 
     Raises:
         FileNotFoundError: If there is no video.
-        ValueError: If there are no clips of `background`, too few clips to
-            train and to test, or `output` was begun with other settings or
-            clips.
+        ValueError: If `conjugates` is not known, there are no clips of
+            `background`, too few clips to train and to test, or `output` was
+            begun with other settings or clips.
         ImportError: If a package for it is not installed.
     """
     settings = settings or TrainingSettings()
@@ -158,16 +171,13 @@ def train_on_videos(
     clips, left_out = look_through(
         Path(videos).absolute(), test_percent=test_percent
     )
-    if background not in (labels := sorted({clip.label for clip in clips})):
-        raise ValueError(
-            f"`background` must be one of the classes {labels}. "
-            f"Received: background={background!r}"
-        )
+    _check_conjugates(conjugates, background, clips)
     run_folder.keep_settings(
         output,
         {
             "test_percent": test_percent,
             "background": background,
+            "conjugates": conjugates,
             "seed": seed,
             **{
                 f"backbone {name}": value
@@ -188,7 +198,9 @@ def train_on_videos(
     backbone = _backbone(output / "backbone.keras", make_backbone)
     failed = extract_features(clips, backbone, output / "features")
     report(f"features: of {len(clips) - len(failed)} of {len(clips)} clips")
-    pairs = _mine(clips, output, background, report)
+    pairs = _mine(clips, output, background, conjugates, report)
+    made = [clip for clip in pairs if clip.split == CONJUGATE]
+    failed += extract_features(made, backbone, output / "features")
     _compute_similarities(pairs, output, background, settings.gamma, report)
     seeds = range(seed, seed + (_SEEDS if compare else 1))
     _train(pairs, output, background, settings, seeds, compare, report)
@@ -220,6 +232,21 @@ def train_on_videos(
     )
 
 
+def _check_conjugates(way, background, clips):
+    if way not in CONJUGATES:
+        raise ValueError(
+            f"`conjugates` must be one of {CONJUGATES}. "
+            f"Received: conjugates={way!r}"
+        )
+    labels = sorted({clip.label for clip in clips})
+    if background not in labels and (background or way == "nearest"):
+        raise ValueError(
+            f"`background` must be one of the classes {labels}, or None where "
+            f"conjugates are made. Received: background={background!r}, "
+            f"conjugates={way!r}"
+        )
+
+
 def _index(clips: list[Clip], path: Path, report) -> list[Clip]:
     """Writes the index; one that is there must be of the same clips."""
     if not path.exists():
@@ -245,11 +272,12 @@ def _backbone(path, make):
     return load_model(path)
 
 
-def _mine(clips, output, background, report):
+def _mine(clips, output, background, way, report):
     path = output / "pairs.csv"
     if path.exists():
         pairs = read_clip_index(path)
-        if set(map(_meaning, pairs)) != set(map(_meaning, clips)):
+        given = [clip for clip in pairs if clip.split != CONJUGATE]
+        if set(map(_meaning, given)) != set(map(_meaning, clips)):
             raise ValueError(
                 f"{output / 'index.csv'} was edited after pairs were mined: "
                 f"to go on with it, delete of `output` pairs.csv, "
@@ -257,11 +285,20 @@ def _mine(clips, output, background, report):
             )
         report(f"pairs: are there, {path}")
         return pairs
-    with FeatureStore(output / "features") as store:
-        pairs, missing = nearest_negatives(
-            clips, mean_embeddings(store), background=background
+    doubts = []
+    if way in _MAKERS:
+        pairs, missing = _MAKERS[way](
+            clips, output / "conjugates", background=background or ""
         )
-        doubts = doubtful_pairs(pairs, store)
+        reasons = Counter(reason for _, reason in missing)
+        for reason, count in reasons.items():
+            report(f"clips without a conjugate: {count}, {reason}")
+    else:
+        with FeatureStore(output / "features") as store:
+            pairs, missing = nearest_negatives(
+                clips, mean_embeddings(store), background=background
+            )
+            doubts = doubtful_pairs(pairs, store)
     if not any(clip.conjugates for clip in pairs):
         raise ValueError(
             "no clip has a conjugate, such as "
@@ -271,6 +308,10 @@ def _mine(clips, output, background, report):
     write_clip_index(path, pairs)
     report(f"pairs: {path}")
     return pairs
+
+
+def _named(background):
+    return () if background is None else (background,)
 
 
 def _meaning(clip):
@@ -285,7 +326,7 @@ def _compute_similarities(pairs, output, background, gamma, report):
             store,
             output / "similarities",
             gamma=gamma,
-            background=(background,),
+            background=_named(background),
         )
     report(f"similarities: of {count} pairs")
 
@@ -309,7 +350,7 @@ def _train(pairs, output, background, settings, seeds, compare, report):
         DataSettings(
             features=str(output / "features"),
             index=str(output / "pairs.csv"),
-            background=(background,),
+            background=_named(background),
             backbone=str(output / "backbone.keras"),
             similarities=str(output / "similarities"),
             batch_size=_batch_size(pairs),

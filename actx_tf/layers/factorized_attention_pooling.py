@@ -139,24 +139,25 @@ class FactorizedAttentionPooling(keras.layers.Layer):
         self.input_spec = keras.layers.InputSpec(
             ndim=5, axes={-1: input_shape[-1]}
         )
+        channels, theta_shape = input_shape[-1], input_shape
         if self.transformation == "convolution":
-            self.theta = self._convolution(input_shape[-1], "theta")
-            self.theta.build(input_shape)
+            self.theta = self._convolution(channels, "theta")
         if self.transformation == "low_rank":
             self.theta_narrow = self._convolution(
                 self.theta_rank, "theta_narrow", use_bias=False
             )
-            self.theta_narrow.build(input_shape)
             self.theta = self._convolution(
-                input_shape[-1],
-                "theta",
-                kernel_size=1,
-                kernel_initializer="zeros",
+                channels, "theta", kernel_size=1, kernel_initializer="zeros"
             )
-            self.theta.build((*input_shape[:-1], self.theta_rank))
-        for convolution in (self.phi, self.psi):
+            theta_shape = (*input_shape[:-1], self.theta_rank)
+        for convolution, shape in (
+            (self.phi, input_shape),
+            (self.psi, input_shape),
+            (self.theta_narrow, input_shape),
+            (self.theta, theta_shape),
+        ):
             if convolution is not None:
-                convolution.build(input_shape)
+                convolution.build(shape)
         self.att_norm.build(input_shape[:-1])
         self.percentile_shift.build(input_shape[:-1])
 
