@@ -36,6 +36,7 @@ EXTRAS = {
         "openvino",
         "pytest",
         "pytest-xdist",
+        "pyyaml",
         "requests",
         "ruff",
         "scikit-learn",
