@@ -40,6 +40,7 @@ EXTRAS = {
         "requests",
         "ruff",
         "scikit-learn",
+        "setuptools>=77",
         "selenium",
         "scipy",
         "jax",

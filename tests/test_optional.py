@@ -43,7 +43,7 @@ def texts():
         for path in sorted((ROOT / folder).rglob("*")):
             if path.suffix in (".md", ".py", ".sh", ".yml"):
                 yield path
-    for name in ("Makefile", "README.md", "CHANGELOG.md"):
+    for name in ("Makefile", "README.md", "CHANGELOG.md", "CONTRIBUTING.md"):
         yield ROOT / name
 
 
