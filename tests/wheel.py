@@ -208,7 +208,12 @@ def from_videos_to_a_model(actx, python, folder, environment):
     said(
         *("train", features, pairs, none, network, "--epochs=1", "--seeds=1"),
         *("--similarities=similarities", "--batch_size=4", "--output=runs"),
-        leaves=["runs/actx.keras", "runs/results.csv", "runs/attention.png"],
+        leaves=[
+            "runs/actx.keras",
+            "runs/results.csv",
+            "runs/model_card.md",
+            "runs/attention.png",
+        ],
     )
     words = said("evaluate", features, pairs, model, "--output=test.csv")
     assert "accuracy" in words and len(table(folder / "test.csv")) == 3
