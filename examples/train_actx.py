@@ -14,7 +14,7 @@ On a feature store made by `actx extract`:
 Prints one table: mean and standard deviation over the seeds. Writes to
 `--output`: `settings.json`, `results.csv` (a row a run), `tensorboard/` and
 `history/` (a log a run), and, of the first seed's ActX, `actx.keras`,
-`saved_model/1/` and `attention.png`.
+`saved_model/1/`, `model_card.md` and `attention.png`.
 
 Run the same command again to go on after an interruption, with the run and the
 epoch where it stopped; the table is that of an uninterrupted command. Other
@@ -70,7 +70,7 @@ def main(argv):
     print(experiments.format_table(experiments.summarize(rows)))
     print(
         f"\nwritten to {FLAGS.output}: results.csv, actx.keras, "
-        "saved_model/, attention.png, history/, tensorboard/"
+        "saved_model/, model_card.md, attention.png, history/, tensorboard/"
     )
 
 

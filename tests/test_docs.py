@@ -27,6 +27,8 @@ from tests.harness import run_example
 ROOT = Path(__file__).parents[1]
 PAGES = [
     ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "SECURITY.md",
     *sorted((ROOT / "docs").glob("*.md")),
     ROOT / "saved_models" / "README.md",
     ROOT / "benchmarks" / "README.md",

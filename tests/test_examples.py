@@ -65,6 +65,10 @@ def test_train_on_the_built_in_set(tmp_path):
         rows = {row["method"]: row for row in csv.DictReader(file)}
     assert set(rows) == {"average pooling", "max pooling", "ActX"}
     assert 0 <= float(rows["ActX"]["mAP"]) <= 1
+    card = (tmp_path / "model_card.md").read_text(encoding="utf-8")
+    for name in ("accuracy", "mAP", "localization AUC"):
+        assert f"| {name} | {float(rows['ActX'][name]):.3f} | 0." in card
+    assert "Each of the 64 training clips has a conjugate" in card
 
     videos = synthetic.make_part("test", 2).videos
     features = synthetic.backbone().predict(videos, verbose=0)
@@ -212,6 +216,7 @@ def test_compare_on_the_built_in_set(tmp_path):
         assert float(row["seconds a step"]) > 0
         assert "±" in lines[row["method"]]
         known = row["method"] in {
+            "average pooling",
             "PoseMask",
             "Attentional",
             "ActX",

@@ -149,7 +149,7 @@ def test_stored_data_are_split_as_the_index_says(folder, caplog):
     assert data.task == Task(
         ("a", "b"), 4, "sigmoid", describe("random", channels=4), ("b",)
     )
-    assert data.num_training == 8
+    assert len(data.training) == 8
     # Of the last clip there is no flow.
     assert "1 clips" in caplog.text
     np.testing.assert_array_equal(data.test.labels, [[1, 1], [0, 1]])

@@ -37,6 +37,30 @@ def test_the_error_names_what_installs_the_package(module, monkeypatch):
     assert expected & {name.replace("_", "-") for name in installed}
 
 
+def texts():
+    """What tells people to install something."""
+    for folder in ("actx_tf", "benchmarks", "docs", "examples", "saved_models"):
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.suffix in (".md", ".py", ".sh", ".yml"):
+                yield path
+    for name in ("Makefile", "README.md", "CHANGELOG.md", "CONTRIBUTING.md"):
+        yield ROOT / name
+
+
+def test_the_extras_that_are_named_exist():
+    places = {}
+    for path in texts():
+        text = path.read_text(encoding="utf-8")
+        for names in re.findall(r"(?:actx_tf|\.)\[([a-z][a-z,]*)\]", text):
+            for name in names.split(","):
+                places.setdefault(f"actx_tf[{name}]", []).append(path.name)
+    assert {"README.md", "Makefile", "optional.py"} <= set().union(
+        *places.values()
+    )
+    missing = {name: places[name] for name in places.keys() - extras().keys()}
+    assert not missing
+
+
 def test_imports_the_module_itself():
     from scipy import io
 

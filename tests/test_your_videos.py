@@ -119,6 +119,9 @@ def test_all_in_one_command(tmp_path, strong_weights, capsys):
     assert f"accuracy {row['accuracy']:.3f}, mAP {row['mAP']:.3f}" in (
         result.stdout
     )
+    card = (output / "model_card.md").read_text(encoding="utf-8")
+    assert f"class none | {sum(conjugates)} |" in card
+    assert f"Of the {len(held_out)} clips of the split test" in card
     # The figures are those of the model that is there.
     figures, _, _ = evaluate_stored(
         output / "saved_model",

@@ -9,8 +9,8 @@ Without --features and --index, on the built-in data set.
 
 Prints one table: mean and standard deviation over the seeds. Writes to
 --output: settings.json, results.csv (a row a run), tensorboard/ and history/ (a
-log a run), and, of the first seed's ActX, actx.keras, saved_model/1/ and
-attention.png.
+log a run), and, of the first seed's ActX, actx.keras, saved_model/1/,
+model_card.md (its data, its figures, where it fails) and attention.png.
 
 Run the same command again to go on after an interruption, with the run and the
 epoch where it stopped; the table is that of an uninterrupted command. Other
@@ -104,5 +104,5 @@ def run(flags: argparse.Namespace) -> None:
     print(experiments.format_table(experiments.summarize(rows)))
     print(
         f"\nwritten to {flags.output}: results.csv, actx.keras, saved_model/, "
-        "attention.png, history/, tensorboard/"
+        "model_card.md, attention.png, history/, tensorboard/"
     )

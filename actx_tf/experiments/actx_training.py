@@ -22,6 +22,7 @@ from actx_tf.experiments.fitting import make_strategy
 from actx_tf.experiments.loading import load_data
 from actx_tf.experiments.method_training import train_method
 from actx_tf.experiments.methods import check_methods
+from actx_tf.experiments.model_card import write_model_card
 from actx_tf.experiments.run_data import RunData
 from actx_tf.experiments.run_data import pick_inputs
 from actx_tf.experiments.tables import read_rows
@@ -47,7 +48,7 @@ def train_actx(
 
     Writes to `output`: `settings.json`, `results.csv` (a row a run),
     `tensorboard/` and `history/` (a log a run), and, of the first seed's ActX,
-    `actx.keras`, `saved_model/1/` and `attention.png`.
+    `actx.keras`, `saved_model/1/`, `model_card.md` and `attention.png`.
 
     The same call goes on after an interruption, with the run and the epoch
     where it stopped; its results are those of an uninterrupted one.
@@ -104,11 +105,20 @@ def train_actx(
                 )
                 if not is_chief:
                     continue
-                _, row, outputs = evaluate(
+                scores, row, outputs = evaluate(
                     method, model, data.test, data.task.activation
                 )
                 if method == "ActX" and seed == 0:
                     save_model(model, data, output)
+                    write_model_card(
+                        Path(output) / "model_card.md",
+                        model,
+                        data,
+                        settings,
+                        seed=seed,
+                        scores=scores,
+                        context_maps=outputs["context_map"],
+                    )
                     save_figure(outputs, data, output)
                 # A row is a run with all that belongs to it: the last thing.
                 rows.append({"method": method, "seed": seed, **row})

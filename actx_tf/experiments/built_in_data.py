@@ -3,6 +3,7 @@
 import numpy as np
 
 from actx_tf.data import synthetic
+from actx_tf.data.clip_index import Clip
 from actx_tf.experiments.run_data import Part
 from actx_tf.experiments.run_data import RunData
 from actx_tf.experiments.run_data import Task
@@ -36,6 +37,7 @@ def built_in_data(settings: DataSettings) -> RunData:
     def part(name):
         clips, inputs = arrays(name, settings.test_clips)
         return Part(
+            _listed(name, clips),
             batches(clips, inputs),
             clips.labels,
             scored=np.ones(len(synthetic.CLASS_NAMES), bool),
@@ -64,10 +66,18 @@ def built_in_data(settings: DataSettings) -> RunData:
             description=backbone.description,
         ),
         inputs=frozenset(inputs),
-        num_training=len(clips.labels),
+        training=_listed("train", clips),
         make_training=make_training,
         whole_training=whole,
         validation=part("validation"),
         test=part("test"),
         backbone=backbone,
     )
+
+
+def _listed(part, clips):
+    """The clips as an index would list them; they have no files."""
+    return [
+        Clip(f"{part}_{i}", "", synthetic.CLASS_NAMES[label], part)
+        for i, label in enumerate(clips.labels)
+    ]

@@ -58,7 +58,7 @@ def train_method(
     def make_training(**which):
         return pick_inputs(data.make_training(seed, pairs, **which), inputs)
 
-    make_validation, most_clips = None, data.num_training
+    make_validation, most_clips = None, len(data.training)
     if validate and (part := data.validation):
         most_clips = max(most_clips, len(part.labels))
 

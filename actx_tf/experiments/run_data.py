@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from collections.abc import Collection
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -10,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from actx_tf.backbones.description import BackboneDescription
+from actx_tf.data.clip_index import Clip
 from actx_tf.data.epochs import make_epoch
 from actx_tf.settings import DataSettings
 
@@ -44,6 +46,7 @@ class Part:
     """Clips that a model is evaluated on.
 
     Attributes:
+        clips: The clips, as an index lists them.
         make_dataset: Function of the keywords `shard` and `num_shards`, both
             optional, that makes batches of whole clips.
         labels: `(clips,)`, places among the classes; or `(clips, classes)`,
@@ -58,6 +61,7 @@ class Part:
             `None` if it is not known.
     """
 
+    clips: Sequence[Clip]
     make_dataset: Callable[..., tf.data.Dataset]
     labels: np.ndarray
     scored: np.ndarray
@@ -74,7 +78,7 @@ class RunData:
         settings: What it was made of.
         task: What is to be learned.
         inputs: Keys of a training pair's inputs.
-        num_training: Number of training clips.
+        training: The training clips, as an index lists them.
         make_training: Function of `seed`, and of the keywords `pairs` (False:
             no conjugates are read), `epoch`, `shard` and `num_shards`, that
             makes batches of training pairs.
@@ -82,17 +86,29 @@ class RunData:
         validation: The validation clips; `None` if there are none.
         test: The test clips.
         backbone: What made the features, if it was given.
+        index: The whole index, with clips that were left out. Defaults to
+            none, of the built-in set.
     """
 
     settings: DataSettings
     task: Task
     inputs: frozenset[str]
-    num_training: int
+    training: Sequence[Clip]
     make_training: Callable[..., tf.data.Dataset]
     whole_training: tf.data.Dataset
     validation: Part | None
     test: Part
     backbone: keras.Model | None = None
+    index: Sequence[Clip] = ()
+
+    @property
+    def used(self) -> list[Clip]:
+        """The clips of all parts."""
+        clips = [*self.training, *self.test.clips]
+        if self.validation is not None:
+            clips += self.validation.clips
+        # Clips for validation can be those of the test.
+        return list({clip.clip: clip for clip in clips}.values())
 
 
 def batches_of_arrays(

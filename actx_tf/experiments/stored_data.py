@@ -123,6 +123,7 @@ def stored_data(
 
     def part(chosen):
         return Part(
+            chosen,
             functools.partial(whole, chosen),
             _labels(chosen, names, settings.multi_label),
             scored=np.array(
@@ -142,12 +143,13 @@ def stored_data(
             background=settings.background,
         ),
         inputs=frozenset(make_training(0).element_spec[0]),
-        num_training=len(splits["train"]),
+        training=splits["train"],
         make_training=make_training,
         whole_training=whole(splits["train"]),
         validation=part(splits["validation"]) if splits["validation"] else None,
         test=part(tested),
         backbone=backbone,
+        index=index,
     )
 
 

@@ -31,6 +31,7 @@ from actx_tf.experiments import run_folder
 from actx_tf.experiments.actx_training import save_model
 from actx_tf.experiments.evaluation import evaluate
 from actx_tf.experiments.method_training import train_method
+from actx_tf.experiments.model_card import write_model_card
 from actx_tf.experiments.movement import movement_auc
 from actx_tf.experiments.reports import index_report
 from actx_tf.experiments.reports import pair_report
@@ -53,8 +54,8 @@ _STEPS = 8  # of an epoch, at least
 _BASELINE = "average pooling"
 # What a training leaves, for people who want to do it again.
 _TRAINED = (
-    "results.csv, answers.csv, actx.keras, saved_model/, checkpoints/, "
-    "history/ and clips.html"
+    "results.csv, answers.csv, actx.keras, saved_model/, model_card.md, "
+    "checkpoints/, history/ and clips.html"
 )
 
 
@@ -128,10 +129,10 @@ def train_on_videos(
 
     Writes to `output`: `backbone.keras`, `index.csv`, `features/`, `pairs.csv`,
     `conjugates/` (the videos of those that are made), `similarities/`, the
-    model as `actx.keras` and `saved_model/`, its logs, `results.csv`,
-    `answers.csv` (what each run answered to each clip that was held out), and
-    `clips.html`, the page of these clips. The same call goes on after an
-    interruption; what is there is not made again.
+    model as `actx.keras` and `saved_model/`, its logs, `model_card.md`,
+    `results.csv`, `answers.csv` (what each run answered to each clip that was
+    held out), and `clips.html`, the page of these clips. The same call goes on
+    after an interruption; what is there is not made again.
 
     Args:
         videos: Path of a folder with a folder of videos for each class: see
@@ -370,11 +371,20 @@ def _train(pairs, output, background, settings, seeds, compare, report):
             validate=True,
             resumable=True,
         )
-        scores, figures, _ = evaluate(
+        scores, figures, outputs = evaluate(
             method, model, data.test, data.task.activation
         )
         if (method, seed) == ("ActX", seeds[0]):
             save_model(model, data, output)
+            write_model_card(
+                output / "model_card.md",
+                model,
+                data,
+                settings,
+                seed=seed,
+                scores=scores,
+                context_maps=outputs["context_map"],
+            )
         names = [data.task.class_names[i] for i in scores.argmax(axis=-1)]
         _keep_answers(output / "answers.csv", method, seed, clips, names)
         # The row says that all is done: the last thing.

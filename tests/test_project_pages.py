@@ -1,0 +1,116 @@
+"""What contributors, reporters and those who cite read is true of the tree."""
+
+import json
+import re
+
+import pytest
+import yaml
+
+from actx_tf.data import feature_file
+from actx_tf.export import metadata
+from tests.harness import ROOT
+
+FORMS = [
+    path
+    for path in sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
+    if path.stem != "config"
+]
+
+
+def read(*parts):
+    return ROOT.joinpath(*parts).read_text(encoding="utf-8")
+
+
+def recipes():
+    """Yields (what is added, the example, the files of the list)."""
+    for section in read("CONTRIBUTING.md").split("\n### ")[1:]:
+        title, _, text = section.partition("\n")
+        (example,) = re.findall(r"\b[Aa]s `(\w+)`:", text)
+        items = re.findall(r"^- .*(?:\n  .*)*", text, re.MULTILINE)
+        words = re.findall(r"`([^`]+)`", "\n".join(items))
+        paths = [word for word in words if "." in word or word == "Makefile"]
+        yield title, example, [p for p in paths if p != "keras.json"]
+
+
+@pytest.mark.parametrize(
+    "example, paths", [pytest.param(*x[1:], id=x[0]) for x in recipes()]
+)
+def test_the_files_to_touch_are_those_of_the_example(example, paths):
+    assert len(paths) > 4
+    name = example.removeprefix("read_").lower()
+    for path in [*paths, "docs/api.txt", "CHANGELOG.md"]:
+        assert name in read(path).lower().replace("_", ""), path
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "SECURITY.md"])
+def test_the_files_that_a_page_names_exist(page):
+    for word in re.findall(r"`([\w./-]+)`", read(page)):
+        if "/" in word and not word.startswith("--"):
+            assert (ROOT / word).exists(), word
+
+
+def test_there_is_a_recipe_for_each_thing_to_add():
+    assert [title for title, *_ in recipes()] == [
+        "A layer",
+        "A backbone",
+        "A reader of a data set",
+    ]
+
+
+def test_the_citation_is_that_of_the_readme():
+    citation = yaml.safe_load(read("CITATION.cff"))
+    paper = citation["preferred-citation"]
+    names = [author["family-names"] for author in paper["authors"]]
+    readme = " ".join(read("README.md").split())
+    assert paper["title"] in readme
+    assert f"({', '.join(names)}; BMVC {paper['year']})" in readme
+    assert citation["license"] in readme
+    # One place says the version.
+    assert "version" not in citation
+
+
+@pytest.mark.parametrize("path", FORMS, ids=lambda path: path.stem)
+def test_forms_are_such_as_github_takes(path):
+    form = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert set(form) == {"name", "description", "labels", "body"}
+    questions = [x for x in form["body"] if x["type"] != "markdown"]
+    assert len({x["id"] for x in questions}) == len(questions)
+    assert all(x["attributes"]["label"] for x in questions)
+    assert any(x.get("validations", {}).get("required") for x in questions)
+    for item in form["body"]:
+        assert item["type"] in ("markdown", "textarea", "input")
+        assert set(item) <= {"type", "id", "attributes", "validations"}
+
+
+def test_the_page_of_promises_says_the_version_of_the_store():
+    page = read("docs", "promises.md")
+    row = re.search(r"\| feature store.*`(.+?)` \| .*: (\d+) \|\n", page)
+    assert row[1] == feature_file._FORMAT
+    assert int(row[2]) == feature_file._VERSION
+
+
+def test_the_page_of_promises_says_what_is_not_public():
+    listed = {line.split("(")[0] for line in read("docs", "api.txt").split()}
+    text = re.search(
+        r"Not public: (.*?)\n- ", read("docs", "promises.md"), re.S
+    )
+    private = re.findall(r"`(actx_tf\.\w+)`", text[1])
+    assert len(private) == 4
+    for name in private:
+        assert not any(x.startswith(f"{name}.") for x in listed), name
+    rooms = {
+        path.name.removesuffix(".py")
+        for path in (ROOT / "actx_tf").iterdir()
+        if not path.name.startswith(("_", "py.")) and path.suffix != ".pyc"
+    }
+    public = {name.split(".")[1] for name in listed if "actx_tf." in name}
+    private = {name.split(".")[1] for name in private}
+    assert rooms - public == private | {"version"}
+
+
+def test_of_metadata_other_keys_are_passed_over():
+    text = metadata.metadata_text(["a"], "softmax", [], 8, 4, [], None)
+    values = json.loads(text)
+    newer = json.dumps({**values, "a key of a later version": [1]})
+    read_again = metadata.parse_metadata(newer, "server")
+    assert {name: read_again[name] for name in values} == values
