@@ -57,6 +57,7 @@ def read_segments_csv(path: str | os.PathLike) -> dict[str, list[Segment]]:
         the file.
 
     Raises:
+        FileNotFoundError: If there is no such file.
         ValueError: If the file is wrong. The message starts with
             `{path}:{line}: `.
     """
@@ -148,6 +149,7 @@ def read_activitynet_results(
         the file.
 
     Raises:
+        FileNotFoundError: If there is no such file.
         ValueError: If the file is wrong. The message names the video.
     """
     results = _part(_read_json(path), path, "results", dict)
@@ -249,6 +251,7 @@ def read_coco_segments(path: str | os.PathLike) -> dict[str, list[Segment]]:
         the file.
 
     Raises:
+        FileNotFoundError: If there is no such file.
         ValueError: If the file is wrong.
     """
     content = _read_json(path)
@@ -326,7 +329,11 @@ def _read_json(path):
 
 
 def _read(path):
-    data = pathlib.Path(path).read_bytes()
+    path = pathlib.Path(path)
+    # A pipe would be waited for.
+    if not path.is_file():
+        raise FileNotFoundError(f"no file of segments at {path}")
+    data = path.read_bytes()
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
