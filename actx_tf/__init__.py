@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from actx_tf import metrics as metrics
     from actx_tf import models as models
     from actx_tf import prediction as prediction
+    from actx_tf import segments as segments
     from actx_tf import training as training
     from actx_tf import visualization as visualization
 
@@ -39,6 +40,7 @@ _SUBPACKAGES = (
     "metrics",
     "models",
     "prediction",
+    "segments",
     "training",
     "visualization",
 )

@@ -33,11 +33,18 @@ from actx_tf.data import FeatureStore
 from actx_tf.data import FeatureStoreWriter
 from actx_tf.data import VideoError
 from actx_tf.data import annotations
+from actx_tf.data import read_activitynet_results
 from actx_tf.data import read_clip
 from actx_tf.data import read_clip_index
+from actx_tf.data import read_coco_segments
+from actx_tf.data import read_segments_csv
 from actx_tf.data import video_duration
+from actx_tf.data import write_activitynet_results
+from actx_tf.data import write_coco_segments
+from actx_tf.data import write_segments_csv
 from actx_tf.export import read_metadata
 from actx_tf.models import load_model
+from actx_tf.segments import Segment
 from benchmarks.measuring import peak_mebibytes
 from tests.described import describe
 from tests.harness import PROCESSES
@@ -141,6 +148,10 @@ def read_hacs(path):
     annotations.read_hacs(path.parent, part=path.stem)
 
 
+def read_activitynet(path):
+    annotations.read_activitynet(path.parent, path.name).clips("background")
+
+
 ENTRIES = {
     "index.csv": read_clip_index,
     "store.h5": read_store,
@@ -164,6 +175,10 @@ ENTRIES = {
     "settings.json": read_metadata_of,
     "clips.csv": read_hacs,
     "segments.json": read_hacs,
+    "activitynet.json": read_activitynet,
+    "found.csv": read_segments_csv,
+    "found.json": read_activitynet_results,
+    "coco.json": read_coco_segments,
 }
 
 
@@ -285,6 +300,9 @@ SEGMENTS = {
 }
 
 
+FOUND = {"video": [Segment(1.0, 2.5, "Archery", 0.75)], "still": []}
+
+
 def good_onnx(path):
     kernel = np.random.default_rng(0).normal(size=(2, 3, 2, 4, 4))
     write_onnx(
@@ -317,6 +335,10 @@ GOOD = {
     "settings.json": text(json.dumps(SETTINGS)),
     "clips.csv": text(CLIPS),
     "segments.json": text(json.dumps(SEGMENTS)),
+    "activitynet.json": text(json.dumps(SEGMENTS)),
+    "found.csv": lambda path: write_segments_csv(path, FOUND),
+    "found.json": lambda path: write_activitynet_results(path, FOUND, ""),
+    "coco.json": lambda path: write_coco_segments(path, FOUND),
 }
 
 

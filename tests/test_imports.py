@@ -20,8 +20,9 @@ PLAIN = (
     "actx_tf/losses.py",
     "actx_tf/metrics/",
     "actx_tf/ops/",
+    "actx_tf/segments.py",
 )
-WITHIN_PLAIN = ("actx_tf.ops", "actx_tf.utils.checks")
+WITHIN_PLAIN = ("actx_tf.ops", "actx_tf.segments", "actx_tf.utils.checks")
 WITH_TENSORFLOW = (
     "actx_tf/backbones/from_onnx.py",
     "actx_tf/backbones/from_saved_model.py",
@@ -97,6 +98,7 @@ ORDER = (
     "settings",
     "layers",
     "losses",
+    "segments",
     "metrics",
     "backbones",
     "models",

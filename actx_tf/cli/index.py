@@ -13,6 +13,11 @@ Prints how many clips each class has in each split, how many files of a folder
 were not taken, and why, and how many files are missing. What --root holds is
 said by the readers in actx_tf.data.annotations.
 
+Untrimmed videos, of which one class is asked for, and what is around it:
+
+    actx index --dataset=thumos14 --classes=Diving --unlabelled=conjugates \\
+        --root=THUMOS14 --output=diving.csv
+
 An index that is there is kept, with all that people edited: --add adds the
 videos that came since, --force begins anew.
 """
@@ -23,17 +28,23 @@ import os
 from actx_tf.cli import files
 from actx_tf.cli.errors import UsageError
 from actx_tf.cli.flags import add_force
+from actx_tf.cli.flags import names
 from actx_tf.cli.flags import percentage
 from actx_tf.cli.flags import whole
 from actx_tf.cli.parser import Parser
 
+# Those of untrimmed videos, of which segments are annotated.
+_UNTRIMMED = ("activitynet", "gmdcsa", "thumos14")
 _DATASETS = (
     "action_thread",
+    "activitynet",
     "folder",
+    "gmdcsa",
     "hacs",
     "hollywood2",
     "jhmdb",
     "kth",
+    "thumos14",
     "ucf101",
     "ut_interaction",
     "voc_action",
@@ -41,16 +52,20 @@ _DATASETS = (
 # Which data sets each flag is for, and what it is called in their readers.
 _OPTIONS = {
     "file_pattern": (
-        set(_DATASETS) - {"folder", "ut_interaction"},
+        set(_DATASETS) - {"folder", "gmdcsa", "ut_interaction"},
         "file_pattern",
     ),
     "part": ({"hacs"}, "part"),
     "num_classes": ({"hacs"}, "num_classes"),
     "division": ({"jhmdb", "ucf101"}, "split"),
-    "fold": ({"ut_interaction"}, "fold"),
+    "fold": ({"gmdcsa", "ut_interaction"}, "fold"),
     "test_percent": ({"folder"}, "test_percent"),
     "validation_percent": ({"folder"}, "validation_percent"),
 }
+
+
+# The same, of what is made of untrimmed videos.
+_OF_SEGMENTS = ("classes", "unlabelled")
 
 
 def add_flags(parser: Parser) -> None:
@@ -89,8 +104,21 @@ def add_flags(parser: Parser) -> None:
         type=int,
         choices=range(1, 11),
         metavar="1..10",
-        help="ut_interaction: the sequence that is the test; 1 if it is not "
-        "given",
+        help="gmdcsa: the subject that is the test, 1 to 4; ut_interaction: "
+        "the sequence; 1 if it is not given",
+    )
+    parser.add_argument(
+        "--classes",
+        type=names,
+        metavar="LABELS",
+        help="activitynet, gmdcsa, thumos14: keep the segments of these "
+        "classes, separated by commas; all if it is not given",
+    )
+    parser.add_argument(
+        "--unlabelled",
+        choices=("background", "conjugates"),
+        help="activitynet, gmdcsa, thumos14: what to make of stretches without "
+        "a label; nothing if it is not given",
     )
     parser.add_argument(
         "--masks",
@@ -120,7 +148,9 @@ def add_flags(parser: Parser) -> None:
 
 def check(flags: argparse.Namespace) -> None:
     """Raises an error if the flags, or the files they name, are wrong."""
-    for name, (datasets, _) in _OPTIONS.items():
+    datasets_of = {name: datasets for name, (datasets, _) in _OPTIONS.items()}
+    datasets_of |= dict.fromkeys(_OF_SEGMENTS, set(_UNTRIMMED))
+    for name, datasets in datasets_of.items():
         if getattr(flags, name) is not None and flags.dataset not in datasets:
             raise UsageError(
                 f"--{name} is not for --dataset={flags.dataset}, but for "
@@ -174,6 +204,13 @@ def run(flags: argparse.Namespace) -> None:
         kept = read_clip_index(flags.output)
     if flags.dataset == "folder":
         clips, left_out = annotations.look_through(root, known=kept, **options)
+    elif flags.dataset in _UNTRIMMED:
+        videos = getattr(annotations, f"read_{flags.dataset}")(root, **options)
+        if flags.classes:
+            videos = videos.only(flags.classes)
+        clips, left_out = videos.clips(flags.unlabelled), videos.left_out
+        if not clips:
+            raise ValueError(f"no segment of {root} can be a clip")
     else:
         clips = getattr(annotations, f"read_{flags.dataset}")(root, **options)
     added = len(clips)

@@ -42,6 +42,18 @@ from actx_tf.data.pose import PoseNetwork as PoseNetwork
 from actx_tf.data.ray_extraction import (
     extract_features_on_ray as extract_features_on_ray,
 )
+from actx_tf.data.segment_files import (
+    read_activitynet_results as read_activitynet_results,
+)
+from actx_tf.data.segment_files import read_coco_segments as read_coco_segments
+from actx_tf.data.segment_files import read_segments_csv as read_segments_csv
+from actx_tf.data.segment_files import (
+    write_activitynet_results as write_activitynet_results,
+)
+from actx_tf.data.segment_files import (
+    write_coco_segments as write_coco_segments,
+)
+from actx_tf.data.segment_files import write_segments_csv as write_segments_csv
 from actx_tf.data.similarities import store_similarities as store_similarities
 from actx_tf.data.video import ClipFrames as ClipFrames
 from actx_tf.data.video import VideoError as VideoError

@@ -64,7 +64,7 @@ def conjugates_before_and_after(
 
     def mine(clip, duration, others):
         bounds = 0.0, duration
-        return _add_stretches(clip, _margin(clip), bounds, others, min_seconds)
+        return add_stretches(clip, _margin(clip), bounds, others, min_seconds)
 
     return _mine_files(
         clips,
@@ -131,7 +131,7 @@ def conjugates_around_crops(
             )
             span = crop.start, crop.end
             bounds = clip.start, end
-            rows += _add_stretches(crop, span, bounds, others, min_seconds)
+            rows += add_stretches(crop, span, bounds, others, min_seconds)
         return rows
 
     return _mine_files(
@@ -269,6 +269,63 @@ def mean_embeddings(
     }
 
 
+def add_stretches(
+    clip: Clip,
+    span: tuple[float, float],
+    bounds: tuple[float, float],
+    others: Sequence[tuple[float, float]],
+    min_seconds: float,
+) -> list[Clip]:
+    """Returns a clip and what is before and after it, or [] if that is nothing.
+
+    Args:
+        clip: The clip. Its conjugates are no longer than it is.
+        span: What they touch, (start, end) in seconds: the clip, and perhaps a
+            margin around it.
+        bounds: What they lie within, (start, end) in seconds.
+        others: Stretches that they do not show, each (start, end) in seconds.
+        min_seconds: Conjugates that are shorter are not taken.
+    """
+    first, last = bounds
+    start, end = min(span[0], last), span[1]
+    length = (last if clip.end is None else clip.end) - clip.start
+    stretches = {
+        "before": (
+            max(
+                first,
+                round(start - length, 3),
+                *(stop for begin, stop in others if begin < start),
+            ),
+            start,
+        ),
+        "after": (
+            end,
+            min(
+                last,
+                round(end + length, 3),
+                *(begin for begin, stop in others if stop > end),
+            ),
+        ),
+    }
+    conjugates = [
+        dataclasses.replace(
+            clip,
+            clip=f"{clip.clip}.{name}",
+            label=CONJUGATE,
+            split=CONJUGATE,
+            conjugates=(),
+            start=begin,
+            end=stop,
+        )
+        for name, (begin, stop) in stretches.items()
+        if round(stop - begin, 3) >= min_seconds
+    ]
+    if not conjugates:
+        return []
+    names = tuple(conjugate.clip for conjugate in conjugates)
+    return [dataclasses.replace(clip, conjugates=names), *conjugates]
+
+
 def is_training_action(clip: Clip, background: str) -> bool:
     """Whether a clip gets conjugates."""
     return clip.split == _TRAINING and clip.label != background
@@ -331,52 +388,6 @@ def _mine_files(clips, background, mine, reason):
         mined += rows
     check_new_names(mined)
     return mined, missing
-
-
-def _add_stretches(clip, span, bounds, others, min_seconds):
-    """Returns the clip and its conjugates, or [] if it has none.
-
-    They touch `span`, lie within `bounds`, and in none of `others`: each
-    (start, end) in seconds.
-    """
-    first, last = bounds
-    start, end = min(span[0], last), span[1]
-    length = (last if clip.end is None else clip.end) - clip.start
-    stretches = {
-        "before": (
-            max(
-                first,
-                round(start - length, 3),
-                *(stop for begin, stop in others if begin < start),
-            ),
-            start,
-        ),
-        "after": (
-            end,
-            min(
-                last,
-                round(end + length, 3),
-                *(begin for begin, stop in others if stop > end),
-            ),
-        ),
-    }
-    conjugates = [
-        dataclasses.replace(
-            clip,
-            clip=f"{clip.clip}.{name}",
-            label=CONJUGATE,
-            split=CONJUGATE,
-            conjugates=(),
-            start=begin,
-            end=stop,
-        )
-        for name, (begin, stop) in stretches.items()
-        if round(stop - begin, 3) >= min_seconds
-    ]
-    if not conjugates:
-        return []
-    names = tuple(conjugate.clip for conjugate in conjugates)
-    return [dataclasses.replace(clip, conjugates=names), *conjugates]
 
 
 def _prepare(clips, background):

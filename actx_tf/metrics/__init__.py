@@ -1,4 +1,4 @@
-"""How well clips are classified, and how well maps localize."""
+"""How well clips are classified, maps localize and segments are found."""
 
 from actx_tf.metrics.classification import (
     MeanAveragePrecision as MeanAveragePrecision,
@@ -12,7 +12,12 @@ from actx_tf.metrics.classification import (
 from actx_tf.metrics.classification import (
     mean_class_accuracy as mean_class_accuracy,
 )
+from actx_tf.metrics.detection import SegmentPrecision as SegmentPrecision
+from actx_tf.metrics.detection import (
+    mean_average_precision_of_segments as mean_average_precision_of_segments,
+)
 from actx_tf.metrics.localization import energy_inside as energy_inside
 from actx_tf.metrics.localization import localization_auc as localization_auc
 from actx_tf.metrics.localization import pointing_game as pointing_game
 from actx_tf.metrics.localization import temporal_overlap as temporal_overlap
+from actx_tf.segments import temporal_iou as temporal_iou

@@ -32,12 +32,14 @@ _SPLITS = {
 
 @dataclasses.dataclass(frozen=True)
 class LeftOut:
-    """What a folder of videos holds and no clip was made of.
+    """What a data set holds and no clip was made of.
 
     Attributes:
-        file: Path of the file, or of a folder that is empty.
+        file: Path of the file, or of a folder that is empty; of the video that
+            a segment is of.
         reason: Why, in some words, such as `"hidden"`.
-        label: Name of the class whose folder it is in; `""` if it is in none.
+        label: Name of the class whose folder it is in, or that the segment
+            shows; `""` if there is none.
     """
 
     file: str

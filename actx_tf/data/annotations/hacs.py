@@ -2,7 +2,6 @@
 
 import collections
 import csv
-import json
 import math
 import os
 import pathlib
@@ -10,8 +9,8 @@ from typing import NamedTuple
 
 from actx_tf.data.annotations.parsing import BACKGROUND
 from actx_tf.data.annotations.parsing import error_at
+from actx_tf.data.annotations.parsing import read_database
 from actx_tf.data.annotations.parsing import read_lines
-from actx_tf.data.annotations.parsing import read_text
 from actx_tf.data.annotations.parsing import video_path
 from actx_tf.data.clip_index import Clip
 
@@ -144,17 +143,7 @@ def _read_clips(path):
 
 
 def _read_segments(path):
-    try:
-        content = json.loads(
-            read_text(path, "the annotations of HACS Segments")
-        )
-    except json.JSONDecodeError as error:
-        raise error_at(path, error.lineno, f"not JSON: {error.msg}") from error
-    except RecursionError as error:
-        raise error_at(path, 1, "not JSON: too many brackets") from error
-    videos = content.get("database") if isinstance(content, dict) else None
-    if not isinstance(videos, dict):
-        raise error_at(path, 1, "expected an object with a `database`")
+    videos = read_database(path, "the annotations of HACS Segments")
     rows = {}
     for video, content in videos.items():
         try:

@@ -1,8 +1,10 @@
 """What the readers share: lines of text, paths of videos, errors."""
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 BACKGROUND = "background"  # the class of clips that show none of the actions
 
@@ -33,6 +35,20 @@ def read_lines(path: Path, content: str) -> Iterator[tuple[int, str]]:
     for line, text in enumerate(lines, start=1):
         if text := text.strip():
             yield line, text
+
+
+def read_database(path: Path, content: str) -> dict[str, Any]:
+    """Returns the `database` of a JSON file in ActivityNet's form."""
+    try:
+        found = json.loads(read_text(path, content))
+    except json.JSONDecodeError as error:
+        raise error_at(path, error.lineno, f"not JSON: {error.msg}") from error
+    except RecursionError as error:
+        raise error_at(path, 1, "not JSON: too many brackets") from error
+    videos = found.get("database") if isinstance(found, dict) else None
+    if not isinstance(videos, dict):
+        raise error_at(path, 1, "expected an object with a `database`")
+    return videos
 
 
 def video_path(

@@ -1,0 +1,262 @@
+"""Segments: what happens in a video, from when to when, and how sure it is."""
+
+import dataclasses
+import math
+from collections.abc import Collection
+from collections.abc import Iterable
+from collections.abc import Sequence
+
+import numpy as np
+
+from actx_tf.utils.checks import check_not_negative
+from actx_tf.utils.checks import is_number
+
+THRESHOLDS = tuple(np.arange(1, 10) / 10)
+
+
+@dataclasses.dataclass(frozen=True)
+class Segment:
+    """A stretch of a video that shows something.
+
+    Attributes:
+        start: Where it begins, in seconds from the beginning of the video.
+        end: Where it ends, in seconds; `start` at the least. Annotations hold
+            segments without any length; `find_segments` makes none.
+        label: Name of the class that it shows.
+        score: How sure it is: larger is surer. 1 for what people annotated.
+
+    Raises:
+        ValueError: If a value is wrong.
+    """
+
+    start: float
+    end: float
+    label: str
+    score: float = 1.0
+
+    def __post_init__(self) -> None:
+        times = self.start, self.end
+        if not (
+            all(is_number(time) for time in times)
+            and 0 <= self.start <= self.end < math.inf
+        ):
+            raise ValueError(
+                "`start` and `end` must be seconds, 0 <= start <= end. "
+                f"Received: start={self.start!r}, end={self.end!r}"
+            )
+        if not (isinstance(self.label, str) and self.label):
+            raise ValueError(
+                "`label` must be the name of a class. "
+                f"Received: label={self.label!r}"
+            )
+        if not (is_number(self.score) and math.isfinite(self.score)):
+            raise ValueError(
+                f"`score` must be a finite number. Received: {self.score!r}"
+            )
+
+
+def temporal_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Overlaps of stretches of time: intersection over union.
+
+    ```
+    IoU = |A and B| / |A or B|
+    ```
+
+    Args:
+        first: Numbers `(..., 2)`: starts and ends.
+        second: Numbers `(..., 2)`, of a shape that broadcasts with the first.
+
+    Returns:
+        Floats `(...)`, in [0, 1]. Two stretches without any length overlap by
+        0, even where they are the same.
+    """
+    first, second = np.asarray(first, float), np.asarray(second, float)
+    starts = np.maximum(first[..., 0], second[..., 0])
+    ends = np.minimum(first[..., 1], second[..., 1])
+    both = np.maximum(ends - starts, 0.0)
+    lengths = (x[..., 1] - x[..., 0] for x in (first, second))
+    either = sum(lengths) - both
+    return both / np.where(either > 0, either, 1.0)
+
+
+def find_segments(
+    scores: np.ndarray,
+    times: np.ndarray,
+    class_names: Sequence[str],
+    background: Collection[str] = (),
+    thresholds: Sequence[float] = THRESHOLDS,
+    min_seconds: float = 0.0,
+) -> list[Segment]:
+    """Makes segments of the scores of each step of a video.
+
+    For each class and threshold, steps in a row whose score is at least the
+    threshold are a segment. Its score is the mean of the class's scores over
+    its time. What several thresholds find alike is one segment. Those of
+    different thresholds lie within one another: `suppress` picks among them.
+
+    A run ends with the video, or where the score falls below the threshold,
+    for however short a time: a smaller threshold bridges the gap.
+
+    Args:
+        scores: Numbers `(steps, classes)`, finite, such as probabilities. May
+            have no step.
+        times: Borders of the steps in seconds, `(steps + 1,)`, ascending: step
+            i lasts from `times[i]` to `times[i + 1]`.
+        class_names: Names of the classes, in the order of the scores.
+        background: Names of classes that are nothing to find. Defaults to
+            none.
+        thresholds: Scores from which on a step is in a segment. Defaults to
+            `0.1`, `0.2`, ... `0.9`, which are for probabilities.
+        min_seconds: Segments that are shorter are left out. Defaults to
+            `0.0`.
+
+    Returns:
+        A list of `Segment`, from the highest score to the lowest; where these
+        are equal, the earlier first, the shorter first, by label.
+
+    Raises:
+        ValueError: If an argument is wrong.
+    """
+    scores, times = np.asarray(scores, float), np.asarray(times, float)
+    _check_scores(scores, times, class_names, background)
+    levels = np.asarray(thresholds, float)
+    if levels.ndim != 1 or not np.isfinite(levels).all():
+        raise ValueError(
+            "`thresholds` must be finite numbers. "
+            f"Received: thresholds={thresholds}"
+        )
+    check_not_negative("min_seconds", min_seconds)
+    seconds = np.diff(times)
+    found = []
+    for index, label in enumerate(class_names):
+        if label in background:
+            continue
+        runs = {
+            run for level in levels for run in _runs(scores[:, index] >= level)
+        }
+        for first, stop in runs:
+            start, end = float(times[first]), float(times[stop])
+            if end - start >= min_seconds:
+                steps = slice(first, stop)
+                score = np.average(scores[steps, index], weights=seconds[steps])
+                found.append(Segment(start, end, label, float(score)))
+    return _ranked(found)
+
+
+def suppress(
+    segments: Iterable[Segment],
+    iou: float = 0.5,
+    sigma: float | None = None,
+    min_score: float = 0.001,
+) -> list[Segment]:
+    """Temporal non-maximum suppression: the best of segments that overlap.
+
+    Of each class the segment of the highest score is taken. Those of the class
+    that overlap it by more than `iou` are left out; and so on with the rest.
+    With `sigma` they stay, and their score is lowered instead (Soft-NMS):
+
+    ```
+    score <- score * exp(-IoU^2 / sigma)
+    ```
+
+    Segments of different classes do not touch one another.
+
+    Args:
+        segments: The segments of one video.
+        iou: Overlap in [0, 1] up to which both of two segments stay. Defaults
+            to `0.5`.
+        sigma: Width of Soft-NMS, above 0, for scores >= 0; `iou` is then not
+            used. Defaults to `None`: none.
+        min_score: With `sigma`, segments whose score falls below it are left
+            out. Defaults to `0.001`.
+
+    Returns:
+        A list of `Segment`, in the order of `find_segments`. Of segments that
+        are equal in all, one stays, whatever `iou`.
+
+    Raises:
+        ValueError: If an argument is wrong.
+
+    Reference:
+        - Bodla et al., Soft-NMS, ICCV 2017.
+    """
+    segments = _ranked(set(segments))
+    if not (is_number(iou) and 0 <= iou <= 1):
+        raise ValueError(f"`iou` must be in [0, 1]. Received: iou={iou!r}")
+    if sigma is not None and not (is_number(sigma) and 0 < sigma < math.inf):
+        raise ValueError(
+            "`sigma` must be a finite number above 0, or None. "
+            f"Received: sigma={sigma!r}"
+        )
+    check_not_negative("min_score", min_score)
+    if sigma is not None and any(segment.score < 0 for segment in segments):
+        raise ValueError(
+            "`sigma` is for segments whose scores are 0 or more. Received: "
+            f"a score of {min(segment.score for segment in segments)}"
+        )
+    kept = []
+    for label in {segment.label for segment in segments}:
+        rest = [segment for segment in segments if segment.label == label]
+        times = np.array([(segment.start, segment.end) for segment in rest])
+        scores = np.array([segment.score for segment in rest])
+        left = (
+            np.full(len(rest), True) if sigma is None else scores >= min_score
+        )
+        while left.any():
+            # The first of the highest.
+            best = np.argmax(np.where(left, scores, -np.inf))
+            score = float(scores[best])
+            kept.append(dataclasses.replace(rest[best], score=score))
+            left[best] = False
+            overlaps = temporal_iou(times[best], times)
+            if sigma is None:
+                left &= overlaps <= iou
+            else:
+                scores *= np.where(left, np.exp(-(overlaps**2) / sigma), 1.0)
+                left &= scores >= min_score
+    return _ranked(kept)
+
+
+def _runs(high):
+    """Yields (first, stop) of each run of True."""
+    edges = np.flatnonzero(np.diff(high, prepend=False, append=False))
+    return map(tuple, edges.reshape(-1, 2).tolist())
+
+
+def _ranked(segments):
+    return sorted(segments, key=lambda x: (-x.score, x.start, x.end, x.label))
+
+
+def _check_scores(scores, times, class_names, background):
+    if scores.ndim != 2 or scores.shape[1] != len(class_names):
+        raise ValueError(
+            "`scores` must be (steps, classes), with a class for each of "
+            f"`class_names`. Received: scores.shape={scores.shape}, "
+            f"{len(class_names)} names"
+        )
+    if not np.isfinite(scores).all():
+        step, index = np.argwhere(~np.isfinite(scores))[0]
+        raise ValueError(
+            "`scores` must be finite. Received: "
+            f"{scores[step, index]} of {class_names[index]!r} in step {step}"
+        )
+    if len(set(class_names)) < len(class_names):
+        raise ValueError(
+            "`class_names` must differ from one another. "
+            f"Received: class_names={class_names}"
+        )
+    if unknown := set(background) - set(class_names):
+        raise ValueError(
+            "`background` must be names among `class_names`. "
+            f"Received: {sorted(unknown)}"
+        )
+    if times.shape != (len(scores) + 1,) or not (
+        np.isfinite(times).all()
+        and times[0] >= 0
+        and np.all(np.diff(times) > 0)
+    ):
+        raise ValueError(
+            "`times` must be the borders of the steps in seconds, one more "
+            f"than steps, ascending from 0 on. Received: times={times}, "
+            f"{len(scores)} steps"
+        )
