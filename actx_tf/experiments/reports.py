@@ -144,7 +144,7 @@ def _few(in_split, counts):
             "train/<class> and test/<class>"
         )
     for split in ("train", tested):
-        labels = {label for label, _ in counts}
+        labels = {label for label, place in counts if place != CONJUGATE}
         without = sorted(x for x in labels if not counts[x, split])
         if without and in_split[split]:
             yield (
