@@ -35,9 +35,11 @@ EXTRAS = {
     ],
     "dev": [
         "imageio-ffmpeg",
+        "ipykernel",
         "keras-hub",
         "mlserver",
         "mypy",
+        "nbclient",
         "onnx",
         "onnxruntime",
         "openvino",

@@ -82,7 +82,7 @@ def on_page_markdown(
 
 def source_of(target: str, source: str) -> str:
     """Path in the repository of what a link of the file `source` leads to."""
-    if "://" in target or target.startswith(("#", "mailto:")):
+    if re.match(r"#|[a-z]+:", target):
         return ""
     folder = posixpath.dirname(source)
     return posixpath.normpath(posixpath.join(folder, target.split("#")[0]))
@@ -123,7 +123,7 @@ def cell_as_markdown(cell: dict) -> str:
         data = output.get("data", {})
         if "image/png" in data:
             image = "".join(data["image/png"]).replace("\n", "")
-            parts.append(f"![](data:image/png;base64,{image})")
+            parts.append(f"![drawn by the cell](data:image/png;base64,{image})")
         else:
             printed = "".join(output.get("text", data.get("text/plain", "")))
             parts.append(f"```text\n{printed.rstrip()}\n```")
