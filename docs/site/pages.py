@@ -17,8 +17,10 @@ from mkdocs.structure.files import InclusionLevel
 from mkdocs.structure.pages import Page
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
-from pygments.lexers import get_lexer_for_filename
+from pygments.lexers import TextLexer
+from pygments.lexers import find_lexer_class_for_filename
 
+PICTURES = (".png", ".gif", ".jpg", ".svg")
 FENCE = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
 # A label that is code, if it is, and the target, of Markdown and of HTML.
 LINK = re.compile(r'(?:(?<=\[)`([\w.]+)`)?(\]\(|src="|href=")([^()"\s]+)')
@@ -38,14 +40,14 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
                 linked = source_of(target, source)
                 if linked not in seen and (root / linked).is_file():
                     seen.add(linked)
-                    if not uri_of(linked).endswith((".png", ".gif")):
+                    if not linked.endswith(PICTURES):
                         queue.append(linked)
         if files.get_file_from_path(uri_of(source)) is None:
             page = File.generated(
                 config, uri_of(source), content=as_markdown(source, text)
             )
             page.edit_uri = source  # where it is from
-            if uri_of(source).endswith(".py.md"):
+            if not source.endswith((".md", ".ipynb")):  # a listing
                 page.inclusion = InclusionLevel.NOT_IN_NAV
             files.append(page)
     return files
@@ -94,7 +96,7 @@ def uri_of(source: str) -> str:
     folder, name = posixpath.split(path)
     if name == "README.md":
         return f"{folder or 'index'}.md"
-    if name.endswith((".md", ".png", ".gif")):
+    if name.endswith((".md", *PICTURES)):
         return path
     if name.endswith(".ipynb"):
         return path.removesuffix(".ipynb") + ".md"
@@ -108,7 +110,8 @@ def as_markdown(source: str, text: str) -> str:
     if source.endswith(".ipynb"):
         return "\n\n".join(map(cell_as_markdown, json.loads(text)["cells"]))
     style = HtmlFormatter(cssclass="highlight", linespans="line", wrapcode=True)
-    code = highlight(text, get_lexer_for_filename(source), style)
+    lexer = find_lexer_class_for_filename(source) or TextLexer
+    code = highlight(text, lexer(), style)
     front = "---\nsearch: {exclude: true}\nhide: [toc]\n---\n"
     return f"{front}# {source}\n\n{code}"
 
