@@ -11,6 +11,7 @@ import math
 import keras
 from keras import ops
 
+from actx_tf.ops.device import is_on_gpu
 from actx_tf.ops.masks import broadcast_mask
 from actx_tf.ops.masks import zero_padding
 from actx_tf.ops.streaming_attention import attend
@@ -224,7 +225,7 @@ def _each_clip(function, clips):
     """
     if (
         keras.backend.backend() != "tensorflow"
-        or keras.distribution.list_devices("gpu")
+        or is_on_gpu()
         or clips["features"].shape[0] == 1
     ):
         return function(clips)

@@ -41,6 +41,7 @@ from actx_tf.experiments.methods import METHODS
 from actx_tf.settings import DataSettings
 from actx_tf.settings import TrainingSettings
 from actx_tf.utils.atomic_write import atomic_write
+from benchmarks.evidence_tables import group_of
 from benchmarks.evidence_tables import write_tables
 
 FOLDS = 5
@@ -87,7 +88,6 @@ class Set:
 
     name: str
     index: pathlib.Path
-    group: str  # column of what clips were cut from
     seeds: int
     column: str = "conjugates"
     background: tuple[str, ...] = ()
@@ -124,7 +124,6 @@ def _sets(flags):
         yield Set(
             "sc_fight",
             flags.sc_fight,
-            "video",
             flags.seeds + 2,
             "same_scene_opposite",
             ("nofight",),
@@ -133,7 +132,6 @@ def _sets(flags):
         yield Set(
             "ut_interaction",
             flags.ut_interaction,
-            "sequence",
             flags.seeds,
             background=("none",),
         )
@@ -141,7 +139,6 @@ def _sets(flags):
         yield Set(
             "jhmdb",
             flags.jhmdb,
-            "source",
             flags.seeds,
             masks=flags.jhmdb_masks,
         )
@@ -175,6 +172,8 @@ def _run_folds(data_set, flags):
             for way in indexes
         }
         for name in flags.runs:
+            if RUNS[name].way not in settings:
+                continue
             _train_and_score(
                 name,
                 settings[RUNS[name].way],
@@ -190,7 +189,7 @@ def _run_folds(data_set, flags):
 def _folds(data_set):
     """Names of the clips of each fold's test part."""
     clips = read_clip_index(data_set.index, data_set.column)
-    groups = [{"source": c.source, **c.extra}[data_set.group] for c in clips]
+    groups = [group_of(clip, data_set.name) for clip in clips]
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
     labels = [clip.label for clip in clips]
     for _, tested in folds.split(labels, labels, groups):
@@ -220,7 +219,8 @@ def _find_conjugates(data_set, folder):
                 f"--output={indexes[way]}",
             )
     if not any(clip.conjugates for clip in clips):
-        indexes["own"] = indexes["frozen"]  # where there is no footage for it
+        # There is no footage for others: the frozen ones are its own.
+        indexes["own"] = indexes.pop("frozen")
     return indexes
 
 

@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 
+from actx_tf.data import Clip
 from actx_tf.data import read_clip_index
 from actx_tf.utils.atomic_write import atomic_write
 
@@ -29,10 +30,10 @@ def write_tables(folder: pathlib.Path, report: pathlib.Path) -> None:
             the table of each set.
     """
     text = report.read_text("utf-8")
-    for name, group in GROUPS.items():
+    for name in GROUPS:
         if not (folder / name / "scores").is_dir():
             continue
-        table = make_table(folder / name, group)
+        table = make_table(folder / name)
         print(f"\n{name}\n\n{table}")
         text, count = re.subn(
             rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)",
@@ -46,7 +47,12 @@ def write_tables(folder: pathlib.Path, report: pathlib.Path) -> None:
         draft.write_text(text, "utf-8")
 
 
-def make_table(folder: pathlib.Path, group: str | None) -> str:
+def group_of(clip: Clip, name: str) -> str:
+    """Returns what a clip of a set has in common with others of its source."""
+    return {"source": clip.source, **clip.extra}[GROUPS[name]]
+
+
+def make_table(folder: pathlib.Path) -> str:
     """Returns the table of a set, in Markdown.
 
     A cell is the mean over clips and seeds, with a standard error from
@@ -56,7 +62,7 @@ def make_table(folder: pathlib.Path, group: str | None) -> str:
     """
     runs = _read_runs(folder)
     clips = sorted({clip for run in runs.values() for clip in run})
-    known = _known(folder, group)
+    known = _known(folder)
     groups = [known[clip][0] if known else clip for clip in clips]
     weights = _resample(groups)
     columns = _columns(folder.name, clips, known)
@@ -127,16 +133,16 @@ def _read_runs(folder):
     }
 
 
-def _known(folder, group):
+def _known(folder):
     """Clip -> its group, and whether the scene says nothing of its class."""
-    if group is None:
+    if GROUPS[folder.name] is None:
         return {}
     index = folder / "own.csv"
     if not index.exists():
         index = folder / "all.csv"
     return {
         clip.clip: (
-            {"source": clip.source, **clip.extra}[group] or clip.clip,
+            group_of(clip, folder.name) or clip.clip,
             bool(clip.conjugates),
         )
         for clip in read_clip_index(index)

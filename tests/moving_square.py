@@ -14,7 +14,7 @@ def background(height=64, width=96, seed=0):
 
 
 def moving_square(count=20, height=64, width=96, seed=0):
-    """Frames, masks of the square, and what is behind it.
+    """Frames, masks of the square, and the background.
 
     The square is at no place for half of the time.
     """

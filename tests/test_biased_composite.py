@@ -88,7 +88,7 @@ def test_scenes_give_the_class_away_as_often_as_asked(bias):
     for name in ("train", "biased"):
         own = [clip.label == clip.group for clip in parts[name]]
         assert np.mean(own) == pytest.approx(bias, abs=0.51 / len(own))
-    # A scene stands for one class alone.
+    # Each scene is in the group of one class.
     groups = collections.defaultdict(set)
     for clip in itertools.chain(parts["train"], parts["scene_only"]):
         groups[clip.scene.name].add(clip.group)

@@ -4,7 +4,6 @@ import importlib
 import inspect
 import os
 import re
-import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -14,10 +13,9 @@ from urllib.parse import urlsplit
 import pytest
 
 import actx_tf
+from tests.browser import browser as browser  # a fixture
 from tests.harness import ROOT
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
 MODULES = [
     importlib.import_module(f"actx_tf.{name}")
     for name in (*actx_tf._SUBPACKAGES, "data.annotations", "data.synthetic")
@@ -179,23 +177,6 @@ def test_links_to_code_lead_to_its_line(pages, site):
     for link, line, name in links:
         code = pages[(page.parent / link).resolve()].after(line)
         assert re.match(rf"\s*(def|class) {name.split('.')[-1]}\b", code)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    webdriver = pytest.importorskip("selenium.webdriver")
-    if not (CHROMIUM and DRIVER):
-        pytest.skip("needs chromium and chromedriver")
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in ("headless=new", "no-sandbox", "disable-gpu"):
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options, Service(DRIVER))
-    yield driver
-    driver.quit()
 
 
 @pytest.mark.parametrize("width", [1400, 390])

@@ -5,7 +5,6 @@ import dataclasses
 import io
 import json
 import re
-import shutil
 import time
 
 import keras
@@ -27,11 +26,10 @@ from actx_tf.visualization import built_in_clips
 from actx_tf.visualization import overlay_attention
 from actx_tf.visualization import view_clips
 from actx_tf.visualization import write_page
+from tests.browser import browser as browser  # a fixture
 from tests.harness import run_actx
 from tests.lossless import write_lossless
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
 CLASSES = ("</script><b>jump</b>", 'run & "hide"', "wink—😉")
 NAMES = ["<!--<script>alert(1)", "{{data}} <b>", "c", "d&amp;"]
 MODES = ("both", "action", "context", "act", "none")
@@ -125,33 +123,6 @@ def read_frames(clip):
             for jpeg in clip["frames"]
         ]
     )
-
-
-@pytest.fixture(scope="module")
-def browser():
-    webdriver = pytest.importorskip("selenium.webdriver")
-    if not (CHROMIUM and DRIVER):
-        pytest.skip("needs chromium and chromedriver")
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in ("headless=new", "no-sandbox", "disable-gpu"):
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options, Service(DRIVER))
-    driver.execute_cdp_cmd("Network.enable", {})
-    driver.execute_cdp_cmd(
-        "Network.emulateNetworkConditions",
-        {
-            "offline": True,
-            "latency": 0,
-            "downloadThroughput": 0,
-            "uploadThroughput": 0,
-        },
-    )
-    yield driver
-    driver.quit()
 
 
 class Viewer:

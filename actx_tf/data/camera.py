@@ -21,8 +21,8 @@ def camera_movement(
 
     Corners all over a frame are looked for in the next one by sparse optical
     flow, and the shift, rotation and zoom are found that most of them follow:
-    people who move do so each in their own way, and what is behind them all
-    together. These movements add up, from frame to frame.
+    each person moves differently, while the background moves as a whole. These
+    movements add up, from frame to frame.
 
     Args:
         frames: RGB values, uint8, `(frames, height, width, 3)`. Of many, 32

@@ -109,12 +109,11 @@ def train_actx(
                     method, model, data.test, data.task.activation
                 )
                 if method == "ActX" and seed == 0:
-                    save_model(model, data, output)
-                    write_model_card(
-                        Path(output) / "model_card.md",
+                    save_model(
                         model,
                         data,
                         settings,
+                        output,
                         seed=seed,
                         scores=scores,
                         context_maps=outputs["context_map"],
@@ -130,16 +129,27 @@ def train_actx(
 
 
 def save_model(
-    model: keras.Model, data: RunData, output: str | os.PathLike
+    model: keras.Model,
+    data: RunData,
+    settings: TrainingSettings,
+    output: str | os.PathLike,
+    *,
+    seed: int,
+    scores: np.ndarray,
+    context_maps: np.ndarray,
 ) -> None:
-    """Writes `actx.keras` and `saved_model/1/`.
+    """Writes `actx.keras`, `saved_model/1/` and `model_card.md`.
 
     Interrupted anywhere, it can be done again.
 
     Args:
         model: A trained `ActX`.
         data: What it was trained on.
+        settings: How it was trained.
         output: Path of the folder.
+        seed: As of `write_model_card`.
+        scores: As of `write_model_card`.
+        context_maps: As of `write_model_card`.
     """
     output = Path(output)
     with atomic_write(output / "actx.keras") as draft:
@@ -149,6 +159,15 @@ def save_model(
         shutil.rmtree(left)
     if not (versions / "1").exists():
         export.export_saved_model(model, versions, backbone=data.backbone)
+    write_model_card(
+        output / "model_card.md",
+        model,
+        data,
+        settings,
+        seed=seed,
+        scores=scores,
+        context_maps=context_maps,
+    )
 
 
 def save_figure(

@@ -31,7 +31,6 @@ from actx_tf.experiments import run_folder
 from actx_tf.experiments.actx_training import save_model
 from actx_tf.experiments.evaluation import evaluate
 from actx_tf.experiments.method_training import train_method
-from actx_tf.experiments.model_card import write_model_card
 from actx_tf.experiments.movement import movement_auc
 from actx_tf.experiments.reports import index_report
 from actx_tf.experiments.reports import pair_report
@@ -375,12 +374,11 @@ def _train(pairs, output, background, settings, seeds, compare, report):
             method, model, data.test, data.task.activation
         )
         if (method, seed) == ("ActX", seeds[0]):
-            save_model(model, data, output)
-            write_model_card(
-                output / "model_card.md",
+            save_model(
                 model,
                 data,
                 settings,
+                output,
                 seed=seed,
                 scores=scores,
                 context_maps=outputs["context_map"],
