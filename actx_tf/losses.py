@@ -7,11 +7,13 @@ products of Eq. 2, but for inputs in bfloat16.
 """
 
 import math
+from collections.abc import Sequence
 
 import keras
 from keras import ops
 
 from actx_tf.ops.device import is_on_gpu
+from actx_tf.ops.activations import check_activation
 from actx_tf.ops.masks import broadcast_mask
 from actx_tf.ops.masks import zero_padding
 from actx_tf.ops.streaming_attention import attend
@@ -167,6 +169,49 @@ def context_difference(
     """
     similarity = ops.cast(similarity, "float32")
     return _weighted_mean(1.0 - similarity, context_map, mask)
+
+
+def named_action(
+    logits: Tensor,
+    activation: str = "softmax",
+    background: Sequence[int] = (),
+) -> Tensor:
+    """The loss L_n: what shows no action must not be named one.
+
+    ```
+    L_n = KL(u || softmax(h)),  u uniform                      (no background)
+    L_n = -log sum_{k in background} softmax(h)_k              (background)
+    L_n = -mean_k log(1 - sigmoid(h_k)),  k an action          (sigmoid)
+    ```
+
+    Ours: of the logits h of the conjugate clip. The paper asks of a pair where
+    the action is; this asks that the scene alone give no answer.
+
+    Args:
+        logits: Logits of a clip without action, `(batch, classes)`.
+        activation: `"softmax"`, or `"sigmoid"` where a clip can be of several
+            classes. Defaults to `"softmax"`.
+        background: Places of the classes that show no action. Defaults to
+            none.
+
+    Returns:
+        Tensor of shape `(batch,)`, float32, >= 0. Zero where no action is
+        named.
+
+    Raises:
+        ValueError: If `activation` is neither.
+    """
+    check_activation(activation)
+    logits = ops.cast(logits, "float32")
+    count = logits.shape[-1]
+    if activation == "sigmoid":
+        actions = [k for k in range(count) if k not in background]
+        return ops.mean(ops.softplus(ops.take(logits, actions, -1)), axis=-1)
+    log_scores = ops.log_softmax(logits, axis=-1)
+    if background:
+        of_none = ops.take(log_scores, list(background), axis=-1)
+        return -ops.logsumexp(of_none, axis=-1)
+    return -ops.mean(log_scores, axis=-1) - math.log(count)
 
 
 def pooled_action_similarity(

@@ -26,6 +26,7 @@ def make_pair_dataset(
     multi_label: bool = False,
     aligned_inputs: Mapping[str, Mapping[str, np.ndarray]] | None = None,
     similarities: Mapping[str, np.ndarray] | None = None,
+    read_conjugates: bool = False,
     names: bool = False,
     epoch: int | tf.Tensor | None = None,
     shard: int = 0,
@@ -61,6 +62,8 @@ def make_pair_dataset(
             as they are if it is of their height and width. Defaults to none.
         similarities: What `store_similarities` computed beforehand of each
             pair; the conjugates' features are then not read. Defaults to none.
+        read_conjugates: Whether they are read beside `similarities`. Defaults
+            to `False`.
         names: Whether the inputs hold the names of the clips too, to look at:
             models take no strings. Defaults to `False`.
         epoch: Number of the epoch, from 0 on. Defaults to `None`: the dataset
@@ -82,7 +85,7 @@ def make_pair_dataset(
           if heights or widths differ `(batch, crop_steps, height, width)`.
         - `conjugate`, `conjugate_mask`: the same of the conjugate; or, with
           `similarities`, `conjugate_similarity`, `(batch, crop_steps, height,
-          width)`.
+          width)`; with `read_conjugates` all three.
         - `has_conjugate`: `(batch,)`, boolean. Where it is False (background
           clips, and those without a conjugate in `features`, or a pair in
           `similarities`), the conjugate is zero and its mask False.
@@ -104,9 +107,13 @@ def make_pair_dataset(
             f"Received: background={background}, unknown={sorted(unknown)}"
         )
 
+    read_conjugates = read_conjugates or similarities is None
+
     def is_stored(clip, conjugate):
+        if read_conjugates and conjugate not in features:
+            return False
         if similarities is None:
-            return conjugate in features
+            return True
         return pair_name(clip, conjugate) in similarities
 
     conjugates = [
@@ -116,16 +123,16 @@ def make_pair_dataset(
         for clip in clips
     ]
     own = [clip.clip for clip in clips]
-    shown = own if similarities is not None else own + sum(conjugates, [])
+    shown = own + sum(conjugates, []) if read_conjugates else own
     shapes, dtype = _shapes(features, shown)
     specs = _feature_specs(shapes, dtype, crop_steps)
     padded = tuple(specs["features"].shape)
-    if similarities is None:
+    if read_conjugates:
         specs |= {
             "conjugate": specs["features"],
             "conjugate_mask": specs["mask"],
         }
-    else:
+    if similarities is not None:
         specs["conjugate_similarity"] = tf.TensorSpec(padded[:-1], tf.float32)
     specs |= _aligned_specs(aligned_inputs, own, shapes, padded)
     specs["has_conjugate"] = tf.TensorSpec((), tf.bool)
@@ -147,6 +154,11 @@ def make_pair_dataset(
         arrays = _pad_features(_read(features, name, *crop_of_name), specs)
         has_conjugate = bool(conjugates[index])
         conjugate = random.choice(conjugates[index]) if has_conjugate else ""
+        if read_conjugates:
+            steps = np.zeros((0, *padded[1:]), dtype)
+            if has_conjugate:
+                steps = _read(features, conjugate, *crop(conjugate, random))
+            arrays += _pad_features(steps, specs)
         if similarities is not None:
             steps = np.zeros((0, *padded[1:-1]))
             if has_conjugate:
@@ -154,11 +166,6 @@ def make_pair_dataset(
                 steps = _read(similarities, pair, *crop_of_name)[..., 0]
             key = "conjugate_similarity"
             arrays.append(_pad(steps.astype(np.float32), specs[key].shape))
-        else:
-            steps = np.zeros((0, *padded[1:]), dtype)
-            if has_conjugate:
-                steps = _read(features, conjugate, *crop(conjugate, random))
-            arrays += _pad_features(steps, specs)
         for key, aligned in (aligned_inputs or {}).items():
             steps = _read(aligned, name, *crop_of_name)
             arrays.append(_pad(steps, specs[key].shape))

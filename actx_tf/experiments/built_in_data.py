@@ -55,7 +55,7 @@ def built_in_data(settings: DataSettings) -> RunData:
     }
     make_pairs = batches(clips, inputs)
 
-    def make_training(seed, pairs=True, **which):
+    def make_training(seed, pairs=True, conjugates=True, **which):
         return make_pairs(shuffle=True, seed=seed, **which)
 
     return RunData(

@@ -56,7 +56,10 @@ def train_method(
         inputs = (*inputs, "conjugate_similarity")
 
     def make_training(**which):
-        return pick_inputs(data.make_training(seed, pairs, **which), inputs)
+        batches = data.make_training(
+            seed, pairs, conjugates=settings.conjugate_weight > 0, **which
+        )
+        return pick_inputs(batches, inputs)
 
     make_validation, most_clips = None, len(data.training)
     if validate and (part := data.validation):

@@ -78,6 +78,7 @@ def build_actx(
         xi=settings.xi,
         similarity_weight=settings.similarity_weight,
         difference_weight=settings.difference_weight,
+        conjugate_weight=settings.conjugate_weight,
         use_attention_map=use_attention_map,
         transformation=settings.transformation,
         theta_rank=settings.theta_rank,

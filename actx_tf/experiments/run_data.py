@@ -80,8 +80,9 @@ class RunData:
         inputs: Keys of a training pair's inputs.
         training: The training clips, as an index lists them.
         make_training: Function of `seed`, and of the keywords `pairs` (False:
-            no conjugates are read), `epoch`, `shard` and `num_shards`, that
-            makes batches of training pairs.
+            no conjugates are read), `conjugates` (True: they are, also beside
+            stored similarities), `epoch`, `shard` and `num_shards`, that makes
+            batches of training pairs.
         whole_training: The training clips, uncropped.
         validation: The validation clips; `None` if there are none.
         test: The test clips.

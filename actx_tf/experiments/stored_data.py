@@ -100,7 +100,7 @@ def stored_data(
         "aligned_inputs": aligned_inputs,
     }
 
-    def make_training(seed, pairs=True, **which):
+    def make_training(seed, pairs=True, conjugates=False, **which):
         return make_pair_dataset(
             store,
             splits["train"],
@@ -111,6 +111,7 @@ def stored_data(
             background=settings.background if pairs else names,
             seed=seed,
             similarities=similarities,
+            read_conjugates=conjugates,
             names=True,
             **which,
             **shared,

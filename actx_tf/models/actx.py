@@ -57,6 +57,7 @@ class ActX(PairedModel):
         activation: `"softmax"`, or `"sigmoid"` where a clip can be of several
             classes. Defaults to `"softmax"`.
         background: See `PairedModel`. Defaults to none.
+        conjugate_weight: See `PairedModel`. Defaults to `0.0`.
 
     Input shape: `(batch, time, height, width, channels)`, or a dictionary: see
         `PairedModel`.
@@ -106,6 +107,7 @@ class ActX(PairedModel):
         class_names: Sequence[str] | None = None,
         activation: str = "softmax",
         background: Sequence[str] = (),
+        conjugate_weight: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -116,6 +118,7 @@ class ActX(PairedModel):
             class_names,
             activation,
             background,
+            conjugate_weight,
             **kwargs,
         )
         check_positive("num_classes", num_classes)

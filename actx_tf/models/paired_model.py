@@ -9,6 +9,7 @@ from keras import ops
 
 from actx_tf.backbones.backbone import Backbone
 from actx_tf.backbones.description import BackboneDescription
+from actx_tf.losses import named_action
 from actx_tf.models.loss_of_logits import check_metrics
 from actx_tf.models.loss_of_logits import loss_of_logits
 from actx_tf.ops.activations import check_activation
@@ -34,6 +35,7 @@ class PairedModel(keras.Model):
 
     ```
     L = L_c + similarity_weight * L_s + difference_weight * L_d       (Eq. 1)
+            + conjugate_weight * L_n                                  (ours)
     ```
 
     Called on one clip, the model is what is served. Called on a pair, it also
@@ -47,8 +49,8 @@ class PairedModel(keras.Model):
     backbone has been run.
 
     `fit` logs `loss`, `classification_loss` (L_c and any regularization),
-    `similarity_loss`, `difference_loss` and the metrics of `compile`, which
-    receive the logits. L_c is a mean over the clips of the global batch, and
+    `similarity_loss`, `difference_loss`, `conjugate_loss` (L_n, if it has a
+    weight) and the metrics of `compile`, which receive the logits. L_c is a mean over the clips of the global batch, and
     L_s and L_d are means over its pairs, whatever parts of it the replicas get;
     `sample_weight` and `class_weight` apply to L_c. L_s and L_d are not logged
     where no conjugates are given, and are NaN where no clip had one.
@@ -72,6 +74,10 @@ class PairedModel(keras.Model):
             loss of `compile` should agree with it. Defaults to `"softmax"`.
         background: Those of `class_names` that show no action. Saved with the
             model, for whoever evaluates it. Defaults to none.
+        conjugate_weight: Weight of L_n, >= 0: the conjugate clip must not be
+            named an action, see `actx_tf.losses.named_action`. It needs the
+            conjugate clips themselves, not their similarities alone. Defaults
+            to `0.0`, without which there is no L_n: Eq. 1 of the paper.
 
     Call arguments:
         inputs: The clips, or a dictionary with
@@ -103,14 +109,17 @@ class PairedModel(keras.Model):
         class_names: Sequence[str] | None = None,
         activation: str = "softmax",
         background: Sequence[str] = (),
+        conjugate_weight: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         check_activation(activation)
+        check_not_negative("conjugate_weight", conjugate_weight)
         check_not_negative("similarity_weight", similarity_weight)
         check_not_negative("difference_weight", difference_weight)
         self.similarity_weight = similarity_weight
         self.difference_weight = difference_weight
+        self.conjugate_weight = conjugate_weight
         self.backbone = backbone
         self.description = _description_of(description, backbone)
         self.class_names = _distinct_names(class_names)
@@ -123,6 +132,7 @@ class PairedModel(keras.Model):
                 "classification_loss",
                 "similarity_loss",
                 "difference_loss",
+                "conjugate_loss",
             )
         }
         self._pairs_seen = True
@@ -256,7 +266,21 @@ class PairedModel(keras.Model):
         if _CONJUGATES & pair.keys():
             losses = self.pair_losses(outputs, pair)
             outputs["similarity_loss"], outputs["difference_loss"] = losses
+            if self.conjugate_weight > 0:
+                outputs["conjugate_loss"] = self._conjugate_loss(pair)
         return outputs
+
+    def _conjugate_loss(self, pair):
+        if "conjugate" not in pair:
+            raise ValueError(
+                '`inputs` must have the key "conjugate" where '
+                f"conjugate_weight={self.conjugate_weight}. "
+                f"Received: inputs with the keys {sorted(pair)}"
+            )
+        answer = self.classify(pair["conjugate"], pair.get("conjugate_mask"))
+        names = self.class_names or []
+        background = [names.index(name) for name in self.background]
+        return named_action(answer["logits"], self.activation, background)
 
     def compute_loss(
         self,
@@ -307,7 +331,10 @@ class PairedModel(keras.Model):
         for name, weight in (
             ("similarity_loss", self.similarity_weight),
             ("difference_loss", self.difference_weight),
+            ("conjugate_loss", self.conjugate_weight),
         ):
+            if name not in y_pred:
+                continue
             values = ops.where(is_pair > 0, y_pred[name], 0.0)
             loss += weight * ops.sum(values) / num_pairs
             self._loss_means[name].update_state(values, sample_weight=is_pair)
@@ -326,7 +353,7 @@ class PairedModel(keras.Model):
     def get_metrics_result(self) -> dict[str, Tensor]:
         """See `keras.Model`; without the losses of pairs if none was given."""
         results = super().get_metrics_result()
-        for name in ("similarity_loss", "difference_loss"):
+        for name in ("similarity_loss", "difference_loss", "conjugate_loss"):
             if not self._is_measured(name):
                 results.pop(name, None)
         return results
@@ -352,6 +379,7 @@ class PairedModel(keras.Model):
             "class_names": self.class_names,
             "activation": self.activation,
             "background": self.background,
+            "conjugate_weight": self.conjugate_weight,
         }
 
     @classmethod
