@@ -50,10 +50,11 @@ class PairedModel(keras.Model):
 
     `fit` logs `loss`, `classification_loss` (L_c and any regularization),
     `similarity_loss`, `difference_loss`, `conjugate_loss` (L_n, if it has a
-    weight) and the metrics of `compile`, which receive the logits. L_c is a mean over the clips of the global batch, and
-    L_s and L_d are means over its pairs, whatever parts of it the replicas get;
-    `sample_weight` and `class_weight` apply to L_c. L_s and L_d are not logged
-    where no conjugates are given, and are NaN where no clip had one.
+    weight) and the metrics of `compile`, which receive the logits. L_c is a
+    mean over the clips of the global batch, the others are means over its
+    pairs, whatever parts of it the replicas get; `sample_weight` and
+    `class_weight` apply to L_c. Losses of pairs are not logged where no
+    conjugates are given, and are NaN where no clip had one.
 
     Args:
         similarity_weight: Weight of L_s, >= 0. Defaults to `1.0`.
