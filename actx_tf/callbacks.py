@@ -14,7 +14,12 @@ from actx_tf.utils.checks import check_positive
 from actx_tf.visualization import map_colors
 
 _OPACITY = 0.65
-_LOSSES = ("classification_loss", "similarity_loss", "difference_loss")
+_LOSSES = (
+    "classification_loss",
+    "similarity_loss",
+    "difference_loss",
+    "conjugate_loss",
+)
 
 
 class AttentionMapLogger(keras.callbacks.Callback):

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import keras
 from keras import ops
 
-from actx_tf.ops.device import is_on_gpu
 from actx_tf.ops.activations import check_activation
+from actx_tf.ops.device import is_on_gpu
 from actx_tf.ops.masks import broadcast_mask
 from actx_tf.ops.masks import zero_padding
 from actx_tf.ops.streaming_attention import attend
@@ -199,13 +199,19 @@ def named_action(
         named.
 
     Raises:
-        ValueError: If `activation` is neither.
+        ValueError: If `activation` is neither, or `background` is not of some
+            of the classes.
     """
     check_activation(activation)
     logits = ops.cast(logits, "float32")
     count = logits.shape[-1]
+    actions = [k for k in range(count) if k not in background]
+    if not actions or not set(background) <= set(range(count)):
+        raise ValueError(
+            f"`background` must be of some of the {count} classes, counted "
+            f"from 0, not of all. Received: background={background}"
+        )
     if activation == "sigmoid":
-        actions = [k for k in range(count) if k not in background]
         return ops.mean(ops.softplus(ops.take(logits, actions, -1)), axis=-1)
     log_scores = ops.log_softmax(logits, axis=-1)
     if background:

@@ -222,3 +222,44 @@ def test_how_large_a_map_is_does_not_matter():
     for loss in (losses.action_similarity, losses.context_difference):
         expected = loss(weights, similarity)
         assert_close(loss(1e-30 * weights, similarity), expected)
+
+
+def softmax(logits):
+    scores = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return scores / scores.sum(axis=-1, keepdims=True)
+
+
+def test_named_action_is_the_distance_from_naming_none():
+    logits = 3.0 * clips(4, 5)
+    scores = softmax(logits)
+    uniform = np.full(5, 0.2)
+    assert_close(
+        losses.named_action(logits),
+        np.sum(uniform * np.log(uniform / scores), axis=-1),
+    )
+    assert_close(
+        losses.named_action(logits, background=[1, 4]),
+        -np.log(scores[:, 1] + scores[:, 4]),
+    )
+    of_actions = 1.0 / (1.0 + np.exp(-logits[:, [0, 2, 3]]))
+    assert_close(
+        losses.named_action(logits, "sigmoid", [1, 4]),
+        -np.log(1.0 - of_actions).mean(axis=-1),
+    )
+
+
+def test_named_action_is_zero_where_none_is_named():
+    assert_close(losses.named_action(np.full((2, 4), 7.0)), [0.0, 0.0])
+    none = np.array([[-50.0, 50.0, -50.0]])
+    assert_close(losses.named_action(none, background=[1]), [0.0])
+    assert_close(losses.named_action(none, "sigmoid", [1]), [0.0])
+
+
+def test_named_action_refuses_what_it_does_not_know():
+    with pytest.raises(ValueError, match="`activation` must be"):
+        losses.named_action(clips(2, 3), "tanh")
+    for place in (3, -1):
+        with pytest.raises(ValueError, match="`background` must"):
+            losses.named_action(clips(2, 3), background=[place])
+    with pytest.raises(ValueError, match="`background` must"):
+        losses.named_action(clips(2, 2), "sigmoid", background=[0, 1])

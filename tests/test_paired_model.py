@@ -180,6 +180,64 @@ def test_a_stored_similarity_may_be_missing_too():
         assert np.all(np.isfinite(to_numpy(weight)))
 
 
+def conjugate_logits(model):
+    return to_numpy(model.predict(PAIRS["conjugate"], verbose=0)["logits"])
+
+
+def test_a_weight_of_conjugates_adds_what_they_are_named_to_eq_1():
+    plain, model = compiled(), compiled(conjugate_weight=0.3)
+    expected = expected_logs(plain, PAIRS)
+    l_n = np.mean(to_numpy(losses.named_action(conjugate_logits(plain))))
+    expected |= {
+        "loss": expected["loss"] + 0.3 * l_n,
+        "conjugate_loss": l_n,
+    }
+    assert_same_logs(fit(model, PAIRS), expected)
+    assert "conjugate_loss" not in fit(plain, PAIRS)
+
+
+def test_clips_without_a_conjugate_have_nothing_to_be_named():
+    has_conjugate = np.array([1, 0, 0, 1, 1, 0], "bool")
+    conjugate = PAIRS["conjugate"].copy()
+    conjugate[~has_conjugate] = np.nan
+    model = compiled(conjugate_weight=1.0)
+    l_n = to_numpy(losses.named_action(conjugate_logits(model)))
+    pairs = {
+        **PAIRS,
+        "conjugate": conjugate,
+        "conjugate_mask": np.repeat(has_conjugate[:, None], 4, axis=1),
+        "has_conjugate": has_conjugate,
+    }
+    logs = fit(model, pairs)
+    assert_same_logs(logs, {"conjugate_loss": l_n[has_conjugate].mean()})
+    for weight in model.weights:
+        assert np.all(np.isfinite(to_numpy(weight)))
+
+
+def test_conjugates_are_taught_to_be_background_where_there_is_one():
+    names = {"class_names": ["run", "none", "jump"], "background": ["none"]}
+    model = compiled(conjugate_weight=3.0, **names)
+    l_n = to_numpy(losses.named_action(conjugate_logits(model), background=[1]))
+    logs = fit(model, PAIRS)
+    assert_same_logs(logs, {"conjugate_loss": l_n.mean()})
+    before = l_n.mean()
+    fit(model, PAIRS, epochs=20)
+    l_n = to_numpy(losses.named_action(conjugate_logits(model), background=[1]))
+    assert l_n.mean() < 0.5 * before
+
+
+def test_naming_needs_the_conjugates_themselves():
+    model = compiled(conjugate_weight=1.0)
+    pairs = {
+        "features": PAIRS["features"],
+        "conjugate_similarity": np.full((6, 3, 2, 4), 0.5, "float32"),
+    }
+    with pytest.raises(ValueError, match='the key "conjugate"'):
+        model.fit(pairs, LABELS, verbose=0)
+    with pytest.raises(ValueError, match="conjugate_weight"):
+        compiled(conjugate_weight=-1.0)
+
+
 def test_evaluate_and_predict_need_no_conjugate():
     # The metrics of `compile` get the logits.
     metric = keras.metrics.SparseCategoricalCrossentropy(

@@ -7,6 +7,7 @@ from actx_tf.data import FeatureStore
 from actx_tf.data import FeatureStoreWriter
 from actx_tf.data import make_evaluation_dataset
 from actx_tf.data import make_pair_dataset
+from actx_tf.data.similarities import pair_name
 
 CLASSES = ("run", "jump", "nothing")
 # Steps of each clip; each value tells the clip and the step that it is from.
@@ -115,6 +116,32 @@ def test_pairs(features):
     # ones; a short clip starts at its start.
     assert len({start for name, start in starts if name == "c"}) > 2
     assert {start for name, start in starts if name in "bde"} == {0}
+
+
+def test_conjugates_are_read_beside_their_similarities(arrays):
+    similarities = {
+        pair_name(name, conjugate): np.ones((TIMES[name], 2, 3, 1), "float32")
+        for name, conjugate in [("a", "g"), ("b", "f"), ("d", "unknown")]
+    }
+    batches = make(
+        arrays, similarities=similarities, read_conjugates=True, shuffle=False
+    )
+    examples = epoch(batches)
+    assert len(examples) == len(CLIPS)
+    for inputs, _ in examples:
+        name, _ = check_stretch(inputs["features"], inputs["mask"])
+        # Of "a" the pair with "f" has no similarity, and "d" no conjugate.
+        assert inputs["has_conjugate"] == (name in "ab")
+        expected = inputs["mask"] & inputs["has_conjugate"]
+        similarity = inputs["conjugate_similarity"]
+        assert (similarity == expected[:, None, None]).all()
+        if inputs["has_conjugate"]:
+            conjugate, _ = check_stretch(
+                inputs["conjugate"], inputs["conjugate_mask"]
+            )
+            assert conjugate == {"a": "g", "b": "f"}[name]
+        else:
+            assert not inputs["conjugate_mask"].any()
 
 
 def test_every_stretch_is_drawn(arrays):

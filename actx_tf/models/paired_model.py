@@ -129,12 +129,7 @@ class PairedModel(keras.Model):
         self.supports_masking = True
         self._loss_means = {
             name: _Mean(name=name)
-            for name in (
-                "classification_loss",
-                "similarity_loss",
-                "difference_loss",
-                "conjugate_loss",
-            )
+            for name in ("classification_loss", *self._pair_weights())
         }
         self._pairs_seen = True
 
@@ -271,6 +266,16 @@ class PairedModel(keras.Model):
                 outputs["conjugate_loss"] = self._conjugate_loss(pair)
         return outputs
 
+    def _pair_weights(self):
+        """Weights of the losses of pairs, by the names that `fit` logs."""
+        weights = {
+            "similarity_loss": self.similarity_weight,
+            "difference_loss": self.difference_weight,
+        }
+        if self.conjugate_weight > 0:
+            weights["conjugate_loss"] = self.conjugate_weight
+        return weights
+
     def _conjugate_loss(self, pair):
         if "conjugate" not in pair:
             raise ValueError(
@@ -329,13 +334,7 @@ class PairedModel(keras.Model):
             is_pair = ops.cast(_flat(x["has_conjugate"]), is_pair.dtype)
         num_pairs = ops.maximum(sum_over_replicas(ops.sum(is_pair)), 1.0)
         loss = 0.0
-        for name, weight in (
-            ("similarity_loss", self.similarity_weight),
-            ("difference_loss", self.difference_weight),
-            ("conjugate_loss", self.conjugate_weight),
-        ):
-            if name not in y_pred:
-                continue
+        for name, weight in self._pair_weights().items():
             values = ops.where(is_pair > 0, y_pred[name], 0.0)
             loss += weight * ops.sum(values) / num_pairs
             self._loss_means[name].update_state(values, sample_weight=is_pair)
@@ -354,7 +353,7 @@ class PairedModel(keras.Model):
     def get_metrics_result(self) -> dict[str, Tensor]:
         """See `keras.Model`; without the losses of pairs if none was given."""
         results = super().get_metrics_result()
-        for name in ("similarity_loss", "difference_loss", "conjugate_loss"):
+        for name in self._pair_weights():
             if not self._is_measured(name):
                 results.pop(name, None)
         return results
