@@ -60,9 +60,11 @@ def make_table(folder: pathlib.Path) -> str:
     column is the difference in accuracy to average pooling at its best rate,
     with its 95% interval, from the same resamples.
     """
-    runs = _read_runs(folder)
-    clips = sorted({clip for run in runs.values() for clip in run})
     known = _known(folder)
+    runs = _whole(_read_runs(folder), folder)
+    if not runs:
+        return "Not measured yet.\n"
+    clips = sorted({clip for run in runs.values() for clip in run})
     groups = [known[clip][0] if known else clip for clip in clips]
     weights = _resample(groups)
     columns = _columns(folder.name, clips, known)
@@ -131,6 +133,20 @@ def _read_runs(folder):
         }
         for name, run in values.items()
     }
+
+
+def _whole(runs, folder):
+    """Those that have answered all clips; says which have not."""
+    clips = set().union(*runs.values())
+    if (folder / "own.csv").exists():  # every clip is once in a test part
+        clips = {clip.clip for clip in read_clip_index(folder / "own.csv")}
+    for name, run in runs.items():
+        if len(run) < len(clips):
+            print(
+                f"{folder.name}: {name} is left out: {len(run)} clips of "
+                f"{len(clips)} are answered"
+            )
+    return {name: run for name, run in runs.items() if len(run) == len(clips)}
 
 
 def _known(folder):
