@@ -97,10 +97,10 @@ class TrainingSettings:
         gamma: ActX: sharpness of the matching. Defaults to `20`.
         xi: ActX: similarity that costs nothing. Defaults to `0`.
         similarity_weight: ActX: weight of L_s. Defaults to `1`.
-        difference_weight: ActX: weight of L_d. Defaults to `1`.
+        difference_weight: ActX: weight of L_d. Defaults to `10`.
         conjugate_weight: ActX: weight of L_n, that conjugates be named no
             action; more than 0 reads them beside stored similarities. Defaults
-            to `0`.
+            to `0.1`.
         transformation: ActX: form of theta, convolution (the paper's), low_rank
             or identity. Defaults to `"low_rank"`.
         theta_rank: ActX: channels within a low_rank theta. Defaults to `32`.
@@ -124,8 +124,8 @@ class TrainingSettings:
     gamma: float = 20.0
     xi: float = 0.0
     similarity_weight: float = 1.0
-    difference_weight: float = 1.0
-    conjugate_weight: float = 0.0
+    difference_weight: float = 10.0
+    conjugate_weight: float = 0.1
     transformation: str = "low_rank"
     theta_rank: int = 32
     acf_similarity_weight: float = 1.0
