@@ -26,7 +26,8 @@ class DataSettings:
             `False`.
         crop_steps: Steps of a training crop of a store. Defaults to `10`.
         similarities: Path of what `store_similarities` wrote: a training step
-            then reads no conjugates. Defaults to none.
+            then matches none, and with `conjugate_weight=0` reads no
+            conjugates. Defaults to none.
         pose_masks: Path of a store of masks of people. Defaults to none.
         boxes: Path of a store of boxes of people. Defaults to none.
         backbone: Path of what made the features (`.keras`): the SavedModel
