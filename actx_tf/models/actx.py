@@ -6,6 +6,8 @@ import keras
 from actx_tf import losses
 from actx_tf.backbones.description import BackboneDescription
 from actx_tf.layers import FactorizedAttentionPooling
+from actx_tf.models.context_switch import ContextSwitch
+from actx_tf.models.context_switch import check_context
 from actx_tf.models.paired_model import PairedModel
 from actx_tf.models.paired_model import check_class_names
 from actx_tf.ops.types import Shape
@@ -13,6 +15,7 @@ from actx_tf.ops.types import Tensor
 from actx_tf.utils.checks import check_not_negative
 from actx_tf.utils.checks import check_number
 from actx_tf.utils.checks import check_positive
+from actx_tf.utils.checks import check_rate
 
 
 @keras.saving.register_keras_serializable(package="actx_tf")
@@ -58,6 +61,13 @@ class ActX(PairedModel):
             classes. Defaults to `"softmax"`.
         background: See `PairedModel`. Defaults to none.
         conjugate_weight: See `PairedModel`. Defaults to `0.0`.
+        context: What h is given of the context: `"keep"`, F_c, or `"mean"`, its
+            mean over the training clips: the answer then depends on the action
+            alone. It can be changed without training, `model.context = "mean"`,
+            and is saved with the model. Defaults to `"keep"`.
+        context_dropout: Share of the training clips for which h is given the
+            mean of F_c, in [0, 1): `"mean"` then costs less where the scene
+            may tell the class. Defaults to `0.0`.
 
     Input shape: `(batch, time, height, width, channels)`, or a dictionary: see
         `PairedModel`.
@@ -108,6 +118,8 @@ class ActX(PairedModel):
         activation: str = "softmax",
         background: Sequence[str] = (),
         conjugate_weight: float = 0.0,
+        context: str = "keep",
+        context_dropout: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -125,6 +137,8 @@ class ActX(PairedModel):
         check_class_names(class_names, num_classes)
         check_not_negative("gamma", gamma)
         check_number("xi", xi)
+        check_context(context)
+        check_rate("context_dropout", context_dropout)
         self.num_classes = num_classes
         self.rho = rho
         self.alpha = alpha
@@ -146,6 +160,12 @@ class ActX(PairedModel):
             dtype=self.dtype_policy,
             name="pooling",
         )
+        self.context_switch = ContextSwitch(
+            context,
+            context_dropout,
+            dtype=self.dtype_policy,
+            name="context_switch",
+        )
         self.head = keras.layers.Dense(
             num_classes, dtype="float32", name="head"
         )
@@ -153,14 +173,47 @@ class ActX(PairedModel):
     def build(self, input_shape: Shape | dict[str, Shape]) -> None:
         shape = self.feature_shape(input_shape)
         self.pooling.build(shape)
-        self.head.build(self.pooling.compute_output_shape(shape))
+        shape = self.pooling.compute_output_shape(shape)
+        self.context_switch.build(shape)
+        self.head.build(shape)
+
+    @property
+    def context(self) -> str:
+        """What h is given of the context, `"keep"` or `"mean"`."""
+        return self.context_switch.context
+
+    @context.setter
+    def context(self, context: str) -> None:
+        check_context(context)
+        if context == "mean" and not self.context_switch.is_known():
+            raise ValueError(
+                "`context` must be 'keep' until the model is trained: there is "
+                f"no mean yet. Received: context={context}"
+            )
+        self.context_switch.context = context
+        # Both have been traced with the former one.
+        self.test_function = self.predict_function = None
 
     def classify(
+        self,
+        features: Tensor,
+        mask: Tensor | None = None,
+        context: str | None = None,
+    ) -> dict[str, Tensor]:
+        """See `PairedModel`; `context` takes the place of the model's own."""
+        return self._classify(features, mask, context=context)
+
+    def classify_conjugate(
         self, features: Tensor, mask: Tensor | None = None
     ) -> dict[str, Tensor]:
+        """See `PairedModel`; conjugates do not count in the mean of F_c."""
+        return self._classify(features, mask, counted=False)
+
+    def _classify(self, features, mask, **of_switch):
         pooled, action_map, context_map = self.pooling(
             features, mask=mask, return_attention_maps=True
         )
+        pooled = self.context_switch(pooled, **of_switch)
         return {
             "logits": self.head(pooled),
             "action_map": action_map,
@@ -200,4 +253,6 @@ class ActX(PairedModel):
             "use_attention_map": self.use_attention_map,
             "transformation": self.transformation,
             "theta_rank": self.theta_rank,
+            "context": self.context,
+            "context_dropout": self.context_switch.dropout,
         }

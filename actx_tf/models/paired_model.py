@@ -230,6 +230,12 @@ class PairedModel(keras.Model):
         """Returns what is served for feature maps: at least `"logits"`."""
         raise NotImplementedError
 
+    def classify_conjugate(
+        self, features: Tensor, mask: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """The same for feature maps of conjugates, for L_n."""
+        return self.classify(features, mask)
+
     def pair_losses(
         self, outputs: dict[str, Tensor], pair: dict[str, Tensor]
     ) -> tuple[Tensor, Tensor]:
@@ -283,7 +289,9 @@ class PairedModel(keras.Model):
                 f"conjugate_weight={self.conjugate_weight}. "
                 f"Received: inputs with the keys {sorted(pair)}"
             )
-        answer = self.classify(pair["conjugate"], pair.get("conjugate_mask"))
+        answer = self.classify_conjugate(
+            pair["conjugate"], pair.get("conjugate_mask")
+        )
         names = self.class_names or []
         background = [names.index(name) for name in self.background]
         return named_action(answer["logits"], self.activation, background)

@@ -31,6 +31,14 @@ def check_number(name: str, value: float) -> None:
         )
 
 
+def check_rate(name: str, value: float) -> None:
+    """Raises `ValueError` unless the value is a number in [0, 1)."""
+    if not is_number(value) or not 0 <= value < 1:
+        raise ValueError(
+            f"`{name}` must be a number in [0, 1). Received: {name}={value}"
+        )
+
+
 def is_number(value: Any, kind: type = numbers.Real) -> bool:
     """Whether the value is a number, of the kind, and no boolean."""
     return isinstance(value, kind) and not isinstance(value, bool)
