@@ -102,6 +102,8 @@ class TrainingSettings:
         conjugate_weight: ActX: weight of L_n, that conjugates be named no
             action; more than 0 reads them beside stored similarities. Defaults
             to `0.1`.
+        context_dropout: ActX: share of the clips whose classifier is given the
+            mean of F_c. Defaults to `0`.
         transformation: ActX: form of theta, convolution (the paper's), low_rank
             or identity. Defaults to `"low_rank"`.
         theta_rank: ActX: channels within a low_rank theta. Defaults to `32`.
@@ -127,6 +129,7 @@ class TrainingSettings:
     similarity_weight: float = 1.0
     difference_weight: float = 10.0
     conjugate_weight: float = 0.1
+    context_dropout: float = 0.0
     transformation: str = "low_rank"
     theta_rank: int = 32
     acf_similarity_weight: float = 1.0

@@ -29,9 +29,7 @@ def compiled(rate=0.0, **kwargs):
 
 def fit(model, features=FEATURES, conjugate=CONJUGATE, **kwargs):
     pair = {"features": features, "conjugate": conjugate}
-    model.fit(
-        pair, LABELS[: len(features)], shuffle=False, verbose=0, **kwargs
-    )
+    model.fit(pair, LABELS[: len(features)], shuffle=False, verbose=0, **kwargs)
 
 
 def context_features(model, features=FEATURES, mask=None):

@@ -23,6 +23,7 @@ from actx_tf.experiments.method_training import train_method
 from actx_tf.experiments.methods import CLIP
 from actx_tf.experiments.methods import METHODS
 from actx_tf.experiments.methods import check_methods
+from actx_tf.experiments.methods import count_weights
 from actx_tf.experiments.methods import steps_model
 from actx_tf.experiments.run_data import RunData
 from actx_tf.experiments.run_data import batches_of_arrays
@@ -204,7 +205,7 @@ def _run_methods(data, settings, stream, seed, output, chosen):
             scores, row, _ = evaluate(
                 name, model, data.test, data.task.activation
             )
-            row["weights"] = model.count_params()
+            row["weights"] = count_weights(model)
             row["seconds a step"] = seconds
             yield name, row, scores
         for eep in compressed:
@@ -278,7 +279,7 @@ def train_eep(
         seconds = fit(classifier, make_training, settings.epochs, output, run)
         features, masks, _ = load(data.test.make_dataset())
         logits = classifier(eep(features, mask=masks))
-    num_weights = steps.count_params() + classifier.count_params()
+    num_weights = steps.count_params() + count_weights(classifier)
     scores = class_scores(logits, data.task.activation)
     return scores, num_weights, seconds
 

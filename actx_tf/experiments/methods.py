@@ -1,6 +1,7 @@
 """The methods of the paper's tables, as Keras models on feature maps."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Mapping
@@ -79,6 +80,7 @@ def build_actx(
         similarity_weight=settings.similarity_weight,
         difference_weight=settings.difference_weight,
         conjugate_weight=settings.conjugate_weight,
+        context_dropout=settings.context_dropout,
         use_attention_map=use_attention_map,
         transformation=settings.transformation,
         theta_rank=settings.theta_rank,
@@ -240,3 +242,8 @@ METHODS = {
     ),
     "ActX": Method(build_actx, PAIR, _where_the_context_is_not),
 }
+
+
+def count_weights(model: keras.Model) -> int:
+    """Returns how many weights training changes."""
+    return sum(math.prod(weight.shape) for weight in model.trainable_weights)

@@ -23,6 +23,7 @@ from actx_tf.experiments.intervals import RESAMPLES
 from actx_tf.experiments.intervals import average_precision
 from actx_tf.experiments.intervals import interval_of_mean
 from actx_tf.experiments.intervals import intervals_of_scores
+from actx_tf.experiments.methods import count_weights
 from actx_tf.experiments.run_data import Part
 from actx_tf.experiments.run_data import RunData
 from actx_tf.experiments.run_folder import fingerprint
@@ -95,7 +96,7 @@ def _model(model, data):
         ["", ""],
         [
             ["model", "ActX (attentive action and context factorization)"],
-            ["weights", f"{model.count_params():,}"],
+            ["weights", f"{count_weights(model):,}"],
             ["classes", ", ".join(task.class_names)],
             ["of each clip", several],
             ["shows no action", ", ".join(task.background) or "no class"],
