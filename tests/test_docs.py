@@ -166,7 +166,9 @@ def test_links_lead_somewhere(page):
     for label, target in LINK.findall(text):
         if target.startswith(("https://", "http://")):
             # Only their form can be checked without a network.
-            assert re.fullmatch(r"https://[\w-]+(\.[\w-]+)+(/[\w.#/-]*)?", target)
+            assert re.fullmatch(
+                r"https://[\w-]+(\.[\w-]+)+(/[\w.#/-]*)?", target
+            )
             continue
         path, _, anchor = target.partition("#")
         path = (page.parent / path).resolve() if path else page
