@@ -83,6 +83,14 @@ def test_the_readme_is_short():
     assert len(read("README.md").splitlines()) <= 200
 
 
+def test_the_commands_of_a_clone_are_on_the_first_screen():
+    first_screen = read("README.md").splitlines()[:40]
+    commands = [line.split("#")[0].strip() for line in first_screen]
+    decides = read(".ci", "run").splitlines()[-1]  # what is tested with
+    assert decides in commands
+    assert "make demo" in commands
+
+
 def test_the_figures_of_the_readme_are_those_of_a_table():
     """The README repeats results; the pages say how they were measured."""
     between = r"<!-- numbers -->(.*?)<!-- /numbers -->"
