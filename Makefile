@@ -22,6 +22,8 @@ demo: $(VENV)/.video
 	$(BIN)/python examples/train_actx.py --output=runs/demo
 	$(BIN)/actx view --model=runs/demo/actx.keras \
 		--output=runs/demo/clips.html
+	@echo "Open runs/demo/clips.html in a browser. The action map should light"
+	@echo "up on the thing with the light rim while it acts; see its Help."
 
 # In two halves, since a process keeps some memory of each network it has run.
 test: $(VENV)/.dev lint
@@ -59,6 +61,7 @@ serve-test: $(VENV)/.dev
 lint: $(VENV)/.dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/codespell
 	$(BIN)/mypy
 
 $(VENV)/.video: setup.py

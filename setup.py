@@ -34,6 +34,7 @@ EXTRAS = {
         "ruff",
     ],
     "dev": [
+        "codespell",
         "imageio-ffmpeg",
         "ipykernel",
         "keras-hub",

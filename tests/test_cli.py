@@ -39,7 +39,7 @@ NEEDED = {
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """Where files have the right names; none of them is ever read."""
-    for name in ("empty", "features", "models/1", "videos/none"):
+    for name in ("empty", "features", "models/1", "runs", "videos/none"):
         (tmp_path / name).mkdir(parents=True)
     for name in (
         "features/000000.h5",
@@ -47,6 +47,7 @@ def folder(tmp_path, monkeypatch):
         "model.keras",
         "models/1/saved_model.pb",
         "notes.txt",
+        "runs/actx.keras",
         "video.mp4",
     ):
         (tmp_path / name).touch()
@@ -151,7 +152,7 @@ MISTAKES = [
     ("export", "--model=gone.keras", 1, "make it with `actx train`"),
     # A wrong file or folder.
     ("index", "--root=gone", 1, "there is no folder at gone"),
-    ("index", "--root=notes.txt", 1, "there is no folder at notes.txt"),
+    ("index", "--root=notes.txt", 1, "notes.txt (--root) is a file, not a"),
     ("index", "--output=empty", 1, "empty (--output) is a folder"),
     ("index", "--output=gone/out.csv", 1, "there is no folder gone"),
     ("extract", "--index=empty", 1, "empty (--index) is a folder, not a file"),
@@ -159,7 +160,9 @@ MISTAKES = [
     ("extract", "--output=notes.txt/out", 1, "is a file"),
     ("extract", "--backbone=gone.keras", 1, "there is no backbone at gone"),
     ("extract", "--save_backbone=gone/b.keras", 1, "there is no folder gone"),
+    ("extract", "--index=model.keras", 1, "is no clip index (CSV); make it"),
     ("mine", "--features=empty", 1, "for it holds no .h5 file"),
+    ("mine", "--features=model.keras", 1, "is a file and no feature store"),
     ("train", "--features=empty", 1, "for it holds no .h5 file"),
     ("train", "--backbone=notes.txt", 1, "is no .keras file"),
     ("train", "--similarities=empty", 1, "is no store of similarities"),
@@ -168,6 +171,7 @@ MISTAKES = [
     ("evaluate", "--model=empty", 1, "holds neither a SavedModel nor"),
     ("evaluate", "--output=gone/out.csv", 1, "there is no folder gone"),
     ("predict", "--model=empty", 1, "holds neither a SavedModel nor"),
+    ("predict", "--model=runs", 1, "of one; give runs/actx.keras"),
     ("predict", "--maps=notes.txt", 1, "notes.txt (--maps) is a file"),
     ("view", "--output=empty", 1, "empty (--output) is a folder"),
     ("export", "--model=models", 1, "is exported already"),
@@ -175,6 +179,12 @@ MISTAKES = [
     ("export", "--format=onnx --output=empty", 1, "is a folder"),
     ("ask", "--output=gone/a.png", 1, "there is no folder gone"),
     ("fit", "--background=idle", 1, "videos has no folder idle"),
+    (
+        "fit",
+        "--background=idle",
+        1,
+        "nothing of the classes happens, but none;",
+    ),
     ("fit", "--output=notes.txt", 1, "notes.txt (--output) is a file"),
     # Flags that do not go together.
     ("fit", "--backbone=i3d_resnet34", 2, "needs --weights"),
@@ -314,6 +324,35 @@ def test_what_fails_is_one_line(error, capsys, folder, monkeypatch):
     assert line.startswith("actx mine: error: ")
     for word in error.args[1:] or error.args[0].split():
         assert word in line
+
+
+@pytest.mark.parametrize(
+    "name, flags",
+    [
+        ("extract", "--memory or --size"),
+        ("train", "--batch_size or --crop_steps"),
+        ("view", None),
+    ],
+)
+@pytest.mark.parametrize("of_tensorflow", [False, True])
+def test_memory_that_runs_out_names_the_flags_that_take_less(
+    name, flags, of_tensorflow, capsys, folder, monkeypatch
+):
+    from tensorflow import errors
+
+    def fail(flags):
+        if of_tensorflow:
+            message = "OOM when allocating\nHint: more lines"
+            raise errors.ResourceExhaustedError(None, None, message)
+        raise MemoryError("Unable to allocate 7. TiB")
+
+    monkeypatch.setattr(command, "import_tensorflow", lambda: None)
+    monkeypatch.setattr(COMMANDS[name], "run", fail)
+    code, line = said(capsys, name, *shlex.split(NEEDED[name]))
+    assert code == 1 and "memory ran out; give " in line
+    assert (f"a smaller {flags} (" if flags else "less at once (") in line
+    assert "Hint" not in line
+    assert ("OOM when" if of_tensorflow else "7. TiB") in line
 
 
 def test_arguments_are_called_as_the_flags_are(capsys, folder, monkeypatch):

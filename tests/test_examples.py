@@ -47,7 +47,7 @@ def test_quick_start(tmp_path):
     accuracies = re.findall(r"accuracy (\S+)", result.stdout)
     assert len(accuracies) == 4
     assert all(0 <= float(accuracy) <= 1 for accuracy in accuracies)
-    assert (tmp_path / "attention.png").stat().st_size > 10_000
+    assert (tmp_path / "attention.gif").stat().st_size > 10_000
 
 
 def test_train_on_the_built_in_set(tmp_path):

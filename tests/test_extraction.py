@@ -1,6 +1,9 @@
 import dataclasses
 import os
 import pathlib
+import re
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -570,6 +573,34 @@ def test_the_command_says_what_is_wrong(tmp_path, flags, words):
     assert result.returncode == (1 if words == "nowhere.csv" else 2)
     assert words in result.stderr and result.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_weights_that_cannot_be_downloaded_are_one_sentence(tmp_path):
+    (tmp_path / "index.csv").write_text(
+        "clip,file,label,split,conjugates\na,a.mp4,run,train,\n"
+    )
+    nobody = "http://127.0.0.1:9"  # answers there
+    result = subprocess.run(
+        [sys.executable, "-m", "actx_tf.cli.start", "extract"]
+        + ["--index=index.csv", "--output=features"],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "KERAS_HOME": str(tmp_path / "keras"),
+            "https_proxy": nobody,
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    line = result.stderr.splitlines()[-1]
+    assert line.startswith("actx extract: error: the weights of ImageNet")
+    assert re.search(r"from https://\S+\.h5: .* does not answer \(.*\);", line)
+    assert "refused" in line and "None" not in line
+    assert line.endswith("give --weights the path of an .npz file of them")
+    assert not (tmp_path / "features").exists()
 
 
 def test_index_and_extraction_agree(clips, tmp_path):

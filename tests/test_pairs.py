@@ -287,8 +287,10 @@ def test_errors(arrays):
             function(odd, CLIPS, CLASSES)
     with pytest.raises(ValueError, match="`crop_steps`.*Received"):
         make(arrays, crop_steps=0)
-    with pytest.raises(ValueError, match="`background`.*'non'"):
+    with pytest.raises(ValueError, match="`background`.*'non'") as error:
         make(arrays, background=("non",))
+    # Those that there are, once.
+    assert all(str(error.value).count(f"'{x}'") == 1 for x in CLASSES)
     odd = {**arrays, "f": np.zeros((3, 2, 3, 5), np.float16)}
     with pytest.raises(ValueError, match="`features`.*'a'.*'f'"):
         make(odd)  # conjugates, too

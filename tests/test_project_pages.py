@@ -3,10 +3,14 @@
 import json
 import re
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
+from actx_tf.cli.main import COMMANDS
 from actx_tf.data import feature_file
+from actx_tf.data import synthetic
 from actx_tf.export import metadata
 from tests.harness import ROOT
 
@@ -60,13 +64,61 @@ def test_there_is_a_recipe_for_each_thing_to_add():
 def test_the_citation_is_that_of_the_readme():
     citation = yaml.safe_load(read("CITATION.cff"))
     paper = citation["preferred-citation"]
-    names = [author["family-names"] for author in paper["authors"]]
-    readme = " ".join(read("README.md").split())
-    assert paper["title"] in readme
-    assert f"({', '.join(names)}; BMVC {paper['year']})" in readme
-    assert citation["license"] in readme
+    (entry,) = re.findall(r"```bibtex\n(.*?)```", read("README.md"), re.DOTALL)
+    fields = dict(re.findall(r"(\w+) += \{(.*?)\}", " ".join(entry.split())))
+    assert fields["title"] == paper["title"]
+    assert fields["author"] == " and ".join(
+        f"{author['family-names']}, {author['given-names']}"
+        for author in paper["authors"]
+    )
+    assert fields["booktitle"] == paper["conference"]["name"]
+    assert int(fields["year"]) == paper["year"]
+    assert citation["license"] in read("README.md")
     # One place says the version.
     assert "version" not in citation
+
+
+def test_the_readme_is_short():
+    """What takes longer to say has a page of its own."""
+    assert len(read("README.md").splitlines()) <= 200
+
+
+def test_the_commands_of_a_clone_are_on_the_first_screen():
+    first_screen = read("README.md").splitlines()[:40]
+    commands = [line.split("#")[0].strip() for line in first_screen]
+    decides = read(".ci", "run").splitlines()[-1]  # what is tested with
+    assert decides in commands
+    assert "make demo" in commands
+
+
+def test_the_figures_of_the_readme_are_those_of_a_table():
+    """The README repeats results; the pages say how they were measured."""
+    between = r"<!-- numbers -->(.*?)<!-- /numbers -->"
+    (numbers,) = re.findall(between, read("README.md"), re.DOTALL)
+    figures = re.findall(r"\d\.\d+(?: ± \d\.\d+)?", numbers)
+    assert len(figures) > 4
+    pages = read("docs", "paper_tables.md") + read("docs", "evidence.md")
+    for figure in figures:
+        assert re.search(rf"(?<![\d.]){figure}(?!\d)", pages), figure
+    # None stands outside, where nothing would compare it.
+    outside = read("README.md").replace(numbers, "")
+    assert not re.search(r"\d ±|0\.\d\d", outside)
+
+
+def test_the_picture_of_the_readme_is_of_the_built_in_set():
+    """`examples/quick_start.py` draws it: frames of one clip, and its maps."""
+    clips = synthetic.make_part("test", 200).videos.astype(float)
+    (name,) = re.findall(r"!\[.*?\]\((.*?\.gif)\)", read("README.md"))
+    with Image.open(ROOT / name) as film:
+        assert film.n_frames == clips.shape[1]
+        frames = []
+        for number in range(film.n_frames):
+            film.seek(number)
+            left = film.convert("RGB").crop((8, 30, 8 + 144, 30 + 144))
+            frames.append(np.array(left.resize(clips.shape[2:4]), float))
+    errors = np.abs(clips - frames).mean(axis=(1, 2, 3, 4))
+    first, second = np.sort(errors)[:2]
+    assert first < 5 < second
 
 
 @pytest.mark.parametrize("path", FORMS, ids=lambda path: path.stem)
@@ -114,3 +166,15 @@ def test_of_metadata_other_keys_are_passed_over():
     newer = json.dumps({**values, "a key of a later version": [1]})
     read_again = metadata.parse_metadata(newer, "server")
     assert {name: read_again[name] for name in values} == values
+
+
+def test_the_page_of_commands_says_which_go_on():
+    page = read("docs", "commands.md")
+    rows = re.findall(r"^\| `actx (\w+)` \|", page, re.MULTILINE)
+    assert rows == [*COMMANDS]
+    (sentence,) = re.findall(r"These go on.*?:(.*?)\.\s", page, re.DOTALL)
+    assert re.findall(r"`actx (\w+)`", sentence) == sorted(
+        name
+        for name, module in COMMANDS.items()
+        if getattr(module, "GOES_ON", False)
+    )

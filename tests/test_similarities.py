@@ -77,6 +77,15 @@ def test_clips_of_the_background_have_no_pairs(clips, store, tmp_path):
     assert store_similarities(clips, store, path, background=["run"]) == 0
 
 
+def test_a_background_that_no_clip_has_is_refused(clips, store, tmp_path):
+    labels = sorted({label for clip in clips for label in clip.labels})
+    with pytest.raises(ValueError) as error:
+        store_similarities(clips, store, tmp_path / "s", background=["idle"])
+    assert f"labels of the clips, {labels}" in str(error.value)
+    assert str(error.value).endswith("Received: background=['idle']")
+    assert not (tmp_path / "s").exists()
+
+
 def test_pairs_are_cut_where_the_features_are(clips, store, tmp_path):
     path = tmp_path / "s"
     store_similarities(clips, store, path)

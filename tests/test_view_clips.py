@@ -128,7 +128,7 @@ def read_frames(clip):
 class Viewer:
     """The page in the browser, as its user sees it."""
 
-    def __init__(self, browser, page, width=1280, height=900):
+    def __init__(self, browser, page, width=1280, height=900, clip="#1"):
         self.browser = browser
         browser.execute_cdp_cmd(
             "Emulation.setDeviceMetricsOverride",
@@ -140,7 +140,7 @@ class Viewer:
             },
         )
         browser.get("about:blank")
-        browser.get(page.as_uri())
+        browser.get(page.as_uri() + clip)
         self.wait()
 
     def run(self, script, *arguments):
@@ -510,6 +510,39 @@ def test_canvases_show_what_the_library_draws(viewer, page, number):
                 error = np.abs(canvas - expected[name][frame].astype(float))
                 assert error.mean() < 1.0
                 assert error.max() < 12  # decoders of JPEG differ a little
+
+
+def test_it_opens_on_a_clip_that_is_right(browser, page, tmp_path):
+    data = read_data(page)
+    for clip in data["clips"]:
+        clip["answer"] = 1 - clip["labels"][0] % 2  # another one
+    right = data["clips"][2]
+    right["answer"] = right["labels"][0]
+    changed = tmp_path / "changed.html"
+    text = page.read_text(encoding="utf-8")
+    start, end = (
+        text.index('id="data">') + 10,
+        text.rindex("</script>\n<script>"),
+    )
+    encoded = json.dumps(data).replace("<", "\\u003c")
+    changed.write_text(text[:start] + encoded + text[end:], encoding="utf-8")
+    viewer = Viewer(browser, changed, clip="")
+    assert viewer.name == right["name"]
+    # The list stays as in the index.
+    assert viewer.listed == [clip["name"] for clip in data["clips"]]
+
+
+def test_help_explains_what_is_seen(browser, page):
+    viewer = Viewer(browser, page, width=390, height=800)
+    viewer.click("#help-button")
+    text = viewer.browser.find_element("id", "help").text
+    for word in ("Action map", "Context map", "dashed", "Light rim", "Space"):
+        assert word in text
+    box = "find('help').getBoundingClientRect()"
+    assert viewer.run(f"return {box}.left >= 0 && {box}.right <= 390")
+    assert viewer.run("return find('help').scrollWidth <= 390")
+    viewer.click("#help button")
+    assert not viewer.run("return find('help').open")
 
 
 def test_it_plays_and_stops(viewer):

@@ -1,4 +1,4 @@
-"""From a folder of videos to a page of clips, by the README's commands."""
+"""From a folder of videos to a page of clips, by the commands of the guide."""
 
 import collections
 import re
@@ -20,7 +20,7 @@ from tests.lossless import write_lossless
 from tests.test_extraction import weights as weights  # a fixture
 
 COUNTS = {"jump": 4, "run": 4, "none": 5}
-# What makes it small: the README leaves all of these at their defaults.
+# What makes it small: the guide leaves all of these at their defaults.
 SMALL = {
     "extract": [
         "--backbone=mobilenet_v2_clip",
@@ -44,9 +44,9 @@ def strong_weights(weights, tmp_path):
 
 
 def commands():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = text.split("\n## Your own videos\n")[1].split("\n## ")[0]
-    blocks = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
+    page = ROOT / "docs" / "your_own_videos.md"
+    text = page.read_text(encoding="utf-8").split("\n## Step by step\n")[1]
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
     lines = "".join(blocks).replace("\\\n", "").splitlines()
     return [shlex.split(line) for line in lines if line.startswith("actx")]
 
@@ -62,7 +62,7 @@ def make_videos(folder):
     (folder / "run" / "broken.mp4").write_text("no video either")
 
 
-def test_the_readmes_commands(tmp_path, strong_weights):
+def test_step_by_step(tmp_path, strong_weights):
     make_videos(tmp_path / "videos")
     random = np.random.default_rng(1)
     video = random.integers(0, 256, (8, 48, 32, 3), np.uint8)

@@ -83,6 +83,7 @@ def MobileNetV2Clip(
         features made with it.
 
     Raises:
+        ConnectionError: If the weights of ImageNet cannot be downloaded.
         FileNotFoundError: If there is no file of weights.
         ValueError: If an argument or the file of weights is wrong.
 
@@ -124,10 +125,14 @@ def MobileNetV2Clip(
     except Exception as error:  # what Keras raises has no kind of its own
         if "URL fetch failure" not in str(error):
             raise
+        address, _, reason = str(error).partition(": ")
+        address = address.removeprefix("URL fetch failure on ")
         raise ConnectionError(
-            "the weights of ImageNet cannot be downloaded: connect, or give "
-            "`weights` the path of an .npz file of them (see the docstring of "
-            f"MobileNetV2Clip). Received: {error}"
+            f"the weights of ImageNet could not be downloaded from {address}: "
+            "the network or the address does not answer "
+            f"({reason.removeprefix('None -- ')}); put that file into the "
+            "folder models of ~/.keras (or of KERAS_HOME), or give `weights` "
+            "the path of an .npz file of them"
         ) from None
     if arrays is not None:
         _load_folded(network, arrays, weights)

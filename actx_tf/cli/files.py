@@ -11,7 +11,10 @@ from pathlib import Path
 
 def check_index(path: str) -> None:
     """Looks for a clip index."""
-    _check_file(path, "--index", "clip index", "make it with `actx index`")
+    hint = "make it with `actx index`"
+    _check_file(path, "--index", "clip index", hint)
+    if Path(path).suffix in (".keras", ".h5", ".npz"):
+        raise ValueError(f"{path} (--index) is no clip index (CSV); {hint}")
 
 
 def check_features(
@@ -29,6 +32,8 @@ def check_features(
         raise ValueError(
             f"{path} ({flag}) is no {what}, for it holds no .h5 file; {hint}"
         )
+    if Path(path).is_file() and Path(path).suffix != ".h5":
+        raise ValueError(f"{path} ({flag}) is a file and no {what}; {hint}")
 
 
 def check_model(path: str) -> None:
@@ -50,6 +55,13 @@ def check_model(path: str) -> None:
             (folder / "saved_model.pb").is_file()
             for folder in (given, *versions)
         ):
+            inside = [
+                str(given / name)
+                for name in ("actx.keras", "saved_model")
+                if (given / name).exists()
+            ]
+            if inside:  # the folder of a training
+                hint = f"give {' or '.join(inside)}"
             raise ValueError(
                 f"{path} (--model) holds neither a SavedModel nor versions of "
                 f"one; {hint}"
@@ -72,6 +84,17 @@ def check_backbone(path: str) -> None:
     _check_file(path, "--backbone", "backbone", hint)
     if Path(path).suffix != ".keras":
         raise ValueError(f"{path} (--backbone) is no .keras file; {hint}")
+
+
+def check_videos(path: str, flag: str) -> None:
+    """Looks for a folder of videos."""
+    hint = "give that of the videos, with a folder for each class"
+    if not os.path.exists(path):
+        raise FileNotFoundError(
+            f"there is no folder at {path} ({flag}); {hint}"
+        )
+    if not os.path.isdir(path):
+        raise ValueError(f"{path} ({flag}) is a file, not a folder; {hint}")
 
 
 def check_given(path: str, flag: str) -> None:

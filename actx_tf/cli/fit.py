@@ -87,11 +87,7 @@ def add_flags(parser: Parser) -> None:
 def check(flags: argparse.Namespace) -> None:
     """Raises an error if the flags, or the files they name, are wrong."""
     extract.check_backbone_flags(flags)
-    if not Path(flags.videos).is_dir():
-        raise FileNotFoundError(
-            f"there is no folder at {flags.videos}; give that of the videos, "
-            "with a folder for each class"
-        )
+    files.check_videos(flags.videos, "VIDEOS")
     classes = {
         folder.name
         for pattern in ("*", "*/*")  # with folders of splits, too
@@ -103,10 +99,14 @@ def check(flags: argparse.Namespace) -> None:
     if flags.background not in classes and (
         flags.background or flags.conjugates == "nearest"
     ):
+        there = sorted(
+            x.name for x in Path(flags.videos).iterdir() if x.is_dir()
+        )
         raise FileNotFoundError(
             f"{flags.videos} has no folder {flags.background or 'none'} "
             "(--background), with clips in which nothing of the classes "
-            "happens; without such clips give --conjugates=frozen"
+            f"happens, but {', '.join(there) or 'no folders'}; without such "
+            "clips give --conjugates=frozen"
         )
     files.check_output_folder(flags.output)
 

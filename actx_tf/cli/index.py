@@ -168,11 +168,7 @@ def check(flags: argparse.Namespace) -> None:
         raise UsageError("--add and --force exclude each other")
     if flags.add and flags.existing_only:
         raise UsageError("--add keeps all clips, also those without a file")
-    if not os.path.isdir(flags.root):
-        raise FileNotFoundError(
-            f"there is no folder at {flags.root} (--root); give that of the "
-            "videos, with a folder for each class"
-        )
+    files.check_videos(flags.root, "--root")
     files.check_output_file(flags.output)
     if not flags.add:
         files.check_new_file(

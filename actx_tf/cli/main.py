@@ -43,11 +43,15 @@ COMMANDS: dict[str, ModuleType] = {
 _FAILURES = (
     ArithmeticError,
     ImportError,
+    MemoryError,
     OSError,
     RuntimeError,
     TypeError,
     ValueError,
 )
+
+# Flags on which the memory that a command takes depends.
+_OF_MEMORY = ("memory", "batch_size", "crop_steps", "size")
 
 
 def make_parser() -> Parser:
@@ -125,6 +129,14 @@ def _print_any_name():
 
 def _sentence(error, flags):
     message = str(error)
+    kinds = {kind.__name__ for kind in type(error).mro()}
+    if kinds & {"MemoryError", "ResourceExhaustedError"}:  # the latter is of TF
+        smaller = [f"--{name}" for name in _OF_MEMORY if name in vars(flags)]
+        less = (
+            f"a smaller {' or '.join(smaller)}" if smaller else "less at once"
+        )
+        detail = message.partition("\n")[0]
+        message = f"memory ran out; give {less}" + f" ({detail})" * bool(detail)
     if isinstance(error, OSError) and error.filename is not None:
         message = f"{error.filename}: {error.strerror}"
     # The library names its arguments: the flags are called the same.

@@ -104,7 +104,8 @@ def make_pair_dataset(
     if unknown := set(background) - set(class_names):
         raise ValueError(
             f"`background` must be among `class_names`. "
-            f"Received: background={background}, unknown={sorted(unknown)}"
+            f"Received: background={sorted(unknown)}, "
+            f"class_names={list(class_names)}"
         )
 
     read_conjugates = read_conjugates or similarities is None

@@ -61,9 +61,15 @@ def store_similarities(
         The number of pairs in the store.
 
     Raises:
-        ValueError: If the store holds similarities of other features, or of
-            another gamma.
+        ValueError: If no clip is of a label of the background, or the store
+            holds similarities of other features or of another gamma.
     """
+    labels = {label for clip in clips for label in clip.labels}
+    if unknown := set(background) - labels:
+        raise ValueError(
+            f"`background` must be labels of the clips, {sorted(labels)}. "
+            f"Received: background={sorted(unknown)}"
+        )
     with FeatureStoreWriter(store_path, store_name(features, gamma)) as writer:
         missing = {
             clip.clip: [

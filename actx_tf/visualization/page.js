@@ -467,7 +467,9 @@ for (let k = 0; k < 256; k += 1) {
 }
 bar.putImageData(strip, 0, 0);
 play(false);
-// A link may name a clip by its number.
+// A link may name a clip by its number. Else one that is right is shown.
 const linked = Number(location.hash.slice(1)) - 1;
+const firstRight = data.clips.findIndex((c) => !isWrong(c));
 if (data.clips[linked]) select(linked);
+else if (firstRight >= 0) select(firstRight);
 list();
