@@ -1,0 +1,5 @@
+"""From a video file and a model to scores and maps."""
+
+from actx_tf.prediction.video import VideoPrediction as VideoPrediction
+from actx_tf.prediction.video import VideoPredictor as VideoPredictor
+from actx_tf.prediction.video import predict_video as predict_video
