@@ -20,6 +20,7 @@ from actx_tf.data.backbone_input import seen_frames
 from actx_tf.data.clip_index import Clip
 from actx_tf.data.feature_store import FeatureStore
 from actx_tf.data.feature_store_writer import FeatureStoreWriter
+from actx_tf.data.read_ahead import read_ahead
 from actx_tf.data.video import VideoError
 from actx_tf.data.windows import check_window
 from actx_tf.data.windows import run_in_windows
@@ -143,15 +144,18 @@ class WindowedNetwork:
         self, frames: Iterable[np.ndarray], count: Callable[[], int]
     ) -> tuple[np.ndarray, int]:
         return run_in_windows(
-            self._run, iter(frames), count, self.window, *self._steps
+            self._run, read_ahead(frames), count, self.window, *self._steps
         )
 
     def steps(
         self, frames: Iterable[np.ndarray], count: Callable[[], int]
     ) -> Iterator[tuple[np.ndarray, int]]:
-        """Yields the feature map part by part: see `steps_in_windows`."""
+        """Yields the feature map part by part: see `steps_in_windows`.
+
+        The next frames are read while the network is run.
+        """
         return steps_in_windows(
-            self._run, iter(frames), count, self.window, *self._steps
+            self._run, read_ahead(frames), count, self.window, *self._steps
         )
 
     def _run(self, frames):

@@ -1,23 +1,19 @@
-"""From a video file and a model to scores and maps."""
+"""What a model answers to a video file as a whole."""
 
 import dataclasses
+import functools
 import os
+from collections.abc import Callable
 from collections.abc import Sequence
 
 import keras
 import numpy as np
 
 from actx_tf.backbones.backbone import Backbone
-from actx_tf.data.backbone_input import seen_frames
-from actx_tf.data.extraction import FeatureExtractor
-from actx_tf.data.shown_frames import read_shown_frames
-from actx_tf.export.served_model import check_backbone
-from actx_tf.export.trained_model import ExportedModel
+from actx_tf.data.shown_frames import read_frames_of_clip
 from actx_tf.export.trained_model import answer
-from actx_tf.export.trained_model import load_trained
-from actx_tf.models import load_model
-
-_SHOWN_PIXELS = 640  # of the longer side of what is shown
+from actx_tf.prediction.video_model import MEMORY
+from actx_tf.prediction.video_model import VideoModel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,10 +21,9 @@ class VideoPrediction:
     """What a model sees in a video.
 
     Attributes:
-        frames: Those that the model saw, uint8 `(frames, height, width, 3)`,
-            RGB, in the shape of the file's frames; the longer side is at most
-            640 pixels.
-        frame_rate: Frames per second of `frames`.
+        num_frames: Number of frames that the model saw.
+        read_frames: Returns `frames` and `frame_rate`; called once, when one
+            of them is asked for.
         action_map: S, float32 `(time, height, width)`; `None` if the model has
             no maps.
         context_map: The same for C.
@@ -38,13 +33,32 @@ class VideoPrediction:
         class_names: Names of the classes.
     """
 
-    frames: np.ndarray
-    frame_rate: float
+    num_frames: int
+    read_frames: Callable[[], tuple[np.ndarray, float]]
     action_map: np.ndarray | None
     context_map: np.ndarray | None
     centers: tuple[np.ndarray, np.ndarray, np.ndarray] | None
     scores: np.ndarray
     class_names: Sequence[str]
+
+    @functools.cached_property
+    def _shown(self) -> tuple[np.ndarray, float]:
+        return self.read_frames()
+
+    @property
+    def frames(self) -> np.ndarray:
+        """Frames to show, uint8 `(frames, height, width, 3)`, RGB.
+
+        Those that the model saw, in the shape of the file's frames; the longer
+        side is at most 640 pixels. Of more than 500, there are 500, evenly over
+        the clip: compare `num_frames`.
+        """
+        return self._shown[0]
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames per second of `frames`."""
+        return self._shown[1]
 
     @property
     def answer(self) -> str:
@@ -59,14 +73,16 @@ def predict_video(
     *,
     start: float = 0.0,
     end: float | None = None,
-    memory: float = 4.0,
+    memory: float = MEMORY,
 ) -> VideoPrediction:
     """Runs a model on a video file.
 
     The video is read as the model's backbone is described: at its frame rate
-    and size. A Keras model's backbone is run in windows, as in
-    `extract_features`; a SavedModel is given the clip as a whole: of a long
-    file take a part, by `start` and `end`.
+    and size. The backbone is run in windows, as in `extract_features`, and no
+    more frames than those of a window are held. The clip is then answered as a
+    whole: one whose feature map takes too much memory for that is refused. Of
+    a long file take a part, by `start` and `end`, or ask what happens when:
+    see `VideoPredictor.timeline`.
 
     Args:
         video: Path of the video file.
@@ -78,13 +94,14 @@ def predict_video(
         start: Where in the file the clip begins, in seconds. Defaults to `0.0`.
         end: Where it ends, in seconds. Defaults to `None`: the end of the
             file.
-        memory: GiB that a window of frames may take. Defaults to `4.0`.
+        memory: GiB that a window of frames may take, and the feature map of a
+            clip as a whole. Defaults to `1.5`.
 
     Returns:
         A `VideoPrediction`.
 
     Raises:
-        VideoError: If the video cannot be read.
+        VideoError: If the video cannot be read, or is too long.
         FileNotFoundError: If there is no model at the path.
         TypeError: If the backbone does not say what it sees.
         ValueError: If an argument is wrong, the model takes features and no
@@ -101,7 +118,7 @@ class VideoPredictor:
     Args:
         model: As in `predict_video`.
         backbone: As in `predict_video`.
-        memory: As in `predict_video`. Defaults to `4.0`.
+        memory: As in `predict_video`. Defaults to `1.5`.
 
     Attributes:
         description: `BackboneDescription` of how videos are read.
@@ -118,19 +135,10 @@ class VideoPredictor:
         model: keras.Model | str | os.PathLike,
         backbone: Backbone | str | os.PathLike | None = None,
         *,
-        memory: float = 4.0,
+        memory: float = MEMORY,
     ) -> None:
-        if isinstance(model, (str, os.PathLike)):
-            model = load_trained(model)
-        if isinstance(backbone, (str, os.PathLike)):
-            backbone = load_model(backbone)
-        self._run: _Exported | _Keras
-        if isinstance(model, ExportedModel):
-            self._run = _Exported(model)
-        else:
-            self._run = _Keras(model, backbone, memory)
-        self.description = self._run.description
-        self._class_names = model.class_names
+        self._model = VideoModel(model, backbone, memory)
+        self.description = self._model.description
 
     def scores(
         self,
@@ -140,9 +148,7 @@ class VideoPredictor:
         end: float | None = None,
     ) -> dict[str, float]:
         """Returns the score of each class, by name, and reads no more."""
-        answers, _, _ = self._run(
-            seen_frames(self.description, video, start, end)
-        )
+        answers, _ = self._answer(video, start, end)
         scores = answers["scores"]
         return dict(zip(self._names(scores), scores.tolist(), strict=True))
 
@@ -155,21 +161,21 @@ class VideoPredictor:
     ) -> VideoPrediction:
         """See `predict_video`."""
         description = self.description
-        answers, count, size = self._run(
-            seen_frames(description, video, start, end)
-        )
-        sampling = {**description.sampling, "start": start, "end": end}
-        del sampling["size"]
-        frames, frame_rate, _ = read_shown_frames(
-            video, _SHOWN_PIXELS, **sampling
-        )
+        answers, clip_shape = self._answer(video, start, end)
         action_map = answers.get("action_map")
         centers = None
         if action_map is not None:
-            centers = description.centers(action_map.shape, (count, *size))
+            centers = description.centers(action_map.shape, clip_shape)
         return VideoPrediction(
-            frames=frames,
-            frame_rate=frame_rate,
+            num_frames=clip_shape[0],
+            read_frames=functools.partial(
+                read_frames_of_clip,
+                description,
+                video,
+                clip_shape[0],
+                start,
+                end,
+            ),
             action_map=action_map,
             context_map=answers.get("context_map"),
             centers=centers,
@@ -177,53 +183,11 @@ class VideoPredictor:
             class_names=self._names(answers["scores"]),
         )
 
+    def _answer(self, video, start, end):
+        """Returns answers, and the (frames, height, width) that were seen."""
+        clip = self._model.read(video, start, end, whole=True)
+        maps = [features for features, _ in clip.steps()]
+        return answer(self._model.model, np.concatenate(maps)), clip.shape
+
     def _names(self, scores):
-        names = self._class_names or list(map(str, range(len(scores))))
-        if len(names) != len(scores):
-            raise ValueError(
-                f"`model` must name its {len(scores)} classes. "
-                f"Received: class_names={names}"
-            )
-        return names
-
-
-class _Exported:
-    """A SavedModel: frames -> answers, count, size."""
-
-    def __init__(self, model):
-        if not model.takes_videos:
-            raise ValueError(
-                "`model` must take frames: export it with the backbone that "
-                "made its features (`export_saved_model(..., backbone=...)`, "
-                "`actx train --backbone`), or give the .keras file and "
-                f"`backbone`. Received: model={model.path}, with the "
-                f"signatures {model.signatures}"
-            )
-        self._model = model
-        self.description = model.description
-
-    def __call__(self, frames):
-        clip = np.stack(list(frames))
-        return self._model.answer_video(clip), len(clip), clip.shape[1:3]
-
-
-class _Keras:
-    """A model and what made its features: frames -> answers, count, size."""
-
-    def __init__(self, model, backbone, memory):
-        self._model = model
-        backbone = check_backbone(backbone or model.backbone, model)
-        if backbone is None:
-            raise ValueError(
-                "`backbone` must be given, for `model` takes feature maps and "
-                "not frames: pass the network that made those it was trained "
-                "on (`actx extract --save_backbone` writes it). "
-                f"Received: backbone={backbone}"
-            )
-        self._extract = FeatureExtractor(backbone, memory=memory)
-        self.description = backbone.description
-
-    def __call__(self, frames):
-        size = next(iter(frames)).shape[:2]
-        features, count = self._extract(frames, frames.count)
-        return answer(self._model, features), count, size
+        return self._model.class_names(len(scores))
