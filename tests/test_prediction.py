@@ -199,7 +199,7 @@ def test_what_is_too_long_is_refused_before_it_is_run(
         predictor = VideoPredictor(model, served.backbone, memory=2e-4)
         with monkeypatch.context() as patch:
             patch.setattr(WindowedNetwork, "_run", None)  # is not called
-            with pytest.raises(VideoError, match="long.mp4.*80 frames.*whole"):
+            with pytest.raises(VideoError, match="long.mp4.*20 steps.*whole"):
                 predictor.scores(path)
         predictor.scores(path, end=1.0)
 
@@ -207,7 +207,7 @@ def test_what_is_too_long_is_refused_before_it_is_run(
 def test_a_saved_model_takes_no_more_steps_than_it_says(tmp_path):
     served = make_served(tmp_path / "few", max_steps=10)
     path, _ = films(tmp_path, 44)
-    with pytest.raises(VideoError, match="takes 10 steps of 4 frames"):
+    with pytest.raises(VideoError, match="the SavedModel takes 10 "):
         VideoPredictor(served.path).scores(path)
     assert VideoPredictor(served.path).scores(path, end=5.0)
 

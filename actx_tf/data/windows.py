@@ -90,12 +90,13 @@ def run_in_windows(
 
     See `steps_in_windows`, which yields it part by part.
     """
-    maps, num_frames = [], 0
-    for features, num_frames in steps_in_windows(
-        run, frames, count, window, frames_per_step, receptive_radius
-    ):
-        maps.append(features)
-    return np.concatenate(maps), num_frames
+    maps, counts = zip(
+        *steps_in_windows(
+            run, frames, count, window, frames_per_step, receptive_radius
+        ),
+        strict=True,
+    )
+    return np.concatenate(maps), counts[-1]
 
 
 def check_window(

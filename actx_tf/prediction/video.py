@@ -12,6 +12,8 @@ import numpy as np
 from actx_tf.backbones.backbone import Backbone
 from actx_tf.data.shown_frames import read_frames_of_clip
 from actx_tf.export.trained_model import answer
+from actx_tf.prediction.timeline import Timeline
+from actx_tf.prediction.timeline import make_timeline
 from actx_tf.prediction.video_model import MEMORY
 from actx_tf.prediction.video_model import VideoModel
 
@@ -182,6 +184,43 @@ class VideoPredictor:
             scores=answers["scores"],
             class_names=self._names(answers["scores"]),
         )
+
+    def timeline(
+        self,
+        video: str | os.PathLike,
+        *,
+        window: float | None = None,
+        overlap: float = 0.5,
+        start: float = 0.0,
+        end: float | None = None,
+    ) -> Timeline:
+        """Answers a video in windows: what happens when.
+
+        The model sees each window as a clip of its own, so that rho is a share
+        of a window. The windows lie on the feature map, which is made once, and
+        of which no more is held than a window: videos can be of any length. The
+        steps of some backbones (`num_frames`, or a receptive field of the
+        whole clip) depend on the clip; they are run for each window.
+
+        Args:
+            video: Path of the video file.
+            window: Seconds of a window, which is rounded to whole steps. It
+                should be about as long as the clips that the model was trained
+                on. Defaults to `None`: 10 steps, as the crops of a training
+                unless told otherwise (`DataSettings.crop_steps`).
+            overlap: Share of a window that the next one sees too, in [0, 1).
+                Defaults to `0.5`.
+            start: As in `predict_video`. Defaults to `0.0`.
+            end: As in `predict_video`. Defaults to `None`.
+
+        Returns:
+            A `Timeline`; `timeline.segments()` finds what happens.
+
+        Raises:
+            VideoError: If the video cannot be read, or a window is too long.
+            ValueError: If an argument is wrong, or the window must be given.
+        """
+        return make_timeline(self._model, video, window, overlap, start, end)
 
     def _answer(self, video, start, end):
         """Returns answers, and the (frames, height, width) that were seen."""

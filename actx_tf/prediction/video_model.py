@@ -1,5 +1,6 @@
 """A trained model together with what makes its features of a video."""
 
+import contextlib
 import math
 import os
 from collections.abc import Iterator
@@ -99,32 +100,33 @@ class VideoModel:
         """
         return SeenClip(self, video, start, end, whole)
 
-    def check_steps(self, clip_shape: tuple[int, int, int]) -> None:
-        """Raises `VideoError` if a clip is too long to be answered as a whole.
+    def check_map(self, map_shape: tuple[int, ...]) -> None:
+        """Raises `VideoError` if a feature map is too large to be answered.
 
         Args:
-            clip_shape: (frames, height, width) of the clip, as it is seen.
+            map_shape: (time, height, width).
         """
-        map_shape = self.description.map_shape(*clip_shape)
-        channels = self.description.channels
-        size = 4 * channels * math.prod(map_shape)  # type: ignore[arg-type]
+        size = 4 * self.description.channels * math.prod(map_shape)
         gibibytes = _COPIES * size / 2**30
         if gibibytes > self._memory:
             raise VideoError(
-                f"{clip_shape[0]} frames are too many to be answered as a "
+                f"{map_shape[0]} steps are too many to be answered as a "
                 f"whole: it would take {gibibytes:.2g} GiB, and `memory` is "
                 f"{self._memory:g}. {_INSTEAD}"
             )
-        if map_shape[0] > self._most_steps:  # type: ignore[operator]
+        if map_shape[0] > self._most_steps:
             raise VideoError(
-                f"{clip_shape[0]} frames are too many to be answered as a "
-                f"whole: the SavedModel takes {self._most_steps} steps of "
-                f"{self.description.frames_per_step} frames (`max_steps` of "
-                f"its export). {_INSTEAD}"
+                f"{map_shape[0]} steps are too many to be answered as a "
+                f"whole: the SavedModel takes {self._most_steps} (`max_steps` "
+                f"of its export). {_INSTEAD}"
             )
 
-    def check_frames(self, clip_shape: tuple[int, int, int]) -> None:
-        """Raises `VideoError` if a network that sees all cannot see so many."""
+    def check_frames(self, clip_shape: tuple[int, ...]) -> None:
+        """Raises `VideoError` if a network that sees all cannot see so many.
+
+        Args:
+            clip_shape: (frames, height, width).
+        """
         if self.network.window is not None or self.description.num_frames:
             return
         bytes_per_pixel = self.description.bytes_per_pixel
@@ -139,8 +141,8 @@ class VideoModel:
 
 
 _INSTEAD = (
-    "Answer a part of it (`start`, `end`), or in windows (`segments`), or give "
-    "more `memory`"
+    "Answer a part of it (`start`, `end`), or (shorter) windows (`segments`, "
+    "`window`), or give more `memory`"
 )
 
 
@@ -183,25 +185,36 @@ class SeenClip:
         """
         yield from self._model.network.steps(self._read(), self.count)
         if self._whole:  # a clip of one window was not counted
-            self._check(self._model.check_steps, self._seen)
+            self._check_whole(self._seen)
 
     def count(self) -> int:
         """Returns the number of frames; the file is decoded for it."""
         count = self._frames.count()
         if self._whole:
-            self._check(self._model.check_steps, count)
+            self._check_whole(count)
         return count
+
+    def check_map(self, map_shape: tuple[int, ...]) -> None:
+        """As that of the model, with the name of the file."""
+        with self._naming():
+            self._model.check_map(map_shape)
+
+    def _check_whole(self, count):
+        map_shape = self._model.description.map_shape(count, *self._size)
+        self.check_map(map_shape)
 
     def _read(self):
         for frame in self._frames:
             self._size = frame.shape[:2]
             self._seen += 1
-            self._check(self._model.check_frames, self._seen)
+            with self._naming():
+                self._model.check_frames(self.shape)
             yield frame
 
-    def _check(self, check, count):
+    @contextlib.contextmanager
+    def _naming(self):
         try:
-            check((count, *self._size))
+            yield
         except VideoError as error:
             raise VideoError(f"{os.fspath(self._video)!r}: {error}") from None
 
