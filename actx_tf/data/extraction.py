@@ -98,7 +98,7 @@ class WindowedNetwork:
     height, width, channels)`, and the number of frames.
 
     Args:
-        network: frames of a clip, `(frames, height, width, channels)` ->
+        network: Frames of a clip, `(frames, height, width, channels)` ->
             feature map, float32 `(time, height, width, channels)`.
         description: What it sees.
         memory: As in `extract_features`. Defaults to `4`.
@@ -339,15 +339,27 @@ def _read_ahead(read, clips, ahead=2):
     yield from pending
 
 
-def progress_bar(total: int, done: int, visible: bool) -> Any:
+def progress_bar(
+    total: int | None,
+    done: int,
+    visible: bool,
+    unit: str = "clip",
+    leave: bool = True,
+) -> Any:
     """Returns a bar of clips, with their rate and the time that is left.
 
     Args:
-        total: Number of clips.
+        total: Number of clips; `None` if it is not known yet.
         done: How many of them are done.
         visible: Whether to show it.
+        unit: What is counted. Defaults to `"clip"`.
+        leave: Whether it stays when all is done. Defaults to `True`.
     """
     tqdm = import_optional("tqdm", "Extracting features")
     return tqdm.tqdm(
-        total=total, initial=done, unit="clip", disable=not visible
+        total=total,
+        initial=done,
+        unit=unit,
+        disable=not visible,
+        leave=leave,
     )

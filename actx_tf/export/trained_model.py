@@ -61,7 +61,7 @@ class ExportedModel:
         """Returns the feature map of frames.
 
         Args:
-            frames: uint8 `(frames, height, width, 3)`, RGB.
+            frames: RGB frames, uint8 `(frames, height, width, 3)`.
 
         Returns:
             float32 `(time, height, width, channels)`.

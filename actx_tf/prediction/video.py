@@ -121,6 +121,8 @@ class VideoPredictor:
         model: As in `predict_video`.
         backbone: As in `predict_video`.
         memory: As in `predict_video`. Defaults to `1.5`.
+        progress: Whether to show a bar of the frames of each video. Defaults to
+            `False`.
 
     Attributes:
         description: `BackboneDescription` of how videos are read.
@@ -138,8 +140,9 @@ class VideoPredictor:
         backbone: Backbone | str | os.PathLike | None = None,
         *,
         memory: float = MEMORY,
+        progress: bool = False,
     ) -> None:
-        self._model = VideoModel(model, backbone, memory)
+        self._model = VideoModel(model, backbone, memory, progress)
         self.description = self._model.description
 
     def scores(

@@ -12,6 +12,7 @@ from actx_tf.backbones.backbone import Backbone
 from actx_tf.data.backbone_input import seen_frames
 from actx_tf.data.extraction import FeatureExtractor
 from actx_tf.data.extraction import WindowedNetwork
+from actx_tf.data.extraction import progress_bar
 from actx_tf.data.video import VideoError
 from actx_tf.export.served_model import check_backbone
 from actx_tf.export.trained_model import ExportedModel
@@ -30,10 +31,12 @@ class VideoModel:
         model: As in `predict_video`.
         backbone: As in `predict_video`.
         memory: As in `predict_video`.
+        progress: Whether to show a bar of the frames of each video.
 
     Attributes:
         model: The model, loaded.
         network: What makes the feature maps, in windows.
+        progress: As given.
         description: `BackboneDescription` of how videos are read.
 
     Raises:
@@ -48,6 +51,7 @@ class VideoModel:
         model: keras.Model | ExportedModel | str | os.PathLike,
         backbone: Backbone | str | os.PathLike | None,
         memory: float,
+        progress: bool = False,
     ) -> None:
         if isinstance(model, (str, os.PathLike)):
             model = load_trained(model)
@@ -62,6 +66,7 @@ class VideoModel:
         else:
             self.network = _keras_network(model, backbone, memory)
         self.description = self.network.description
+        self.progress = progress
         self._memory = memory
         self._most_steps = most_steps
 
@@ -183,7 +188,19 @@ class SeenClip:
         Raises:
             VideoError: If the clip cannot be read, or is too long.
         """
-        yield from self._model.network.steps(self._read(), self.count)
+        with progress_bar(
+            None, 0, self._model.progress, "frame", leave=False
+        ) as bar:
+
+            def count():
+                bar.total = self.count()
+                return bar.total
+
+            for features, done in self._model.network.steps(
+                self._read(), count
+            ):
+                bar.update(done - bar.n)
+                yield features, done
         if self._whole:  # a clip of one window was not counted
             self._check_whole(self._seen)
 
