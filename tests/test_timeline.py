@@ -1,12 +1,17 @@
 """Windows over the feature maps of videos, and segments of them."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
 
+from actx_tf import visualization
 from actx_tf.backbones import make_backbone
 from actx_tf.data import VideoError
+from actx_tf.data import read_clip
 from actx_tf.data import synthetic
+from actx_tf.data import video_duration
 from actx_tf.models import ACF
 from actx_tf.models import ActX
 from actx_tf.prediction import Timeline
@@ -18,6 +23,7 @@ from tests.served import CHANNELS
 from tests.served import CLASS_NAMES
 from tests.served import make_served
 from tests.test_prediction import films
+from tests.test_prediction import held as held
 
 
 @pytest.fixture(scope="module")
@@ -220,6 +226,8 @@ def test_segments_of_a_timeline():
         class_names=["run", "none"],
         background=["none"],
         window=1.0,
+        num_frames=8,
+        frame_rate=2.0,
     )
     (segment,) = timeline.segments(thresholds=[0.5])
     assert (segment.start, segment.end, segment.label) == (1.0, 3.0, "run")
@@ -232,3 +240,50 @@ def test_segments_of_a_timeline():
     assert timeline.segments(min_seconds=3.0) == timeline.segments(
         thresholds=[0.1, 0.2], min_seconds=3.0
     )
+
+
+def test_a_film_over_time_is_that_of_the_whole(served, tmp_path, monkeypatch):
+    """Of one window, it is the film that the whole answer has."""
+    path, video = films(tmp_path, 30)
+    predictor = VideoPredictor(served.path)
+    whole = predictor(path)
+    timeline = predictor.timeline(path, window=100.0)
+    images = {}
+
+    def keep(path, frames, frame_rate):
+        images[path.name[:2]] = list(map(np.asarray, frames))
+        path.write_bytes(b"a film")
+
+    monkeypatch.setattr(visualization.films, "_write_mp4", keep)
+    visualization.save_attention_video(
+        tmp_path / "a.mp4",
+        video,
+        whole.action_map,
+        whole.context_map,
+        8.0,
+        whole.centers,
+        f"{whole.answer} ({whole.scores.max():.2f})",
+    )
+    visualization.save_timeline_video(tmp_path / "b.mp4", timeline, path)
+    (a, b) = images.values()
+    assert len(a) == len(b) == 30
+    for one, other in zip(a, b, strict=True):
+        difference = np.abs(one.astype(int) - other)
+        assert difference.max() <= 1
+
+
+def test_a_film_holds_a_frame_at_a_time(served, tmp_path, held):
+    path, _ = films(tmp_path, 150)
+    timeline = VideoPredictor(served.path).timeline(path, window=2.0)
+    held[0] = 0
+    output = tmp_path / "maps.mp4"
+    visualization.save_timeline_video(output, timeline, path, side=64)
+    assert held[0] <= 4
+    _, rate = read_clip(output)
+    assert rate == pytest.approx(8)
+    assert video_duration(output) == pytest.approx(150 / 8)
+    with pytest.raises(ValueError, match="`path` must end in .mp4"):
+        visualization.save_timeline_video("maps.gif", timeline, path)
+    bare = dataclasses.replace(timeline, action_map=None)
+    with pytest.raises(ValueError, match="`timeline` must have maps"):
+        visualization.save_timeline_video(output, bare, path)

@@ -245,7 +245,7 @@ def test_the_command(served, folder, tmp_path):
         (["--segments", "--thresholds=a"], "--thresholds"),
         (["--segments", "--output=found.txt"], "--output must end in"),
         (["--segments", "--background=other"], "--background must be"),
-        (["--memory=0.00001"], "more --memory"),
+        (["--memory=0.00001"], "give more `memory`"),
     ):
         result = run_actx(
             *("predict", folder / "a.mp4", model, *flags), cwd=tmp_path

@@ -160,6 +160,7 @@ def _find_scores(flags, videos):
 def _find_segments(flags, videos):
     from actx_tf import experiments
     from actx_tf import segments
+    from actx_tf.visualization import save_timeline_video
 
     windows = set()
 
@@ -167,6 +168,12 @@ def _find_segments(flags, videos):
         windows.add(f"{timeline.window:.3g}")
         if not (flags.background or timeline.background):
             windows.add("")
+        if flags.maps:
+            folder = _folder(flags, video)
+            folder.mkdir(parents=True, exist_ok=True)
+            save_timeline_video(
+                folder / "maps.mp4", timeline, video, flags.start, flags.end
+            )
 
     found, failed = experiments.segment_videos(
         videos,

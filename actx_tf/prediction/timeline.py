@@ -32,6 +32,8 @@ class Timeline:
         class_names: Names of the classes.
         background: Names of those that show no action.
         window: Seconds of a window.
+        num_frames: Number of frames that the model saw.
+        frame_rate: How many of them there are in a second.
         action_map: S, float32 `(steps, height, width)`: the mean over the
             windows, in each of which its share of positive values is rho;
             `None` if the model has no maps, or sees windows by themselves.
@@ -45,6 +47,8 @@ class Timeline:
     class_names: Sequence[str]
     background: Sequence[str]
     window: float
+    num_frames: int
+    frame_rate: float
     action_map: np.ndarray | None = None
     context_map: np.ndarray | None = None
     centers: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
@@ -134,6 +138,8 @@ def _of_feature_map(model, video, window, overlap, start, end):
         class_names=model.class_names(scores.shape[1]),
         background=list(model.model.background),
         window=steps * description.frames_per_step / clip.frame_rate,
+        num_frames=clip.shape[0],
+        frame_rate=clip.frame_rate,
         action_map=action_map,
         context_map=of_steps.get("context_map"),
         centers=centers,
@@ -178,11 +184,13 @@ def _of_clips(model, video, window, overlap, start, end):
     begins = np.linspace(start, max(start, stop - window), max(0, hops) + 1)
     ends = np.minimum(begins + window, stop)
     of_windows = []
+    seen = 0
     for begin, until in zip(begins.tolist(), ends.tolist(), strict=True):
         clip = model.read(
             video, begin, until if until < stop else end, whole=True
         )
         features = np.concatenate([part for part, _ in clip.steps()])
+        seen += clip.shape[0]
         of_windows.append(answers(model.model, features[np.newaxis])["scores"])
     times = np.unique(np.round([*begins, *ends], 6))
     middles = (times[1:, np.newaxis] + times[:-1, np.newaxis]) / 2
@@ -194,4 +202,6 @@ def _of_clips(model, video, window, overlap, start, end):
         class_names=model.class_names(scores.shape[1]),
         background=list(model.model.background),
         window=min(window, stop - start),
+        num_frames=seen,
+        frame_rate=seen / (len(begins) * min(window, stop - start)),
     )
