@@ -95,12 +95,14 @@ def test_one_window_is_the_whole_answer(served, tmp_path):
             np.testing.assert_allclose(np.diff(times)[1:-1], 0.5)
 
 
-def test_windows_of_a_long_video_are_clips_to_the_model(served, tmp_path):
+def test_windows_of_a_long_video_are_clips_to_the_model(served, tmp_path, held):
     path, video = films(tmp_path, 120)
     features = np.asarray(served.backbone(video[None]))[0]
     # 1 second is 2 steps; the backbone is run in its shortest windows.
     predictor = VideoPredictor(served.path, memory=0.01)
     timeline = predictor.timeline(path, window=1.0)
+    window = served.backbone.description.frames_in_memory(0.01)
+    assert 0 < held[0] <= window + 1 + 2 * 16 + 2 < 120
     assert timeline.window == pytest.approx(1.0)
     assert timeline.class_names == list(CLASS_NAMES)
     of_windows = [
