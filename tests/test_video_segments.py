@@ -202,7 +202,21 @@ def test_what_cannot_be_written_is_refused(served, folder, tmp_path):
         with pytest.raises(ValueError, match="holds something else"):
             segment_videos(video, served.path, notes)
     assert notes.read_text() == "mine"
-    # Nothing comes of broken videos, and nothing is left.
+    # Nothing comes of wrong arguments and of broken videos, and nothing is
+    # left that the next ones would have to agree with.
+    output = tmp_path / "few.csv"
+    with pytest.raises(ValueError, match="`window` must be a step"):
+        segment_videos(video, served.path, output, window=0.1, progress=False)
+    progress = tmp_path / "few.csv.progress"
+    assert not progress.exists()
+    segment_videos(video, served.path, output, **OPTIONS)
+    header = progress.read_text().partition("\n")[0] + "\n"
+    for begun in ("", header[:9], header.replace("1.0", "3.0")):
+        progress.write_text(begun)
+        output.unlink()
+        assert segment_videos(video, served.path, output, **OPTIONS)[0]
+    output.unlink()
+    progress.unlink()
     output = tmp_path / "none.csv"
     broken = [folder / "broken.mp4"]
     assert segment_videos(broken, served.path, output, progress=False)[0] == {}

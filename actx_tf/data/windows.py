@@ -60,14 +60,14 @@ def steps_in_windows(
     while True:
         held += itertools.islice(frames, max(0, length - len(held)))
         is_last = first * frames_per_step + length >= total
-        shown = held[:length]
-        features = run(np.stack(shown))
+        shown = min(length, len(held))
+        features = run(np.stack(held[:shown]))
         # What is padded or cut off at an end is within the radius.
-        if abs(len(features) - len(shown) / frames_per_step) >= overlap + 1:
+        if abs(len(features) - shown / frames_per_step) >= overlap + 1:
             raise ValueError(
                 f"`frames_per_step` must be that of the network. "
                 f"Received: frames_per_step={frames_per_step}, and "
-                f"{len(features)} steps of {len(shown)} frames"
+                f"{len(features)} steps of {shown} frames"
             )
         begin = overlap if first else 0
         if is_last:

@@ -150,9 +150,9 @@ def describe_making(
 ) -> dict[str, str]:
     """Returns what a table is made by, in words: it holds that of one model."""
     made_by = {"start": str(start), "end": "" if end is None else str(end)}
-    if output is None:
-        return {"model": "", **made_by}
     if not isinstance(model, (str, os.PathLike)):
+        if output is None:
+            return {"model": "", **made_by}
         raise ValueError(
             "`model` must be a path where `output` is given, so that the same "
             f"model goes on with it. Received: model={model!r:.80}"

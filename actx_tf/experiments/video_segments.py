@@ -154,36 +154,36 @@ def _noted(output, made_by, done, predictor):
         return
     about = predictor.description.name
     written = time.monotonic()
-    with open(_progress_path(output), "a", encoding="utf-8") as journal:
+    try:
+        with open(_progress_path(output), "a", encoding="utf-8") as journal:
 
-        def append(entry):
-            journal.write(json.dumps(entry) + "\n")
-            journal.flush()
-            os.fsync(journal.fileno())
+            def append(entry):
+                journal.write(json.dumps(entry) + "\n")
+                journal.flush()
+                os.fsync(journal.fileno())
 
-        if not journal.tell():
-            append(made_by)
+            if not journal.tell():
+                append(made_by)
 
-        def note(video, segments):
-            nonlocal written
-            if segments is None and video not in done:
-                return
-            done.pop(video, None)  # of another file of this name
-            entry = {"video": video, "bytes": file_size(video)}
-            if segments is not None:
-                done[video] = {**entry, "segments": segments}
-            append({**entry, "segments": segments and _to_rows(segments)})
-            if time.monotonic() > written + _SECONDS:
-                _write(output, done, about)
-                written = time.monotonic()
+            def note(video, segments):
+                nonlocal written
+                if segments is None and video not in done:
+                    return
+                done.pop(video, None)  # of another file of this name
+                entry = {"video": video, "bytes": file_size(video)}
+                if segments is not None:
+                    done[video] = {**entry, "segments": segments}
+                append({**entry, "segments": segments and _to_rows(segments)})
+                if time.monotonic() > written + _SECONDS:
+                    _write(output, done, about)
+                    written = time.monotonic()
 
-        try:
             yield note
-        finally:
-            if done or os.path.exists(output):
-                _write(output, done, about)
-    if not os.path.exists(output):  # nothing came of it
-        os.unlink(_progress_path(output))
+    finally:
+        if done or os.path.exists(output):
+            _write(output, done, about)
+        else:  # nothing came of it
+            os.unlink(_progress_path(output))
 
 
 def _write(output, done, about):
@@ -211,19 +211,19 @@ def _read(output, made_by):
     What a kill left of a last line is cut off.
     """
     path = _progress_path(output)
-    if not path.exists():
+    content = path.read_bytes() if path.exists() else b""
+    content = content[: content.rfind(b"\n") + 1]
+    if not content:  # it was killed before it noted anything
         if Path(output).exists():
             raise ValueError(
                 f"`output`={output} is there, and not what made it ({path}): "
                 "give another `output`"
             )
+        path.unlink(missing_ok=True)
         return {}
-    content = path.read_bytes()
-    content = content[: content.rfind(b"\n") + 1]
     done: dict[str, dict[str, Any]] = {}
     try:
-        before, *entries = map(json.loads, content.splitlines() or ["{}"])
-        before = before or made_by  # it was killed before it noted this
+        before, *entries = map(json.loads, content.splitlines())
         changed = [x for x in made_by if before[x] != made_by[x]]
         for entry in entries:
             done.pop(entry["video"], None)
@@ -235,6 +235,9 @@ def _read(output, made_by):
             f"{path} holds something else than the progress of `output`: give "
             "another `output`"
         ) from error
+    if not entries and not Path(output).exists():
+        path.unlink()
+        return {}
     for name in changed:
         raise ValueError(
             f"`output`={output} was begun with other settings: give the same "

@@ -172,6 +172,7 @@ class SeenClip:
         self._whole = whole
         self._frames = seen_frames(model.description, video, start, end)
         self._seen = 0
+        self._total: int | None = None
         self._size = (0, 0)
 
     @property
@@ -188,33 +189,29 @@ class SeenClip:
         Raises:
             VideoError: If the clip cannot be read, or is too long.
         """
-        with progress_bar(
-            None, 0, self._model.progress, "frame", leave=False
-        ) as bar:
-
-            def count():
-                bar.total = self.count()
-                return bar.total
-
-            for features, done in self._model.network.steps(
-                self._read(), count
-            ):
-                bar.update(done - bar.n)
-                yield features, done
+        parts = self._model.network.steps(self._read(), self.count)
+        yield from self._with_bar(parts) if self._model.progress else parts
         if self._whole:  # a clip of one window was not counted
             self._check_whole(self._seen)
 
     def count(self) -> int:
         """Returns the number of frames; the file is decoded for it."""
-        count = self._frames.count()
+        self._total = self._frames.count()
         if self._whole:
-            self._check_whole(count)
-        return count
+            self._check_whole(self._total)
+        return self._total
 
     def check_map(self, map_shape: tuple[int, ...]) -> None:
         """As that of the model, with the name of the file."""
         with self._naming():
             self._model.check_map(map_shape)
+
+    def _with_bar(self, parts):
+        with progress_bar(None, 0, True, "frame", leave=False) as bar:
+            for features, done in parts:
+                bar.total = self._total
+                bar.update(done - bar.n)
+                yield features, done
 
     def _check_whole(self, count):
         map_shape = self._model.description.map_shape(count, *self._size)
