@@ -1,5 +1,6 @@
 """Attentive action and context factorization (ActX) for Keras.
 
+`actx_tf.predict` answers a video, or a folder of them, with a trained model.
 A subpackage loads when it is first used: `actx_tf.layers`, `losses`, `metrics`
 and `models` need Keras and its backend alone. `actx_tf.models.load_model` loads
 what was saved; `keras.saving.load_model` does once `actx_tf.models` is
@@ -7,8 +8,8 @@ imported, which registers its classes and all that they are made of.
 """
 
 import importlib
-from types import ModuleType
 from typing import TYPE_CHECKING
+from typing import Any
 
 from actx_tf.version import __version__ as __version__
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from actx_tf import segments as segments
     from actx_tf import training as training
     from actx_tf import visualization as visualization
+    from actx_tf.experiments.predictions import predict as predict
 
 _SUBPACKAGES = (
     "backbones",
@@ -46,8 +48,10 @@ _SUBPACKAGES = (
 )
 
 
-def __getattr__(name: str) -> ModuleType:
-    """Loads a subpackage."""
+def __getattr__(name: str) -> Any:
+    """Loads a subpackage, or `predict`."""
+    if name == "predict":
+        return importlib.import_module(f"{__name__}.experiments").predict
     if name in _SUBPACKAGES:
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -55,4 +59,4 @@ def __getattr__(name: str) -> ModuleType:
 
 def __dir__() -> list[str]:
     """Names the subpackages that are not loaded, too."""
-    return [*globals(), *_SUBPACKAGES]
+    return [*globals(), *_SUBPACKAGES, "predict"]

@@ -5,10 +5,12 @@ import sys
 import numpy as np
 import pytest
 
+from actx_tf.data import synthetic
 from benchmarks import accuracy
 from benchmarks import attention_forms
 from benchmarks import inference
 from benchmarks import input_pipeline
+from benchmarks import long_video
 from benchmarks import memory
 from benchmarks import train_step
 from benchmarks.measuring import in_new_process
@@ -113,6 +115,20 @@ def test_input_pipeline(table, monkeypatch):
         seconds = [numbers(line)[0] for line in lines[first : first + 4]]
         assert all(value > 0 for value in seconds)
         assert numbers(lines[first])[1] == 1
+
+
+def test_long_video(table, tmp_path):
+    path = tmp_path / "backbone.keras"
+    synthetic.backbone().save(path)
+    lines = table(
+        long_video,
+        *("--seconds", "2", "12", "--height=96", f"--backbone={path}"),
+        "--window=1",
+    )
+    for line, seconds in zip(lines[-2:], (2, 12), strict=True):
+        length, peak, took, speed, share = numbers(line.rstrip(" |"))
+        assert length == seconds and peak > 100 and share > 0
+        assert speed == pytest.approx(seconds / took, rel=0.1, abs=0.01)
 
 
 def test_accuracy(table, monkeypatch):

@@ -249,6 +249,20 @@ def test_answers_as_the_model(served, signatures, number):
     served.check({k: v.numpy() for k, v in answers.items()}, clips)
 
 
+def test_features_of_frames_are_what_the_others_answer_of(served, signatures):
+    videos = np.stack(make_videos(11, 11, size=(60, 50)))
+    features = signatures["video_features"](frames=tf.constant(videos))
+    assert features.keys() == {"features"}
+    answers = signatures["unpadded_attention"](**features)
+    served.check({k: v.numpy() for k, v in answers.items()}, list(videos))
+    for frames, message in (
+        (np.zeros((1, 201, 1, 1, 3), "uint8"), "at most 200 frames"),
+        (np.zeros((1, 0, 8, 8, 3), "uint8"), "must not be empty"),
+    ):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+            signatures["video_features"](frames=tf.constant(frames))
+
+
 def test_pngs_are_answered_as_the_frames_themselves(served, signatures):
     videos = make_videos(11, 6)
     frames, lengths = pad(videos)
@@ -406,7 +420,7 @@ def test_an_exported_model_says_what_it_sees(served, signatures):
         "background": [],
         "channels": CHANNELS,
         "max_steps": 50,
-        "signatures": [*SIGNATURES, "describe"],
+        "signatures": [*SIGNATURES, "video_features", "describe"],
         "backbone": served.backbone.description,
     }
     answer = signatures["describe"](about=tf.constant(["all", "of it"]))
@@ -597,10 +611,10 @@ def test_warm_up_records_hold_a_request_for_each_signature(tmp_path):
                 for name, proto in request.inputs.items()
             }
         )
-        if warmed[-1] != "jpeg":
+        if warmed[-1] not in ("jpeg", "video_features"):
             clips = [video] if warmed[-1] == "video" else features
             served.check({k: v.numpy() for k, v in answers.items()}, clips)
-    assert sorted(warmed) == sorted(SIGNATURES)
+    assert sorted(warmed) == sorted([*SIGNATURES, "video_features"])
 
 
 @pytest.mark.parametrize(

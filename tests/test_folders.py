@@ -469,7 +469,7 @@ def test_names_that_the_terminal_cannot_show(tmp_path, encoding):
 
 def test_a_name_that_no_table_can_hold_fails_alone(tmp_path, monkeypatch):
     fill(tmp_path, "v/\udce9.mp4")
-    monkeypatch.setattr(video_scores, "VideoPredictor", lambda *_: None)
+    monkeypatch.setattr(video_scores, "VideoPredictor", lambda *_, **__: None)
     monkeypatch.setattr(video_scores, "fingerprint", lambda _: "digest")
     videos = find_videos(tmp_path / "v")
     rows, failed = video_scores.score_videos(

@@ -32,7 +32,7 @@ WITH_TENSORFLOW = (
     "actx_tf/client/",
     "actx_tf/data/",
     "actx_tf/experiments/",
-    "actx_tf/prediction.py",
+    "actx_tf/prediction/",
     "actx_tf/export/",
     "actx_tf/training.py",
 )

@@ -37,8 +37,8 @@ def walk(num_frames=32, size=40):
 
 def prediction(frames, action_map):
     return VideoPrediction(
-        frames=frames,
-        frame_rate=25.0,
+        num_frames=len(frames),
+        read_frames=lambda: (frames, 25.0),
         action_map=action_map,
         context_map=1 - action_map,
         centers=cells(*action_map.shape),

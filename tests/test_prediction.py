@@ -1,12 +1,22 @@
 """Video files and a model, from the library and by `actx predict`."""
 
+import weakref
+
+import keras
 import numpy as np
 import pytest
 
+from actx_tf.backbones import Backbone
 from actx_tf.backbones import make_backbone
+from actx_tf.backbones.description import Axis
+from actx_tf.backbones.description import BackboneDescription
+from actx_tf.data import ClipFrames
+from actx_tf.data import VideoError
 from actx_tf.data import synthetic
+from actx_tf.data.extraction import WindowedNetwork
 from actx_tf.models import ACF
 from actx_tf.models import ActX
+from actx_tf.prediction import VideoPredictor
 from actx_tf.prediction import predict_video
 from actx_tf.visualization import resize_map
 from tests.harness import ROOT
@@ -124,3 +134,123 @@ def test_the_command_writes_figures_and_films(video, served, tmp_path):
     assert "--save_backbone" in result.stderr
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+def films(tmp_path, count, size=(48, 48), name="long.mp4"):
+    rng = np.random.default_rng(0)
+    video = rng.integers(0, 256, (count, *size, 3), np.uint8)
+    return write_lossless(tmp_path / name, video), video
+
+
+@pytest.fixture
+def held(monkeypatch):
+    """Counts the frames that a reader has given out and that are still held."""
+    alive, most = set(), [0]
+
+    def counted(read):
+        def frames(self, pixels=True):
+            for frame in read(self, pixels):
+                if pixels:
+                    frame = frame.view(Frame)
+                    alive.add(id(frame))
+                    weakref.finalize(frame, alive.discard, id(frame))
+                    most[0] = max(most[0], len(alive))
+                yield frame
+
+        return frames
+
+    monkeypatch.setattr(ClipFrames, "_read", counted(ClipFrames._read))
+    return most
+
+
+class Frame(np.ndarray):
+    """An array that can be watched."""
+
+
+def test_no_more_frames_than_a_window_are_held(served, held, tmp_path):
+    most = []
+    memory = 1e-6  # the shortest window there is
+    window = served.backbone.description.frames_in_memory(memory)
+    for model in (served.path, served.path.parent / "model.keras"):
+        backbone = None
+        if model.suffix == ".keras":
+            backbone = served.backbone
+        predictor = VideoPredictor(model, backbone, memory=memory)
+        predictor._model._memory = 1.0  # of the feature map
+        for count in (4 * window, 16 * window):
+            path, video = films(tmp_path, count)
+            held[0] = 0
+            scores = predictor.scores(path)
+            most.append(held[0])
+            expected = served.answer_video(video)["scores"]
+            np.testing.assert_allclose(
+                list(scores.values()), expected, atol=1e-5
+            )
+    # The window's, the one after it, and what is read ahead.
+    assert max(most) <= window + 1 + 2 * 16 + 2
+    assert len(set(most)) <= 3
+
+
+def test_what_is_too_long_is_refused_before_it_is_run(
+    served, tmp_path, monkeypatch
+):
+    path, _ = films(tmp_path, 80)
+    for model in (served.path, served.model):
+        predictor = VideoPredictor(model, served.backbone, memory=2e-4)
+        with monkeypatch.context() as patch:
+            patch.setattr(WindowedNetwork, "_run", None)  # is not called
+            with pytest.raises(VideoError, match="long.mp4.*20 steps.*whole"):
+                predictor.scores(path)
+        predictor.scores(path, end=1.0)
+
+
+def test_a_saved_model_takes_no_more_steps_than_it_says(tmp_path):
+    served = make_served(tmp_path / "few", max_steps=10)
+    path, _ = films(tmp_path, 44)
+    with pytest.raises(VideoError, match="the SavedModel takes 10 "):
+        VideoPredictor(served.path).scores(path)
+    assert VideoPredictor(served.path).scores(path, end=5.0)
+
+
+def test_a_network_that_sees_all_is_shown_what_memory_holds(tmp_path):
+    network = keras.Sequential(
+        [
+            keras.Input((None, 48, 48, 3)),
+            keras.layers.AveragePooling3D((2, 48, 48)),
+            keras.layers.Lambda(
+                lambda x: x - keras.ops.mean(x, axis=1, keepdims=True)
+            ),
+        ]
+    )
+    time, space = (
+        Axis(((size, size, 0),), sees_all=size == 2) for size in (2, 48)
+    )
+    description = BackboneDescription(
+        "sees all", 3, time, space, space, bytes_per_pixel=100.0
+    )
+    backbone = Backbone(network, description)
+    model = ActX(2, description=description)
+    model.build((None, None, None, None, 3))
+    path, _ = films(tmp_path, 40)
+    of_20 = 20 * 48 * 48 * 100 / 2**30
+    predictor = VideoPredictor(model, backbone, memory=of_20)
+    assert predictor.scores(path, end=2.5)
+    with pytest.raises(VideoError, match="more than 20 frames are too many"):
+        predictor.scores(path, end=2.75)
+
+
+def test_shown_frames_are_read_when_wanted_and_few(served, tmp_path):
+    path, video = films(tmp_path, 1200, (24, 24))
+    prediction = predict_video(path, served.path)
+    assert prediction.num_frames == 1200
+    frames = prediction.frames
+    assert frames.shape == (500, 24, 24, 3)
+    assert frames is prediction.frames
+    # Evenly: each is the one on display at the middle of its time.
+    middles = (np.arange(500) + 0.5) * 1200 / 500
+    np.testing.assert_array_equal(frames, video[middles.astype(int)])
+    assert len(frames) / prediction.frame_rate == pytest.approx(1200 / 8)
+    unread = predict_video(path, served.path)
+    path.unlink()
+    with pytest.raises(VideoError, match="long.mp4"):
+        _ = unread.frames

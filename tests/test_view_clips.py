@@ -379,8 +379,8 @@ def test_a_model_of_other_features_than_the_built_in():
 
 def test_clips_that_cannot_be_shown_lose_no_others(tmp_path):
     good = VideoPrediction(
-        frames=np.zeros((4, 8, 6, 3), np.uint8),
-        frame_rate=8.0,
+        num_frames=4,
+        read_frames=lambda: (np.zeros((4, 8, 6, 3), np.uint8), 8.0),
         action_map=np.ones((2, 1, 1), "float32"),
         context_map=np.ones((2, 1, 1), "float32"),
         centers=location_centers(None, (2, 1, 1)),

@@ -169,8 +169,8 @@ def test_a_written_video_shows_frame_action_and_context(
 
 def prediction_of(action_map, context_map, centers):
     return VideoPrediction(
-        frames=noise(16, 40, 24, 3),
-        frame_rate=8.0,
+        num_frames=16,
+        read_frames=lambda: (noise(16, 40, 24, 3), 8.0),
         action_map=action_map,
         context_map=context_map,
         centers=centers,

@@ -2,6 +2,7 @@
 
     actx predict new.mp4 --model=runs/mine/saved_model --maps=runs/new
     actx predict videos --model=runs/mine/saved_model --output=scores.csv
+    actx predict day.mp4 --model=runs/mine/saved_model --segments
 
 The model is a SavedModel that takes videos: see --backbone of `actx train`. Or
 it is a .keras file, and --backbone what made the features that it was trained
@@ -12,9 +13,16 @@ and what made them; JSON if its name ends in .json, CSV otherwise. Run the same
 command again to go on after an interruption. Videos that cannot be read are
 listed, and do not stop the others.
 
+With --segments a video of any length is answered in windows: what happens from
+when to when. --output then has a row a segment: video, start, end (seconds),
+label and score. A name that ends in .json gives ActivityNet's results, one in
+.coco.json COCO's JSON for videos. <output>.progress, beside it, is what the
+same command goes on with.
+
 --maps is a folder for maps.png (frames, action map and context map), maps.gif
 and maps.mp4 (the same, moving), and action_share.png (when the action happens);
-of a folder of videos, in a folder for each.
+of a folder of videos, in a folder for each. Of a clip of more than 500 frames
+they show 500. With --segments it is maps.mp4 alone, of all frames.
 """
 
 import argparse
@@ -22,6 +30,7 @@ from pathlib import Path
 
 from actx_tf.cli import files
 from actx_tf.cli import flags as kinds
+from actx_tf.cli.errors import UsageError
 from actx_tf.cli.parser import Parser
 from actx_tf.cli.scores import print_scores
 
@@ -40,6 +49,40 @@ def add_flags(parser: Parser) -> None:
     parser.add_argument("--output", help="table (CSV or JSON) to write")
     parser.add_argument("--maps", help="folder for figures and films")
     kinds.add_stretch(parser)
+    parser.add_argument(
+        "--memory",
+        type=kinds.positive,
+        default=1.5,
+        help="GiB that a window of frames may take, and the features of a clip "
+        "that is answered as a whole",
+    )
+    parser.add_argument(
+        "--segments",
+        action="store_true",
+        help="answer in windows: what happens from when to when",
+    )
+    parser.add_argument(
+        "--window",
+        type=kinds.positive,
+        help="seconds of a window, about as long as the clips of the training; "
+        "10 steps of the features if it is not given",
+    )
+    parser.add_argument(
+        "--overlap",
+        type=kinds.fraction,
+        help="share of a window that the next one sees too; 0.5 if it is not "
+        "given",
+    )
+    parser.add_argument(
+        "--thresholds",
+        type=_thresholds,
+        help="scores from which on a step is in a segment, separated by "
+        "commas; 0.1 to 0.9 if it is not given, of which the surest segments "
+        "stay that overlap by half at most. One leaves none that overlap",
+    )
+    kinds.add_background(
+        parser, "those of the model, if it is not given, are no segments"
+    )
 
 
 def check(flags: argparse.Namespace) -> None:
@@ -49,6 +92,10 @@ def check(flags: argparse.Namespace) -> None:
             f"there is no video and no folder at {flags.videos}; give the "
             "path of one"
         )
+    if not flags.segments:
+        for name in ("window", "overlap", "thresholds", "background"):
+            if getattr(flags, name):
+                raise UsageError(f"--{name} is for --segments")
     files.check_model(flags.model)
     if flags.backbone:
         files.check_backbone(flags.backbone)
@@ -61,14 +108,32 @@ def check(flags: argparse.Namespace) -> None:
 def run(flags: argparse.Namespace) -> int:
     """Runs the subcommand; returns 1 if nothing came of it."""
     from actx_tf import experiments
-    from actx_tf.visualization import save_prediction
 
     videos = experiments.find_videos(flags.videos)
-    root = Path(flags.videos)
+    find = _find_segments if flags.segments else _find_scores
+    answered, failed = find(flags, videos)
+    for video, message in failed:
+        print(f"failed: {video}: {message}")
+    what = "segments" if flags.segments else "scores"
+    print(f"{answered} of {len(videos)} videos have {what}")
+    for path in (flags.output, flags.maps):
+        if path and answered:
+            print(f"written: {path}")
+    return int(not answered)
+
+
+def _find_scores(flags, videos):
+    from actx_tf import experiments
+    from actx_tf.experiments.video_scores import scores_of_row
+    from actx_tf.visualization import save_prediction
+
+    thinned = []
 
     def save(video, prediction):
-        folder = Path(flags.maps) / video.relative_to(root)
-        save_prediction(prediction, folder)
+        save_prediction(prediction, _folder(flags, video))
+        shown, seen = len(prediction.frames), prediction.num_frames
+        if shown < seen:
+            thinned.append(f"{video}: maps over {shown} of {seen} frames")
 
     rows, failed = experiments.score_videos(
         videos,
@@ -77,24 +142,75 @@ def run(flags: argparse.Namespace) -> int:
         backbone=flags.backbone,
         start=flags.start,
         end=flags.end,
+        memory=flags.memory,
         save=save if flags.maps else None,
-        progress=len(videos) > 1,
     )
     if len(videos) == 1 and rows:
-        scores = {
-            name.removeprefix("score_"): value
-            for name, value in rows[0].items()
-            if name.startswith("score_")
-        }
+        scores = scores_of_row(rows[0])
         print_scores(list(scores.values()), list(scores))
     elif not flags.output:
         for row in rows:
             score = row[f"score_{row['label']}"]
             print(f"{score:.3f}  {row['label']}  {row['video']}")
-    for video, message in failed:
-        print(f"failed: {video}: {message}")
-    print(f"{len(rows)} of {len(videos)} videos have scores")
-    for path in (flags.output, flags.maps):
-        if path and rows:
-            print(f"written: {path}")
-    return int(not rows)
+    for line in thinned:
+        print(line)
+    return len(rows), failed
+
+
+def _find_segments(flags, videos):
+    from actx_tf import experiments
+    from actx_tf import segments
+    from actx_tf.visualization import save_timeline_video
+
+    windows = set()
+
+    def save(video, timeline, found):
+        windows.add(f"{timeline.window:.3g}")
+        if not (flags.background or timeline.background):
+            windows.add("")
+        if flags.maps:
+            folder = _folder(flags, video)
+            folder.mkdir(parents=True, exist_ok=True)
+            save_timeline_video(
+                folder / "maps.mp4", timeline, video, flags.start, flags.end
+            )
+
+    found, failed = experiments.segment_videos(
+        videos,
+        flags.model,
+        flags.output,
+        backbone=flags.backbone,
+        window=flags.window,
+        overlap=0.5 if flags.overlap is None else flags.overlap,
+        background=flags.background or None,
+        thresholds=flags.thresholds or segments.THRESHOLDS,
+        start=flags.start,
+        end=flags.end,
+        memory=flags.memory,
+        save=save,
+    )
+    for video, entries in found.items():
+        if len(videos) > 1:
+            print(f"{video}: {len(entries)} segments")
+        else:
+            for entry in sorted(entries, key=lambda entry: entry.start):
+                print(
+                    f"{entry.start:9.2f} to {entry.end:9.2f} s  "
+                    f"{entry.score:.3f}  {entry.label}"
+                )
+    if "" in windows:
+        print(
+            "note: the model names no class that is nothing, so that each "
+            "moment is of some class; see --background"
+        )
+    for seconds in sorted(windows - {""}):
+        print(f"windows of {seconds} seconds")
+    return len(found), failed
+
+
+def _folder(flags, video):
+    return Path(flags.maps) / video.relative_to(flags.videos)
+
+
+def _thresholds(text):
+    return tuple(kinds.fraction(part) for part in text.split(","))

@@ -1,5 +1,6 @@
 """From a video file and a server to scores and maps."""
 
+import functools
 import os
 from collections.abc import Callable
 from typing import Any
@@ -10,12 +11,13 @@ from actx_tf.client.requests import ServingError
 from actx_tf.client.requests import predict_by_grpc
 from actx_tf.client.requests import predict_by_rest
 from actx_tf.data.backbone_input import seen_frames
-from actx_tf.data.shown_frames import read_shown_frames
+from actx_tf.data.shown_frames import read_frames_of_clip
+from actx_tf.data.video import VideoError
 from actx_tf.export.metadata import parse_metadata
 from actx_tf.prediction import VideoPrediction
 from actx_tf.utils.optional import import_optional
 
-_SHOWN_PIXELS = 640  # of the longer side of the frames that come back
+_MOST_BYTES = 2**31 - 2**20  # what a message of gRPC can hold
 
 
 def ask(
@@ -58,7 +60,7 @@ def ask(
     Raises:
         ServingError: If the server does not answer, the model does not
             describe itself, or it takes no frames.
-        VideoError: If the video cannot be read.
+        VideoError: If the video cannot be read, or is too long for a request.
         ValueError: If an argument is wrong.
         ImportError: If a package that is needed is not installed.
     """
@@ -76,14 +78,19 @@ def ask(
             f"{server}, model {model}: it takes feature maps and no frames: "
             "export it with the backbone of RGB that made its features"
         )
-    sent = np.stack(list(seen_frames(description, video, start, end)))
+    images, clip_shape = _encode_clip(
+        seen_frames(description, video, start, end),
+        quality,
+        about["max_steps"] * description.frames_per_step,
+        video,
+    )
     answers = _predict_by(server)(
         server,
         model,
         "jpeg",
         {
-            "frames": encode_frames(sent, quality)[np.newaxis],
-            "lengths": np.array([len(sent)], np.int32),
+            "frames": images[np.newaxis],
+            "lengths": np.array([len(images)], np.int32),
         },
         version,
         label,
@@ -95,19 +102,39 @@ def ask(
     )
     centers = None
     if action_map is not None:
-        centers = description.centers(action_map.shape, sent.shape[:3])
-    sampling = {**description.sampling, "start": start, "end": end}
-    del sampling["size"]
-    frames, frame_rate, _ = read_shown_frames(video, _SHOWN_PIXELS, **sampling)
+        centers = description.centers(action_map.shape, clip_shape)
     return VideoPrediction(
-        frames=frames,
-        frame_rate=frame_rate,
+        num_frames=len(images),
+        read_frames=functools.partial(
+            read_frames_of_clip, description, video, len(images), start, end
+        ),
         action_map=action_map,
         context_map=context_map,
         centers=centers,
         scores=np.asarray(answers["scores"][0], np.float32),
         class_names=about["class_names"],
     )
+
+
+def _encode_clip(frames, quality, most_frames, video):
+    """Returns the images of a clip, and its (frames, height, width).
+
+    The frames are encoded one by one: a long clip is never held.
+    """
+    images: list[bytes] = []
+    left = _MOST_BYTES
+    for frame in frames:
+        size = frame.shape[:2]
+        images.extend(encode_frames(frame[np.newaxis], quality))
+        left -= len(images[-1])
+        if len(images) > most_frames or left < 0:
+            raise VideoError(
+                f"{os.fspath(video)!r}: it is too long for a request, which "
+                f"can hold {most_frames} frames of this model and "
+                f"{_MOST_BYTES / 2**30:g} GiB. Ask for a part of it: `start`, "
+                "`end`"
+            )
+    return np.array(images, object), (len(images), *size)
 
 
 def describe(

@@ -20,9 +20,11 @@ from actx_tf.data.backbone_input import seen_frames
 from actx_tf.data.clip_index import Clip
 from actx_tf.data.feature_store import FeatureStore
 from actx_tf.data.feature_store_writer import FeatureStoreWriter
+from actx_tf.data.read_ahead import read_ahead
 from actx_tf.data.video import VideoError
 from actx_tf.data.windows import check_window
 from actx_tf.data.windows import run_in_windows
+from actx_tf.data.windows import steps_in_windows
 from actx_tf.utils.backend import check_tensorflow
 from actx_tf.utils.checks import check_number
 from actx_tf.utils.checks import check_positive
@@ -87,23 +89,102 @@ def extract_features(
     return failed
 
 
-class FeatureExtractor:
-    """A backbone as a function of clips of any length, in bounded memory.
+class WindowedNetwork:
+    """A network as a function of clips of any length, in bounded memory.
 
-    `extractor(frames, count)` takes the frames that the backbone sees, one by
+    `network(frames, count)` takes the frames that the network sees, one by
     one, and a function that returns their number, which is called only if they
     do not fit into one window. It returns the feature map, float32 `(time,
     height, width, channels)`, and the number of frames.
 
     Args:
-        backbone: The backbone.
+        network: Frames of a clip, `(frames, height, width, channels)` ->
+            feature map, float32 `(time, height, width, channels)`.
+        description: What it sees.
         memory: As in `extract_features`. Defaults to `4`.
         window: As in `extract_features`. Defaults to what fits in `memory`.
 
     Attributes:
-        description: The backbone's description.
+        description: What it sees.
         window: Largest number of frames that it is shown at once; `None` if it
             is always shown the whole clip.
+
+    Raises:
+        ValueError: If an argument is wrong.
+    """
+
+    def __init__(
+        self,
+        network: Callable[[np.ndarray], np.ndarray],
+        description: BackboneDescription,
+        *,
+        memory: float = 4.0,
+        window: int | None = None,
+    ) -> None:
+        check_number("memory", memory)
+        if window is not None:
+            check_positive("window", window)
+        if not 0 < memory < math.inf:
+            raise ValueError(
+                "`memory` must be positive and finite (GiB). "
+                f"Received: memory={memory}"
+            )
+        if window is None:
+            window = description.frames_in_memory(memory)
+        self.description = description
+        self.window = window
+        self._network = network
+        self._steps = (
+            description.frames_per_step,
+            description.receptive_radius,
+        )
+        check_window(window, *self._steps)
+
+    def __call__(
+        self, frames: Iterable[np.ndarray], count: Callable[[], int]
+    ) -> tuple[np.ndarray, int]:
+        return run_in_windows(
+            self._run, read_ahead(frames), count, self.window, *self._steps
+        )
+
+    def steps(
+        self, frames: Iterable[np.ndarray], count: Callable[[], int]
+    ) -> Iterator[tuple[np.ndarray, int]]:
+        """Yields the feature map part by part: see `steps_in_windows`.
+
+        The next frames are read while the network is run.
+        """
+        return steps_in_windows(
+            self._run, read_ahead(frames), count, self.window, *self._steps
+        )
+
+    def _run(self, frames):
+        expected = self.description.map_shape(*frames.shape[:3])
+        # What is too short for a layer is not an error in TensorFlow.
+        if not all(expected):
+            count, height, width = frames.shape[:3]
+            raise VideoError(
+                f"{count} frames of {width} by {height} pixels are too few for "
+                f"{self.description.name}, which makes no feature map of them"
+            )
+        features = self._network(frames)
+        if tuple(features.shape[:3]) != expected:
+            raise ValueError(
+                "`backbone` must make the feature maps that its description "
+                f"says, {expected} of a clip of {frames.shape[:3]}. "
+                f"Received: {tuple(features.shape[:3])} of "
+                f"{self.description.name}"
+            )
+        return features
+
+
+class FeatureExtractor(WindowedNetwork):
+    """A backbone as a function of clips of any length: see `WindowedNetwork`.
+
+    Args:
+        backbone: The backbone.
+        memory: As in `extract_features`. Defaults to `4`.
+        window: As in `extract_features`. Defaults to what fits in `memory`.
 
     Raises:
         TypeError: If the backbone has no description.
@@ -127,70 +208,33 @@ class FeatureExtractor:
         window: int | None = None,
     ) -> None:
         check_tensorflow("Extracting features")
-        self.description = getattr(backbone, "description", None)
-        if not isinstance(self.description, BackboneDescription):
+        description = getattr(backbone, "description", None)
+        if not isinstance(description, BackboneDescription):
             raise TypeError(
                 "`backbone` must be a Backbone, which tells what it sees. "
                 f"Received: backbone={backbone!r:.80}"
             )
-        check_number("memory", memory)
-        if window is not None:
-            check_positive("window", window)
-        if not 0 < memory < math.inf:
-            raise ValueError(
-                "`memory` must be positive and finite (GiB). "
-                f"Received: memory={memory}"
-            )
-        if window is None:
-            window = self.description.frames_in_memory(memory)
-        self.window = window
-        self._steps = (
-            self.description.frames_per_step,
-            self.description.receptive_radius,
-        )
-        check_window(window, *self._steps)
         # Without a signature each new number of frames would be traced again.
-        self._network = tf.function(
+        network = tf.function(
             lambda frames: backbone(frames, training=False),
             input_signature=(
                 tf.TensorSpec((1, *backbone.input_shape[1:]), tf.float32),
             ),
         )
+
+        def run(frames):
+            return network(frames[np.newaxis].astype("float32"))[0].numpy()
+
+        super().__init__(run, description, memory=memory, window=window)
         # A backbone that does not fit fails now.
-        made = self._network.get_concrete_function().structured_outputs.shape
-        channels = self.description.channels
+        made = network.get_concrete_function().structured_outputs.shape
+        channels = description.channels
         if made.rank != 5 or made[-1] not in (None, channels):
             raise ValueError(
                 "`backbone` must make feature maps (batch, time, height, "
                 f"width, {channels}), as its description says. "
                 f"Received: {made} of backbone={backbone.name!r}"
             )
-
-    def __call__(
-        self, frames: Iterable[np.ndarray], count: Callable[[], int]
-    ) -> tuple[np.ndarray, int]:
-        return run_in_windows(
-            self._run, iter(frames), count, self.window, *self._steps
-        )
-
-    def _run(self, frames):
-        expected = self.description.map_shape(*frames.shape[:3])
-        # What is too short for a layer is not an error in TensorFlow.
-        if not all(expected):
-            count, height, width = frames.shape[:3]
-            raise VideoError(
-                f"{count} frames of {width} by {height} pixels are too few for "
-                f"{self.description.name}, which makes no feature map of them"
-            )
-        features = self._network(frames[np.newaxis].astype("float32"))[0]
-        if tuple(features.shape[:3]) != expected:
-            raise ValueError(
-                "`backbone` must make the feature maps that its description "
-                f"says, {expected} of a clip of {frames.shape[:3]}. "
-                f"Received: {tuple(features.shape[:3])} of "
-                f"{self.description.name}"
-            )
-        return features.numpy()
 
 
 def store_clips(
@@ -295,15 +339,27 @@ def _read_ahead(read, clips, ahead=2):
     yield from pending
 
 
-def progress_bar(total: int, done: int, visible: bool) -> Any:
+def progress_bar(
+    total: int | None,
+    done: int,
+    visible: bool,
+    unit: str = "clip",
+    leave: bool = True,
+) -> Any:
     """Returns a bar of clips, with their rate and the time that is left.
 
     Args:
-        total: Number of clips.
+        total: Number of clips; `None` if it is not known yet.
         done: How many of them are done.
         visible: Whether to show it.
+        unit: What is counted. Defaults to `"clip"`.
+        leave: Whether it stays when all is done. Defaults to `True`.
     """
     tqdm = import_optional("tqdm", "Extracting features")
     return tqdm.tqdm(
-        total=total, initial=done, unit="clip", disable=not visible
+        total=total,
+        initial=done,
+        unit=unit,
+        disable=not visible,
+        leave=leave,
     )

@@ -7,15 +7,15 @@ from collections.abc import Iterator
 import numpy as np
 
 
-def run_in_windows(
+def steps_in_windows(
     run: Callable[[np.ndarray], np.ndarray],
     frames: Iterator[np.ndarray],
     count: Callable[[], int],
     window: int | None,
     frames_per_step: int,
     receptive_radius: int | None,
-) -> tuple[np.ndarray, int]:
-    """Returns the feature map of a clip, as if it were run as a whole.
+) -> Iterator[tuple[np.ndarray, int]]:
+    """Yields the feature map of a clip, as if it were run as a whole.
 
     Windows overlap by as much as a step of the feature map sees beyond its own
     frames; of each window, the steps that saw all they should are kept. Their
@@ -38,8 +38,9 @@ def run_in_windows(
             it covers, or after them: the larger of the two. `None`: each step
             sees the whole clip, which takes `window=None`.
 
-    Returns:
-        The feature map, and the number of frames.
+    Yields:
+        The next steps of the feature map, and how many frames of the clip are
+        done by then: in the end, all.
 
     Raises:
         ValueError: If `window` does not fit the steps, or what the network
@@ -48,32 +49,54 @@ def run_in_windows(
     check_window(window, frames_per_step, receptive_radius)
     held = list(itertools.islice(frames, window and window + 1))
     if window is None or receptive_radius is None or len(held) <= window:
-        return run(np.stack(held)), len(held)
+        yield run(np.stack(held)), len(held)
+        return
 
     total = count()
     overlap = -(-receptive_radius // frames_per_step)  # steps a side
     length = window - (window - total) % frames_per_step
     kept = length // frames_per_step - overlap  # steps of a window, its first
-    maps = []
     first = 0  # step of the clip that the window begins with
     while True:
         held += itertools.islice(frames, max(0, length - len(held)))
         is_last = first * frames_per_step + length >= total
-        shown = held[:length]
-        features = run(np.stack(shown))
+        shown = min(length, len(held))
+        features = run(np.stack(held[:shown]))
         # What is padded or cut off at an end is within the radius.
-        if abs(len(features) - len(shown) / frames_per_step) >= overlap + 1:
+        if abs(len(features) - shown / frames_per_step) >= overlap + 1:
             raise ValueError(
                 f"`frames_per_step` must be that of the network. "
                 f"Received: frames_per_step={frames_per_step}, and "
-                f"{len(features)} steps of {len(shown)} frames"
+                f"{len(features)} steps of {shown} frames"
             )
         begin = overlap if first else 0
-        maps.append(features[begin:] if is_last else features[begin:kept])
         if is_last:
-            return np.concatenate(maps), total
+            yield features[begin:], total
+            return
+        yield features[begin:kept], (first + kept) * frames_per_step
         held = held[(kept - overlap) * frames_per_step :]
         first += kept - overlap
+
+
+def run_in_windows(
+    run: Callable[[np.ndarray], np.ndarray],
+    frames: Iterator[np.ndarray],
+    count: Callable[[], int],
+    window: int | None,
+    frames_per_step: int,
+    receptive_radius: int | None,
+) -> tuple[np.ndarray, int]:
+    """Returns the feature map of a clip, and the number of its frames.
+
+    See `steps_in_windows`, which yields it part by part.
+    """
+    maps, counts = zip(
+        *steps_in_windows(
+            run, frames, count, window, frames_per_step, receptive_radius
+        ),
+        strict=True,
+    )
+    return np.concatenate(maps), counts[-1]
 
 
 def check_window(

@@ -24,6 +24,8 @@ from actx_tf.experiments.method_training import train_method as train_method
 from actx_tf.experiments.paper_tables import (
     comparison_tables as comparison_tables,
 )
+from actx_tf.experiments.predictions import Predictions as Predictions
+from actx_tf.experiments.predictions import predict as predict
 from actx_tf.experiments.ray_training import train_on_ray as train_on_ray
 from actx_tf.experiments.reports import index_report as index_report
 from actx_tf.experiments.reports import pair_report as pair_report
@@ -40,6 +42,7 @@ from actx_tf.experiments.tables import write_rows as write_rows
 from actx_tf.experiments.verdict import verdict as verdict
 from actx_tf.experiments.video_scores import find_videos as find_videos
 from actx_tf.experiments.video_scores import score_videos as score_videos
+from actx_tf.experiments.video_segments import segment_videos as segment_videos
 from actx_tf.experiments.video_training import VideoTraining as VideoTraining
 from actx_tf.experiments.video_training import (
     train_on_videos as train_on_videos,

@@ -6,10 +6,12 @@ import json
 import os
 import time
 from collections.abc import Callable
+from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from actx_tf.backbones import Backbone
 from actx_tf.data.extraction import progress_bar
 from actx_tf.data.video import VideoError
 from actx_tf.data.video_files import NOT_UTF8
@@ -17,8 +19,10 @@ from actx_tf.data.video_files import is_utf8
 from actx_tf.data.video_files import look_for_videos
 from actx_tf.experiments.run_folder import fingerprint
 from actx_tf.experiments.tables import write_rows
+from actx_tf.models import PairedModel
 from actx_tf.prediction import VideoPrediction
 from actx_tf.prediction import VideoPredictor
+from actx_tf.prediction.video_model import MEMORY
 from actx_tf.utils.atomic_write import atomic_write
 
 _COLUMNS = ("video", "label", "bytes", "model", "start", "end")  # and scores
@@ -44,12 +48,13 @@ def find_videos(path: str | os.PathLike) -> list[Path]:
 
 def score_videos(
     videos: Sequence[str | os.PathLike],
-    model: str | os.PathLike,
+    model: PairedModel | str | os.PathLike,
     output: str | os.PathLike | None = None,
     *,
-    backbone: str | os.PathLike | None = None,
+    backbone: Backbone | str | os.PathLike | None = None,
     start: float = 0.0,
     end: float | None = None,
+    memory: float = MEMORY,
     save: Callable[[Path, VideoPrediction], Any] | None = None,
     progress: bool = True,
 ) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
@@ -64,13 +69,13 @@ def score_videos(
 
     Args:
         videos: Paths of the videos.
-        model: Path of the model: see `predict_video`.
+        model: As in `predict_video`; its path, for a table.
         output: Path of the table. Defaults to none.
-        backbone: Path of a Keras model's backbone. Defaults to the model's
-            own.
+        backbone: As in `predict_video`. Defaults to the model's own.
         start: Where in each file the clip begins, in seconds. Defaults to
             `0.0`.
         end: Where it ends. Defaults to the end of the file.
+        memory: As in `predict_video`. Defaults to `1.5`.
         save: Called with each video and its `VideoPrediction`. Defaults to
             none, which is faster.
         progress: Whether to show a progress bar. Defaults to `True`.
@@ -86,21 +91,21 @@ def score_videos(
             the table is of another model, stretch or kind.
     """
     paths = [str(video) for video in videos]
-    made_by = {
-        "model": f"{Path(model).name}, {fingerprint(model)}",
-        "start": str(start),
-        "end": "" if end is None else str(end),
-    }
+    made_by = describe_making(model, output, start, end)
     table = {} if output is None else _read(output, made_by)
     left = [
         video
         for video in paths
-        if video not in table or table[video]["bytes"] != _bytes(video)
+        if video not in table or table[video]["bytes"] != file_size(video)
     ]
     failed: list[tuple[str, str]] = []
     if left:
-        predictor = VideoPredictor(model, backbone)
-        bar = progress_bar(len(paths), len(paths) - len(left), progress)
+        predictor = VideoPredictor(
+            model, backbone, memory=memory, progress=progress
+        )
+        # Of one video there is the bar of its frames.
+        several = progress and len(paths) > 1
+        bar = progress_bar(len(paths), len(paths) - len(left), several)
         with bar, _kept(table, output) as keep:
             for video in left:
                 try:
@@ -115,7 +120,7 @@ def score_videos(
                         "video": video,
                         "label": max(scores, key=scores.__getitem__),
                         **{f"score_{name}": x for name, x in scores.items()},
-                        "bytes": _bytes(video),
+                        "bytes": file_size(video),
                         **made_by,
                     }
                     keep()
@@ -123,9 +128,37 @@ def score_videos(
     return [table[video] for video in paths if video in table], failed
 
 
-def _bytes(video):
+def scores_of_row(row: Mapping[str, Any]) -> dict[str, float]:
+    """Returns the score of each class, by its name."""
+    return {
+        name.removeprefix("score_"): value
+        for name, value in row.items()
+        if name.startswith("score_")
+    }
+
+
+def file_size(video: str) -> str:
     """The size of a file, which tells most files from one that replaced it."""
     return str(os.path.getsize(video)) if os.path.isfile(video) else ""
+
+
+def describe_making(
+    model: PairedModel | str | os.PathLike,
+    output: str | os.PathLike | None,
+    start: float,
+    end: float | None,
+) -> dict[str, str]:
+    """Returns what a table is made by, in words: it holds that of one model."""
+    made_by = {"start": str(start), "end": "" if end is None else str(end)}
+    if not isinstance(model, (str, os.PathLike)):
+        if output is None:
+            return {"model": "", **made_by}
+        raise ValueError(
+            "`model` must be a path where `output` is given, so that the same "
+            f"model goes on with it. Received: model={model!r:.80}"
+        )
+    name = f"{Path(model).name}, {fingerprint(model)}"
+    return {"model": name, **made_by}
 
 
 def _scores(predictor, video, start, end, save):

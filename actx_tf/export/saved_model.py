@@ -44,11 +44,13 @@ def export_saved_model(
       `lengths`, int32 `(batch,)`, the number of frames of each clip.
     - `jpeg`: `frames`, string `(batch, frames)`, each the bytes of a JPEG or,
       without loss, of a PNG, the frames of a clip of one size; and `lengths`.
+    - `video_features`: `frames` alone, as in `video`. It returns `features`,
+      of which the others answer: so a long video is sent in windows.
     - `describe`: `about`, string `(batch,)`, whatever it says. It returns
       `description`, string `(batch,)`: JSON of what `read_metadata` returns,
       from which a client learns how to read a video for the model.
 
-    `video` and `jpeg` need a backbone of RGB, and resize the frames as it wants
+    Those of frames need a backbone of RGB, and resize the frames as it wants
     them. All sizes but the channels are free. The signatures that answer return
     `scores`, float32 `(batch, classes)`, `label_index`, int64 `(batch,)`, that
     of the largest score, and `label`, string `(batch,)`. Those but
@@ -76,7 +78,7 @@ def export_saved_model(
         version: Number of the version, above all that are there. Defaults to
             one above the highest, from 1 on.
         backbone: What made the features that the model was trained on, for
-            `video` and `jpeg`. Defaults to the model's own, if any.
+            the signatures of frames. Defaults to the model's own, if any.
         samples: Clips that TF Serving runs when it loads the model, so that no
             client waits for its first request to be compiled: `"features"`,
             float32 `(batch, time, height, width, channels)`, and `"frames"`,

@@ -105,6 +105,7 @@ class ServedModel:
             endpoints |= {
                 "video": (self.attend_video, [video, lengths]),
                 "jpeg": (self.attend_jpeg, [jpeg, lengths]),
+                "video_features": (self.video_features, [video]),
             }
         return endpoints
 
@@ -134,54 +135,70 @@ class ServedModel:
     def attend_jpeg(self, frames: Tensor, lengths: Tensor) -> dict[str, Tensor]:
         return self._attend_clips(frames, lengths, _decode_images)
 
+    def video_features(self, frames: Tensor) -> dict[str, Tensor]:
+        frames = _check_shape(frames, "frames")
+        with tf.control_dependencies(self._check_frames(frames)):
+            frames = tf.identity(frames)
+        return {"features": self._map_clips(self._features_of_clip, frames)}
+
     def _attend_clips(self, clips, lengths, decode):
         clips = _check_shape(clips, "frames")
         lengths = _check_shape(lengths, "lengths")
-        description = self.backbone.description
-        max_frames = self.max_steps * description.frames_per_step
-        checks = _check_sizes(clips, max_frames, "frames", "frames")
-        checks += _check_lengths(lengths, clips)
+        checks = self._check_frames(clips) + _check_lengths(lengths, clips)
         with tf.control_dependencies(checks):
             lengths = tf.identity(lengths)
-        steps = _count(description.time, lengths)
+        time = self.backbone.description.time
+        steps = _count(time, lengths)
         enough = tf.debugging.assert_positive(
             steps,
             "`frames` must be enough for a step: at least "
-            f"{description.time.least_size(1)}",
+            f"{time.least_size(1)}",
         )
         with tf.control_dependencies([enough]):
             most = tf.reduce_max(steps)
 
         def features_of_one(arguments):
             clip, length = arguments
-            clip = resize_frames(decode(clip[:length]), description.size)
-            sides = tf.unstack(tf.shape(clip)[1:3])
-            places = [
-                _count(axis, side)
-                for axis, side in zip(
-                    (description.height, description.width), sides, strict=True
-                )
-            ]
-            # What is too small for a layer is not an error in TensorFlow.
-            enough = tf.debugging.assert_positive(
-                places, "`frames` must be large enough for a feature map"
-            )
-            with tf.control_dependencies([enough]):
-                clip = tf.identity(clip)
-            features = self.backbone(clip[tf.newaxis], training=False)[0]
-            features = tf.cast(features, tf.float32)
+            features = self._features_of_clip(decode(clip[:length]))
             missing = most - tf.shape(features)[0]
             return tf.pad(features, [(0, missing), (0, 0), (0, 0), (0, 0)])
 
-        features = tf.map_fn(
+        features = self._map_clips(features_of_one, (clips, lengths))
+        return self._answer(features, steps, "frames")
+
+    def _check_frames(self, clips):
+        most = self.max_steps * self.backbone.description.frames_per_step
+        return _check_sizes(clips, most, "frames", "frames")
+
+    def _map_clips(self, features_of_one, clips):
+        return tf.map_fn(
             features_of_one,
-            (clips, lengths),
+            clips,
             fn_output_signature=tf.TensorSpec(
                 (None, None, None, self.channels), tf.float32
             ),
             parallel_iterations=1,  # takes the memory of one clip
         )
-        return self._answer(features, steps, "frames")
+
+    def _features_of_clip(self, clip):
+        """The feature map of one clip, of decoded frames of any size."""
+        description = self.backbone.description
+        clip = resize_frames(clip, description.size)
+        axes = (description.time, description.height, description.width)
+        places = [
+            _count(axis, size)
+            for axis, size in zip(
+                axes, tf.unstack(tf.shape(clip)[:3]), strict=True
+            )
+        ]
+        # What is too small for a layer is not an error in TensorFlow.
+        enough = tf.debugging.assert_positive(
+            places, "`frames` must be large enough for a feature map"
+        )
+        with tf.control_dependencies([enough]):
+            clip = tf.identity(clip)
+        features = self.backbone(clip[tf.newaxis], training=False)[0]
+        return tf.cast(features, tf.float32)
 
     def _answer(self, features, lengths, name):
         # ReLU makes 0 of a NaN on some processors: outputs do not tell it.

@@ -1,4 +1,4 @@
-"""Trained models of either form, and what they answer to one clip."""
+"""Trained models of either form, and what they answer to clips."""
 
 import os
 from pathlib import Path
@@ -26,6 +26,7 @@ class ExportedModel:
         background: Names of the classes that show no action.
         description: `BackboneDescription` of what makes its features, `None`
             if it is not known.
+        max_steps: Largest number of steps of a clip that it answers.
         signatures: Names of what it answers.
 
     Raises:
@@ -40,28 +41,39 @@ class ExportedModel:
         self.activation = metadata["activation"]
         self.background = metadata["background"]
         self.description = metadata["backbone"]
+        self.max_steps = metadata["max_steps"]
         self.signatures = metadata["signatures"]
         self._model = tf.saved_model.load(str(path))  # owns the variables
 
     @property
     def takes_videos(self) -> bool:
         """Whether it holds the backbone, and so takes frames too."""
-        return "video" in self.signatures
+        return "video_features" in self.signatures
 
-    def answer(self, features: np.ndarray) -> dict[str, np.ndarray]:
-        """As the function `answer`."""
+    def answers(self, features: np.ndarray) -> dict[str, np.ndarray]:
+        """As the function `answers`."""
         has_maps = "unpadded_attention" in self.signatures
         name = "unpadded_attention" if has_maps else "unpadded"
-        features = tf.constant(features[np.newaxis], tf.float32)
-        return _of_one_clip(self._model.signatures[name](features=features))
+        features = tf.constant(features, tf.float32)
+        return _arrays(self._model.signatures[name](features=features))
+
+    def features(self, frames: np.ndarray) -> np.ndarray:
+        """Returns the feature map of frames.
+
+        Args:
+            frames: RGB frames, uint8 `(frames, height, width, 3)`.
+
+        Returns:
+            float32 `(time, height, width, channels)`.
+        """
+        outputs = self._model.signatures["video_features"](
+            frames=tf.constant(frames[np.newaxis])
+        )
+        return outputs["features"].numpy()[0]
 
     def answer_video(self, frames: np.ndarray) -> dict[str, np.ndarray]:
-        """The same of frames, uint8 `(frames, height, width, 3)`."""
-        outputs = self._model.signatures["video"](
-            frames=tf.constant(frames[np.newaxis]),
-            lengths=tf.constant([len(frames)], tf.int32),
-        )
-        return _of_one_clip(outputs)
+        """As the function `answer`, of frames as `features` takes them."""
+        return answer(self, self.features(frames))
 
 
 def load_trained(path: str | os.PathLike) -> PairedModel | ExportedModel:
@@ -96,25 +108,32 @@ def load_trained(path: str | os.PathLike) -> PairedModel | ExportedModel:
     return model
 
 
-def answer(
+def answers(
     model: PairedModel | ExportedModel, features: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Returns what a trained model answers to one clip.
+    """Returns what a trained model answers to clips.
 
     Args:
         model: The model.
-        features: `(time, height, width, channels)`.
+        features: `(batch, time, height, width, channels)`.
 
     Returns:
-        `scores`, `(classes,)`; and, of a model with maps, `action_map` and
-        `context_map`, `(time, height, width)`.
+        `scores`, `(batch, classes)`; and, of a model with maps, `action_map`
+        and `context_map`, `(batch, time, height, width)`.
     """
     if isinstance(model, ExportedModel):
-        return model.answer(features)
-    features = ops.convert_to_tensor(features[np.newaxis], "float32")
-    outputs = model.classify(features)
+        return model.answers(features)
+    outputs = model.classify(ops.convert_to_tensor(features, "float32"))
     scores = scores_of(outputs["logits"], model.activation)
-    return _of_one_clip({**outputs, "scores": scores})
+    return _arrays({**outputs, "scores": scores})
+
+
+def answer(
+    model: PairedModel | ExportedModel, features: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The same of one clip: everything without its first axis."""
+    of_batch = answers(model, features[np.newaxis])
+    return {name: value[0] for name, value in of_batch.items()}
 
 
 def class_names_of(model: PairedModel | ExportedModel, count: int) -> list[str]:
@@ -122,9 +141,9 @@ def class_names_of(model: PairedModel | ExportedModel, count: int) -> list[str]:
     return list(model.class_names or map(str, range(count)))
 
 
-def _of_one_clip(outputs):
+def _arrays(outputs):
     return {
-        name: ops.convert_to_numpy(outputs[name])[0]
+        name: ops.convert_to_numpy(outputs[name])
         for name in ("scores", "action_map", "context_map")
         if name in outputs
     }

@@ -7,6 +7,9 @@ from actx_tf.visualization.figures import attention_figure as attention_figure
 from actx_tf.visualization.films import (
     save_attention_video as save_attention_video,
 )
+from actx_tf.visualization.films import (
+    save_timeline_video as save_timeline_video,
+)
 from actx_tf.visualization.overlays import map_colors as map_colors
 from actx_tf.visualization.overlays import (
     overlay_attention as overlay_attention,

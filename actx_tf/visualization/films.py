@@ -1,18 +1,26 @@
 """Films of clips beside their maps."""
 
+import itertools
 import os
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from actx_tf.data.shown_frames import shrunk
+from actx_tf.data.video import ClipFrames
 from actx_tf.utils.atomic_write import atomic_write
 from actx_tf.utils.optional import import_optional
 from actx_tf.visualization.overlays import Centers
+from actx_tf.visualization.overlays import blend
 from actx_tf.visualization.overlays import check_video
 from actx_tf.visualization.overlays import map_colors
-from actx_tf.visualization.overlays import overlaid_frames
+from actx_tf.visualization.overlays import shares_of_frames
+
+if TYPE_CHECKING:
+    from actx_tf.prediction import Timeline
 
 _MOST_GIF_FRAMES = 15  # a second: more double the file and show little
 
@@ -71,21 +79,85 @@ def save_attention_video(
         video = video[chosen.astype(int)]
     side = side or (240 if write is _write_gif else 480)
     frames = _side_by_side(
-        video, (action_map, context_map), centers, title, side
+        video,
+        video.shape[:3],
+        (action_map, context_map),
+        centers,
+        [title] * len(video) if title else (),
+        side,
     )
     with atomic_write(path) as draft:
         write(draft, frames, frame_rate)
 
 
-def _side_by_side(video, maps, centers, title, longest) -> Iterator:
+def save_timeline_video(
+    path: str | os.PathLike,
+    timeline: "Timeline",
+    video: str | os.PathLike,
+    start: float = 0.0,
+    end: float | None = None,
+    side: int = 480,
+) -> None:
+    """Writes a video of any length beside its maps over time, as MP4.
+
+    As `save_attention_video`, but the frames are read as they are drawn. Above
+    each stands the class that is surest then, and its score.
+
+    Args:
+        path: Path of the file, `.mp4`. It is written whole or not at all.
+        timeline: What `VideoPredictor.timeline` returned of the video.
+        video: Path of the video file.
+        start: Where in the file the clip begins, as it was for the timeline.
+            Defaults to `0.0`.
+        end: Where it ends. Defaults to `None`: the end of the file.
+        side: Longer side of each of the three pictures, in pixels. Defaults
+            to `480`.
+
+    Raises:
+        VideoError: If the video cannot be read.
+        ValueError: If the timeline has no maps, or the path does not end in
+            `.mp4`.
+        ImportError: If a package for it is not installed.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".mp4":
+        raise ValueError(f"`path` must end in .mp4. Received: path={path}")
+    if timeline.action_map is None or timeline.context_map is None:
+        raise ValueError(
+            "`timeline` must have maps. Received: that of a model without, or "
+            "of one that sees windows by themselves"
+        )
+    rate = timeline.frame_rate
+    sampling = {"num_frames": timeline.num_frames, "start": start, "end": end}
+    first = next(iter(ClipFrames(video, **sampling)))
+    size = shrunk(first.shape[:2], side)
+    seconds = start + (np.arange(timeline.num_frames) + 0.5) / rate
+    steps = np.searchsorted(timeline.times, seconds, side="right") - 1
+    surest = [
+        f"{timeline.class_names[scores.argmax()]} ({scores.max():.2f})"
+        for scores in timeline.scores
+    ]
+    images = _side_by_side(
+        ClipFrames(video, size=size, **sampling),
+        (timeline.num_frames, *size),
+        (timeline.action_map, timeline.context_map),
+        timeline.centers,
+        [surest[min(step, len(surest) - 1)] for step in steps],
+        side,
+    )
+    with atomic_write(path) as draft:
+        _write_mp4(draft, images, rate)
+
+
+def _side_by_side(video, size, maps, centers, titles, longest) -> Iterator:
     """Yields images: frame, action and context in a row, a legend below."""
     Image = import_optional("PIL.Image", "Writing films")
     ImageDraw = import_optional("PIL.ImageDraw", "Writing films")
     ImageFont = import_optional("PIL.ImageFont", "Writing films")
-    scale = longest / max(video.shape[1:3])
-    height, width = (max(1, round(scale * n)) for n in video.shape[1:3])
+    scale = longest / max(size[1:])
+    height, width = (max(1, round(scale * n)) for n in size[1:])
     gap, line = 8, 22
-    top = gap + (line if title else 0)
+    top = gap + (line if titles else 0)
     canvas = Image.new(
         "RGB",
         # 4:2:0 takes even sizes.
@@ -98,7 +170,6 @@ def _side_by_side(video, maps, centers, title, longest) -> Iterator:
     draw = ImageDraw.Draw(canvas)
     font = ImageFont.load_default(13)
     places = [(gap + k * (width + gap), top) for k in range(3)]
-    draw.text((gap, gap // 2), title, "black", font)
     for (x, y), name in zip(
         places, ("frame", "action", "context"), strict=True
     ):
@@ -110,8 +181,12 @@ def _side_by_side(video, maps, centers, title, longest) -> Iterator:
     draw.text(
         (x + bar.width, below + 10), "largest value", "black", font, anchor="ra"
     )
-    overlays = [overlaid_frames(video, values, centers) for values in maps]
-    for images in zip(video, *overlays, strict=True):
+    shares = [shares_of_frames(values, size, centers) for values in maps]
+    titles = titles or itertools.repeat("", size[0])
+    for title, frame, *values in zip(titles, video, *shares, strict=True):
+        draw.rectangle((0, 0, canvas.width, top - 1), "white")
+        draw.text((gap, gap // 2), title, "black", font)
+        images = [frame, *(blend(frame, share) for share in values)]
         for image, place in zip(images, places, strict=True):
             image = Image.fromarray(np.ascontiguousarray(image))
             canvas.paste(image.resize((width, height)), place)

@@ -44,7 +44,7 @@ def resize_map(
     """
     time, *space = interpolation(attention_map, size, centers)
     values = np.asarray(attention_map, np.float32)
-    return np.stack([_at_frame(values, row, space) for row in time])
+    return np.stack([_at_frame(values, place, space) for place in time])
 
 
 def overlay_attention(
@@ -76,8 +76,13 @@ def overlay_attention(
         raise ValueError(
             f"`opacity` must be in [0, 1]. Received: opacity={opacity}"
         )
-    frames = overlaid_frames(video, attention_map, centers, opacity)
-    return np.stack(list(frames))
+    shares = shares_of_frames(attention_map, video.shape[:3], centers)
+    return np.stack(
+        [
+            blend(frame, share, opacity)
+            for frame, share in zip(video, shares, strict=True)
+        ]
+    )
 
 
 def map_colors() -> np.ndarray:
@@ -89,7 +94,12 @@ def map_colors() -> np.ndarray:
 def interpolation(
     attention_map: np.ndarray, size: Sequence[int], centers: Centers | None
 ) -> list[np.ndarray]:
-    """Interpolation along each axis, matrices `(new size, old size)`."""
+    """Interpolation along time, height and width.
+
+    Along time, where the frames lie between the steps, `(frames,)`: 2.25 is
+    between the steps 2 and 3. Along the others, a matrix `(new size, old
+    size)`, for a map has few rows and columns, and can have thousands of steps.
+    """
     shape = check_map(attention_map).shape
     if len(size) != 3 or min(size) < 1:
         raise ValueError(
@@ -103,34 +113,44 @@ def interpolation(
             f"`centers` must be those of a map of the shape {shape}. "
             f"Received: centers of {tuple(map(len, centers))} locations"
         )
+    places = [(np.arange(count) + 0.5) / count for count in size]
+    positions = np.interp(places[0], centers[0], np.arange(len(centers[0])))
     matrices = []
-    for count, middles in zip(size, centers, strict=True):
-        places = (np.arange(count) + 0.5) / count
-        rows = [np.interp(places, middles, x) for x in np.eye(len(middles))]
+    for at, middles in zip(places[1:], centers[1:], strict=True):
+        rows = [np.interp(at, middles, x) for x in np.eye(len(middles))]
         matrices.append(np.stack(rows, axis=1).astype(np.float32))
-    return matrices
+    return [positions, *matrices]
 
 
-def _at_frame(values, row, space):
+def _at_frame(values, position, space):
+    before = int(position)
+    after = min(before + 1, len(values) - 1)
+    share = np.float32(position - before)
     height, width = space
-    return height @ np.tensordot(row, values, axes=1) @ width.T
+    step = (1 - share) * values[before] + share * values[after]
+    return height @ step @ width.T
 
 
-def overlaid_frames(
-    video: np.ndarray,
-    attention_map: np.ndarray,
-    centers: Centers | None,
-    opacity: float = OPACITY,
+def shares_of_frames(
+    attention_map: np.ndarray, size: Sequence[int], centers: Centers | None
 ) -> Iterator[np.ndarray]:
-    """Yields the frames with the map over them."""
-    time, *space = interpolation(attention_map, video.shape[:3], centers)
+    """Yields the map at each frame, as shares of its largest value.
+
+    Args:
+        attention_map: As in `overlay_attention`.
+        size: (frames, height, width) of the clip.
+        centers: As in `overlay_attention`.
+    """
+    time, *space = interpolation(attention_map, size, centers)
     values = np.asarray(attention_map, np.float32)
-    values = values / max(float(values.max()), 1e-12)
-    for frame, row in zip(video, time, strict=True):
-        yield blend(frame, _at_frame(values, row, space), opacity)
+    largest = max(float(values.max()), 1e-12)
+    for place in time:
+        yield _at_frame(values, place, space) / largest
 
 
-def blend(frame: np.ndarray, share: np.ndarray, opacity: float) -> np.ndarray:
+def blend(
+    frame: np.ndarray, share: np.ndarray, opacity: float = OPACITY
+) -> np.ndarray:
     """Returns a frame with a map, in [0, 1], over it."""
     colors = map_colors()[np.rint(255 * np.clip(share, 0, 1)).astype(int)]
     alpha = opacity * share[..., None]

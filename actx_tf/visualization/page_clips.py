@@ -181,8 +181,8 @@ def _predict(model, features, frames, rate, centers):
     if "action_map" not in answers:
         raise TypeError("`model` must have maps. Received: one without")
     return VideoPrediction(
-        frames=frames,
-        frame_rate=rate,
+        num_frames=len(frames),
+        read_frames=lambda: (frames, rate),
         action_map=answers["action_map"],
         context_map=answers["context_map"],
         centers=centers,

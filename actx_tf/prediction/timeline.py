@@ -1,0 +1,207 @@
+"""What a model sees in a video over time: windows, and segments of them."""
+
+import dataclasses
+import math
+import os
+from collections.abc import Collection
+from collections.abc import Sequence
+
+import numpy as np
+
+from actx_tf.data.video import video_duration
+from actx_tf.export.trained_model import answers
+from actx_tf.prediction.video_model import VideoModel
+from actx_tf.prediction.windows import answer_in_windows
+from actx_tf.segments import THRESHOLDS
+from actx_tf.segments import Segment
+from actx_tf.segments import find_segments
+from actx_tf.segments import suppress
+from actx_tf.settings import DataSettings
+from actx_tf.utils.checks import is_number
+
+
+@dataclasses.dataclass(frozen=True)
+class Timeline:
+    """What a model sees in a video, step by step.
+
+    Attributes:
+        times: Borders of the steps, in seconds from the beginning of the file,
+            float64 `(steps + 1,)`.
+        scores: Scores of the classes, float32 `(steps, classes)`: the mean over
+            the windows that a step lies in.
+        class_names: Names of the classes.
+        background: Names of those that show no action.
+        window: Seconds of a window.
+        num_frames: Number of frames that the model saw.
+        frame_rate: How many of them there are in a second.
+        action_map: S, float32 `(steps, height, width)`: the mean over the
+            windows, in each of which its share of positive values is rho;
+            `None` if the model has no maps, or sees windows by themselves.
+        context_map: The same for C.
+        centers: Where in the clip the maps' locations look, see
+            `BackboneDescription.centers`; `None` if there are no maps.
+    """
+
+    times: np.ndarray
+    scores: np.ndarray
+    class_names: Sequence[str]
+    background: Sequence[str]
+    window: float
+    num_frames: int
+    frame_rate: float
+    action_map: np.ndarray | None = None
+    context_map: np.ndarray | None = None
+    centers: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+
+    def segments(
+        self,
+        *,
+        background: Collection[str] | None = None,
+        thresholds: Sequence[float] = THRESHOLDS,
+        iou: float = 0.5,
+        min_seconds: float = 0.0,
+    ) -> list[Segment]:
+        """Returns what happens from when to when: see `find_segments`.
+
+        Args:
+            background: Names of classes that are nothing to find. Defaults to
+                `None`: those of the model.
+            thresholds: As in `find_segments`.
+            iou: As in `suppress`. Defaults to `0.5`.
+            min_seconds: As in `find_segments`. Defaults to `0.0`.
+
+        Raises:
+            ValueError: If an argument is wrong.
+        """
+        found = find_segments(
+            self.scores,
+            self.times,
+            self.class_names,
+            self.background if background is None else background,
+            thresholds,
+            min_seconds,
+        )
+        return suppress(found, iou)
+
+
+def make_timeline(
+    model: VideoModel,
+    video: str | os.PathLike,
+    window: float | None = None,
+    overlap: float = 0.5,
+    start: float = 0.0,
+    end: float | None = None,
+) -> Timeline:
+    """Answers a video in windows: see `VideoPredictor.timeline`."""
+    if window is not None and not (is_number(window) and 0 < window < np.inf):
+        raise ValueError(
+            "`window` must be seconds above 0, or None. "
+            f"Received: window={window!r}"
+        )
+    if not (is_number(overlap) and 0 <= overlap < 1):
+        raise ValueError(
+            "`overlap` must be a share of a window in [0, 1). "
+            f"Received: overlap={overlap!r}"
+        )
+    description = model.description
+    if description.num_frames or description.receptive_radius is None:
+        return _of_clips(model, video, window, overlap, start, end)
+    return _of_feature_map(model, video, window, overlap, start, end)
+
+
+def _of_feature_map(model, video, window, overlap, start, end):
+    """Windows over the feature map, which is made once."""
+    steps = DataSettings().crop_steps
+    if window is not None:
+        steps = _to_steps(model, video, window, start, end)
+    clip = model.read(video, start, end)
+    of_steps = answer_in_windows(
+        lambda clips: answers(model.model, clips),
+        _check_windows(clip, steps),
+        steps,
+        max(1, round(steps * (1 - overlap))),
+    )
+    scores = of_steps["scores"]
+    description = model.description
+    # A step is where it looks: its borders lie in the middle between two.
+    middles = clip.shape[0] * description.time.centers(
+        len(scores), clip.shape[0]
+    )
+    borders = [0, *(middles[1:] + middles[:-1]) / 2, clip.shape[0]]
+    action_map = of_steps.get("action_map")
+    centers = None
+    if action_map is not None:
+        centers = description.centers(action_map.shape, clip.shape)
+    return Timeline(
+        times=start + np.array(borders) / clip.frame_rate,
+        scores=scores,
+        class_names=model.class_names(scores.shape[1]),
+        background=list(model.model.background),
+        window=steps * description.frames_per_step / clip.frame_rate,
+        num_frames=clip.shape[0],
+        frame_rate=clip.frame_rate,
+        action_map=action_map,
+        context_map=of_steps.get("context_map"),
+        centers=centers,
+    )
+
+
+def _to_steps(model, video, window, start, end):
+    """Returns how many steps a window has."""
+    rate = model.description.frame_rate
+    if rate is None:  # that of the file, which is known at its end
+        clip = model.read(video, start, end)
+        clip.count()
+        rate = clip.frame_rate
+    seconds = model.description.frames_per_step / rate
+    if window < seconds / 2:
+        raise ValueError(
+            f"`window` must be a step, {seconds:g} seconds, or more. "
+            f"Received: window={window}"
+        )
+    return round(window / seconds)
+
+
+def _check_windows(clip, steps):
+    """Yields feature maps, as long as a window of them can be answered."""
+    total = 0
+    for features, _ in clip.steps():
+        total += len(features)
+        clip.check_map((min(total, steps), *features.shape[1:3]))
+        yield features
+
+
+def _of_clips(model, video, window, overlap, start, end):
+    """Windows that are clips of their own: each step sees all of a clip."""
+    if window is None:
+        raise ValueError(
+            "`window` must be given in seconds: the steps of "
+            f"{model.description.name} are those of a whole clip. "
+            "Received: window=None"
+        )
+    stop = video_duration(video) if end is None else end
+    hops = math.ceil((stop - start - window) / (window * (1 - overlap)) - 1e-6)
+    begins = np.linspace(start, max(start, stop - window), max(0, hops) + 1)
+    ends = np.minimum(begins + window, stop)
+    of_windows = []
+    seen = 0
+    for begin, until in zip(begins.tolist(), ends.tolist(), strict=True):
+        clip = model.read(
+            video, begin, until if until < stop else end, whole=True
+        )
+        features = np.concatenate([part for part, _ in clip.steps()])
+        seen += clip.shape[0]
+        of_windows.append(answers(model.model, features[np.newaxis])["scores"])
+    times = np.unique(np.round([*begins, *ends], 6))
+    middles = (times[1:, np.newaxis] + times[:-1, np.newaxis]) / 2
+    inside = (begins <= middles) & (middles < ends)
+    scores = inside / inside.sum(1, keepdims=True) @ np.concatenate(of_windows)
+    return Timeline(
+        times=times,
+        scores=scores.astype(np.float32),
+        class_names=model.class_names(scores.shape[1]),
+        background=list(model.model.background),
+        window=min(window, stop - start),
+        num_frames=seen,
+        frame_rate=seen / (len(begins) * min(window, stop - start)),
+    )

@@ -1,0 +1,235 @@
+"""What a model answers to a video file as a whole."""
+
+import dataclasses
+import functools
+import os
+from collections.abc import Callable
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+from actx_tf.backbones.backbone import Backbone
+from actx_tf.data.shown_frames import read_frames_of_clip
+from actx_tf.export.trained_model import answer
+from actx_tf.prediction.timeline import Timeline
+from actx_tf.prediction.timeline import make_timeline
+from actx_tf.prediction.video_model import MEMORY
+from actx_tf.prediction.video_model import VideoModel
+
+
+@dataclasses.dataclass(frozen=True)
+class VideoPrediction:
+    """What a model sees in a video.
+
+    Attributes:
+        num_frames: Number of frames that the model saw.
+        read_frames: Returns `frames` and `frame_rate`; called once, when one
+            of them is asked for.
+        action_map: S, float32 `(time, height, width)`; `None` if the model has
+            no maps.
+        context_map: The same for C.
+        centers: Where in the clip the maps' locations look, see
+            `BackboneDescription.centers`; `None` if there are no maps.
+        scores: Scores of the classes, float32 `(classes,)`.
+        class_names: Names of the classes.
+    """
+
+    num_frames: int
+    read_frames: Callable[[], tuple[np.ndarray, float]]
+    action_map: np.ndarray | None
+    context_map: np.ndarray | None
+    centers: tuple[np.ndarray, np.ndarray, np.ndarray] | None
+    scores: np.ndarray
+    class_names: Sequence[str]
+
+    @functools.cached_property
+    def _shown(self) -> tuple[np.ndarray, float]:
+        return self.read_frames()
+
+    @property
+    def frames(self) -> np.ndarray:
+        """Frames to show, uint8 `(frames, height, width, 3)`, RGB.
+
+        Those that the model saw, in the shape of the file's frames; the longer
+        side is at most 640 pixels. Of more than 500, there are 500, evenly over
+        the clip: compare `num_frames`.
+        """
+        return self._shown[0]
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames per second of `frames`."""
+        return self._shown[1]
+
+    @property
+    def answer(self) -> str:
+        """Name of the class with the largest score."""
+        return self.class_names[int(np.argmax(self.scores))]
+
+
+def predict_video(
+    video: str | os.PathLike,
+    model: keras.Model | str | os.PathLike,
+    backbone: Backbone | str | os.PathLike | None = None,
+    *,
+    start: float = 0.0,
+    end: float | None = None,
+    memory: float = MEMORY,
+) -> VideoPrediction:
+    """Runs a model on a video file.
+
+    The video is read as the model's backbone is described: at its frame rate
+    and size. The backbone is run in windows, as in `extract_features`, and no
+    more frames than those of a window are held. The clip is then answered as a
+    whole: one whose feature map takes too much memory for that is refused. Of
+    a long file take a part, by `start` and `end`, or ask what happens when:
+    see `VideoPredictor.timeline`.
+
+    Args:
+        video: Path of the video file.
+        model: What `export_saved_model` wrote with a backbone: path of the
+            version, or of the folder of the versions, of which the highest is
+            taken. Or a `PairedModel`, or the path of its `.keras` file.
+        backbone: What made the features that a Keras model was trained on,
+            or the path of its `.keras` file. Defaults to the model's own.
+        start: Where in the file the clip begins, in seconds. Defaults to `0.0`.
+        end: Where it ends, in seconds. Defaults to `None`: the end of the
+            file.
+        memory: GiB that a window of frames may take, and the feature map of a
+            clip as a whole. Defaults to `1.5`.
+
+    Returns:
+        A `VideoPrediction`.
+
+    Raises:
+        VideoError: If the video cannot be read, or is too long.
+        FileNotFoundError: If there is no model at the path.
+        TypeError: If the backbone does not say what it sees.
+        ValueError: If an argument is wrong, the model takes features and no
+            backbone is given, or the backbone is not that of its features.
+    """
+    return VideoPredictor(model, backbone, memory=memory)(
+        video, start=start, end=end
+    )
+
+
+class VideoPredictor:
+    """`predict_video` of many videos: what is loaded is loaded once.
+
+    Args:
+        model: As in `predict_video`.
+        backbone: As in `predict_video`.
+        memory: As in `predict_video`. Defaults to `1.5`.
+        progress: Whether to show a bar of the frames of each video. Defaults to
+            `False`.
+
+    Attributes:
+        description: `BackboneDescription` of how videos are read.
+
+    Raises:
+        FileNotFoundError: If there is no model at the path.
+        TypeError: If the backbone does not say what it sees.
+        ValueError: If the model takes features and no backbone is given, or
+            the backbone is not that of its features.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model | str | os.PathLike,
+        backbone: Backbone | str | os.PathLike | None = None,
+        *,
+        memory: float = MEMORY,
+        progress: bool = False,
+    ) -> None:
+        self._model = VideoModel(model, backbone, memory, progress)
+        self.description = self._model.description
+
+    def scores(
+        self,
+        video: str | os.PathLike,
+        *,
+        start: float = 0.0,
+        end: float | None = None,
+    ) -> dict[str, float]:
+        """Returns the score of each class, by name, and reads no more."""
+        answers, _ = self._answer(video, start, end)
+        scores = answers["scores"]
+        return dict(zip(self._names(scores), scores.tolist(), strict=True))
+
+    def __call__(
+        self,
+        video: str | os.PathLike,
+        *,
+        start: float = 0.0,
+        end: float | None = None,
+    ) -> VideoPrediction:
+        """See `predict_video`."""
+        description = self.description
+        answers, clip_shape = self._answer(video, start, end)
+        action_map = answers.get("action_map")
+        centers = None
+        if action_map is not None:
+            centers = description.centers(action_map.shape, clip_shape)
+        return VideoPrediction(
+            num_frames=clip_shape[0],
+            read_frames=functools.partial(
+                read_frames_of_clip,
+                description,
+                video,
+                clip_shape[0],
+                start,
+                end,
+            ),
+            action_map=action_map,
+            context_map=answers.get("context_map"),
+            centers=centers,
+            scores=answers["scores"],
+            class_names=self._names(answers["scores"]),
+        )
+
+    def timeline(
+        self,
+        video: str | os.PathLike,
+        *,
+        window: float | None = None,
+        overlap: float = 0.5,
+        start: float = 0.0,
+        end: float | None = None,
+    ) -> Timeline:
+        """Answers a video in windows: what happens when.
+
+        The model sees each window as a clip of its own, so that rho is a share
+        of a window. The windows lie on the feature map, which is made once, and
+        of which no more is held than a window: videos can be of any length. The
+        steps of some backbones (`num_frames`, or a receptive field of the
+        whole clip) depend on the clip; they are run for each window.
+
+        Args:
+            video: Path of the video file.
+            window: Seconds of a window, which is rounded to whole steps. It
+                should be about as long as the clips that the model was trained
+                on. Defaults to `None`: 10 steps, as the crops of a training
+                unless told otherwise (`DataSettings.crop_steps`).
+            overlap: Share of a window that the next one sees too, in [0, 1).
+                Defaults to `0.5`.
+            start: As in `predict_video`. Defaults to `0.0`.
+            end: As in `predict_video`. Defaults to `None`.
+
+        Returns:
+            A `Timeline`; `timeline.segments()` finds what happens.
+
+        Raises:
+            VideoError: If the video cannot be read, or a window is too long.
+            ValueError: If an argument is wrong, or the window must be given.
+        """
+        return make_timeline(self._model, video, window, overlap, start, end)
+
+    def _answer(self, video, start, end):
+        """Returns answers, and the (frames, height, width) that were seen."""
+        clip = self._model.read(video, start, end, whole=True)
+        maps = [features for features, _ in clip.steps()]
+        return answer(self._model.model, np.concatenate(maps)), clip.shape
+
+    def _names(self, scores):
+        return self._model.class_names(len(scores))
