@@ -95,6 +95,34 @@ def test_the_switch_is_saved(tmp_path):
     assert_close(loaded.predict(FEATURES, verbose=0)["logits"], expected)
 
 
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="exporting needs TensorFlow"
+)
+def test_both_are_served_whatever_the_model_answers(tmp_path):
+    import tensorflow as tf
+
+    from actx_tf.export import export_saved_model
+    from actx_tf.export.trained_model import ExportedModel
+
+    model = compiled()
+    path = export_saved_model(model, tmp_path / "untrained")
+    assert "mean_context" not in ExportedModel(path).signatures
+    fit(model)
+    model.context = "mean"
+    served = ExportedModel(export_saved_model(model, tmp_path / "trained"))
+    lengths = np.full(6, 3, "int32")
+    for name, context in (
+        ("keep_context", "keep"),
+        ("mean_context", "mean"),
+        ("serving_default", "mean"),
+    ):
+        logits = to_numpy(model.classify(FEATURES, context=context)["logits"])
+        scores = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+        answer = tf.saved_model.load(str(served.path)).signatures[name]
+        outputs = answer(features=FEATURES, lengths=lengths)
+        assert_close(outputs["scores"], scores)
+
+
 def test_training_keeps_the_context_whatever_is_answered():
     kept, mean = compiled(rate=0.1), compiled(rate=0.1, context="mean")
     fit(kept, epochs=3)

@@ -40,6 +40,8 @@ def export_saved_model(
       batches and pads (`pad_variable_length_inputs`) need them.
     - `unpadded`: `features` alone, of clips of one length.
     - `attention`, `unpadded_attention`: the same, of a model with maps.
+    - `keep_context`, `mean_context`: as `serving_default`, of an ActX that was
+      trained, with that `context`, whatever the model's own is.
     - `video`: `frames`, uint8 `(batch, frames, height, width, 3)`, RGB, and
       `lengths`, int32 `(batch,)`, the number of frames of each clip.
     - `jpeg`: `frames`, string `(batch, frames)`, each the bytes of a JPEG or,
@@ -53,9 +55,10 @@ def export_saved_model(
     Those of frames need a backbone of RGB, and resize the frames as it wants
     them. All sizes but the channels are free. The signatures that answer return
     `scores`, float32 `(batch, classes)`, `label_index`, int64 `(batch,)`, that
-    of the largest score, and `label`, string `(batch,)`. Those but
-    `serving_default` and `unpadded` also return `action_map` and `context_map`,
-    float32 `(batch, time, height, width)`, zero after a clip's end.
+    of the largest score, and `label`, string `(batch,)`. `attention`,
+    `unpadded_attention`, `video` and `jpeg` also return `action_map` and
+    `context_map`, float32 `(batch, time, height, width)`, zero after a clip's
+    end.
     Clips that the backbone sees are run one by one, as if each were alone,
     whatever they are padded with.
 

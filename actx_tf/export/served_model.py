@@ -1,5 +1,6 @@
 """What an exported model answers: a function for each signature."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,8 @@ import tensorflow as tf
 from actx_tf.backbones.backbone import Backbone
 from actx_tf.data.resizing import resize_frames
 from actx_tf.export.metadata import metadata_text
+from actx_tf.models.actx import ActX
+from actx_tf.models.context_switch import CONTEXTS
 from actx_tf.models.paired_model import PairedModel
 from actx_tf.ops.activations import scores as scores_of
 from actx_tf.ops.types import Tensor
@@ -58,6 +61,10 @@ class ServedModel:
         _check_exportable(self.backbone)
         outputs = model.classify(tf.zeros((1, 2, 2, 2, self.channels)))
         self.has_maps = "action_map" in outputs
+        is_switched = isinstance(model, ActX) and (
+            model.context_switch.is_known()
+        )
+        self.contexts = CONTEXTS if is_switched else ()
         num_classes = outputs["logits"].shape[-1]
         self.class_names = model.class_names or list(
             map(str, range(num_classes))
@@ -98,6 +105,9 @@ class ServedModel:
                 "attention": (self.attend, [features, lengths]),
                 "unpadded_attention": (self.attend, [features]),
             }
+        for context in self.contexts:
+            classify = functools.partial(self.classify, context=context)
+            endpoints[f"{context}_context"] = (classify, [features, lengths])
         if self.backbone is not None and self.backbone.description.colors == 3:
             frames = (None, None, None, None, 3)
             video = tf.TensorSpec(frames, tf.uint8, "frames")
@@ -110,13 +120,19 @@ class ServedModel:
         return endpoints
 
     def classify(
-        self, features: Tensor, lengths: Tensor | None = None
+        self,
+        features: Tensor,
+        lengths: Tensor | None = None,
+        context: str | None = None,
     ) -> dict[str, Tensor]:
-        outputs = self.attend(features, lengths)
+        outputs = self.attend(features, lengths, context)
         return {key: outputs[key] for key in ("scores", "label_index", "label")}
 
     def attend(
-        self, features: Tensor, lengths: Tensor | None = None
+        self,
+        features: Tensor,
+        lengths: Tensor | None = None,
+        context: str | None = None,
     ) -> dict[str, Tensor]:
         features = _check_shape(features, "features")
         checks = _check_sizes(features, self.max_steps, "features", "steps")
@@ -125,7 +141,7 @@ class ServedModel:
             checks += _check_lengths(lengths, features)
         with tf.control_dependencies(checks):
             features = tf.identity(features)
-        return self._answer(features, lengths, "features")
+        return self._answer(features, lengths, "features", context)
 
     def attend_video(
         self, frames: Tensor, lengths: Tensor
@@ -200,19 +216,22 @@ class ServedModel:
         features = self.backbone(clip[tf.newaxis], training=False)[0]
         return tf.cast(features, tf.float32)
 
-    def _answer(self, features, lengths, name):
+    def _answer(self, features, lengths, name, context=None):
+        classify = self.model.classify
+        if context is not None:
+            classify = functools.partial(classify, context=context)
         # ReLU makes 0 of a NaN on some processors: outputs do not tell it.
         finite = tf.reduce_all(tf.math.is_finite(features), axis=(2, 3, 4))
         if lengths is None:
-            outputs = self.model.classify(features)
+            outputs = classify(features)
         else:
             mask = tf.sequence_mask(lengths, tf.shape(features)[1])
             finite |= ~mask
             # To mask what needs none would cost a tenth of the time.
             outputs = tf.cond(
                 tf.reduce_all(mask),
-                lambda: self.model.classify(features),
-                lambda: self.model.classify(features, mask),
+                lambda: classify(features),
+                lambda: classify(features, mask),
             )
         # Every output is checked, also of those that return the scores alone.
         checks = [
