@@ -541,6 +541,7 @@ def test_help_explains_what_is_seen(browser, page):
     box = "find('help').getBoundingClientRect()"
     assert viewer.run(f"return {box}.left >= 0 && {box}.right <= 390")
     assert viewer.run("return find('help').scrollWidth <= 390")
+    assert viewer.run("return find('help').scrollTop") == 0  # from its start
     viewer.click("#help button")
     assert not viewer.run("return find('help').open")
 
