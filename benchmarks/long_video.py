@@ -4,7 +4,8 @@
 
 A video of --height rows in 16:9, at 25 frames a second, for each length: ten
 seconds that are repeated. Each is answered by `actx predict --segments` in a
-process of its own; its peak is that of all the process, TensorFlow included.
+process of its own; its peak and its seconds are those of all the process,
+TensorFlow's import included.
 (--whole: without --segments, which refuses what is too long.)
 
 "alone" is the backbone's own product in the same run, on frames in memory, in
@@ -81,7 +82,8 @@ def main():
                 flags.append("--segments")
             if arguments.window:
                 flags.append(f"--window={arguments.window}")
-            peak, took = run_command("predict", *flags)
+            # A process begins with the peak of the one that starts it.
+            peak, took = in_new_process(run_command, "predict", *flags)
             print_row(
                 f"{seconds}",
                 f"{peak:.0f}",

@@ -127,7 +127,7 @@ def test_long_video(table, tmp_path):
     )
     for line, seconds in zip(lines[-2:], (2, 12), strict=True):
         length, peak, took, speed, share = numbers(line.rstrip(" |"))
-        assert length == seconds and peak > 100 and share > 0
+        assert length == seconds and 100 < peak < 2000 and share >= 0
         assert speed == pytest.approx(seconds / took, rel=0.1, abs=0.01)
 
 
