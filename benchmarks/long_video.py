@@ -44,7 +44,7 @@ def main():
     parser.add_argument("--height", type=int, default=720)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--backbone", help=".keras file of a Backbone")
-    parser.add_argument("--memory", type=float, default=1.5, help="GiB")
+    parser.add_argument("--memory", type=float, default=1.0, help="GiB")
     parser.add_argument("--window", type=float, help="seconds")
     parser.add_argument("--saved_model", action="store_true")
     parser.add_argument("--whole", action="store_true")

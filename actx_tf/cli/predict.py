@@ -52,7 +52,7 @@ def add_flags(parser: Parser) -> None:
     parser.add_argument(
         "--memory",
         type=kinds.positive,
-        default=1.5,
+        default=1.0,
         help="GiB that a window of frames may take, and the features of a clip "
         "that is answered as a whole",
     )

@@ -69,7 +69,7 @@ def predict(
         thresholds: Of segments: as in `find_segments`.
         start: As in `predict_video`. Defaults to `0.0`.
         end: As in `predict_video`. Defaults to the end of the file.
-        memory: As in `predict_video`. Defaults to `1.5`.
+        memory: As in `predict_video`. Defaults to `1.0`.
         progress: Whether to show progress bars. Defaults to `False`.
 
     Returns:

@@ -75,7 +75,7 @@ def score_videos(
         start: Where in each file the clip begins, in seconds. Defaults to
             `0.0`.
         end: Where it ends. Defaults to the end of the file.
-        memory: As in `predict_video`. Defaults to `1.5`.
+        memory: As in `predict_video`. Defaults to `1.0`.
         save: Called with each video and its `VideoPrediction`. Defaults to
             none, which is faster.
         progress: Whether to show a progress bar. Defaults to `True`.

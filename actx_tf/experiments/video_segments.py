@@ -64,7 +64,7 @@ def segment_videos(
         thresholds: As in `find_segments`.
         start: As in `predict_video`. Defaults to `0.0`.
         end: As in `predict_video`. Defaults to the end of the file.
-        memory: As in `predict_video`. Defaults to `1.5`.
+        memory: As in `predict_video`. Defaults to `1.0`.
         save: Called with each video, its `Timeline` and its segments. Defaults
             to none.
         progress: Whether to show progress bars. Defaults to `True`.

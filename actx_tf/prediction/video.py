@@ -97,7 +97,7 @@ def predict_video(
         end: Where it ends, in seconds. Defaults to `None`: the end of the
             file.
         memory: GiB that a window of frames may take, and the feature map of a
-            clip as a whole. Defaults to `1.5`.
+            clip as a whole. Defaults to `1.0`.
 
     Returns:
         A `VideoPrediction`.
@@ -120,7 +120,7 @@ class VideoPredictor:
     Args:
         model: As in `predict_video`.
         backbone: As in `predict_video`.
-        memory: As in `predict_video`. Defaults to `1.5`.
+        memory: As in `predict_video`. Defaults to `1.0`.
         progress: Whether to show a bar of the frames of each video. Defaults to
             `False`.
 

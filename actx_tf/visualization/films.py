@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
@@ -128,7 +129,11 @@ def save_timeline_video(
             "of one that sees windows by themselves"
         )
     rate = timeline.frame_rate
-    sampling = {"num_frames": timeline.num_frames, "start": start, "end": end}
+    sampling: dict[str, Any] = {
+        "num_frames": timeline.num_frames,
+        "start": start,
+        "end": end,
+    }
     first = next(iter(ClipFrames(video, **sampling)))
     size = shrunk(first.shape[:2], side)
     seconds = start + (np.arange(timeline.num_frames) + 0.5) / rate
