@@ -22,8 +22,8 @@ there are none and the camera stands still:
         --index=index.csv --output=pairs.csv
 
 Action clips of the split train get conjugates; with --splits=train,test those
-of the split test too, to see what a trained model answers to the scene alone.
-The nearest clips are of a clip's own split.
+of the split test too, which `actx scene-report` reads. The nearest clips are of
+a clip's own split.
 
 Prints which clips have none, and why. The new index is a table to read and
 edit. All ways but the first add clips to it: extract features after them.
