@@ -29,15 +29,12 @@ from actx_tf.utils.checks import check_positive
 from actx_tf.utils.checks import is_number
 from actx_tf.utils.optional import import_optional
 
-# The splits whose action clips get conjugates unless told otherwise.
-TRAINING = ("train",)
-
 
 def conjugates_before_and_after(
     clips: Sequence[Clip],
     min_seconds: float = 0.5,
     background: str = "background",
-    splits: Collection[str] = TRAINING,
+    splits: Collection[str] = ("train",),
 ) -> tuple[list[Clip], list[tuple[Clip, str]]]:
     """Finds what comes before and after each action in its file.
 
@@ -89,7 +86,7 @@ def conjugates_around_crops(
     num_crops: int = 1,
     min_seconds: float = 0.5,
     background: str = "background",
-    splits: Collection[str] = TRAINING,
+    splits: Collection[str] = ("train",),
 ) -> tuple[list[Clip], list[tuple[Clip, str]]]:
     """Crops each action clip, and finds what comes before and after the crop.
 
@@ -161,7 +158,7 @@ def nearest_negatives(
     background: str = "background",
     min_similarity: float = -1.0,
     same: str | None = None,
-    splits: Collection[str] = TRAINING,
+    splits: Collection[str] = ("train",),
 ) -> tuple[list[Clip], list[tuple[Clip, str]]]:
     """Finds the background clips that look most like each action clip.
 
@@ -358,7 +355,7 @@ def check_splits(
     if isinstance(splits, str) or not splits:
         raise ValueError(
             "`splits` must be the names of one split or more, such as "
-            f"{TRAINING}. Received: splits={splits!r}"
+            f"('train',). Received: splits={splits!r}"
         )
     found = {c.split for c in clips if gets_conjugates(c, background, splits)}
     for split in splits:

@@ -21,7 +21,6 @@ import numpy as np
 
 from actx_tf.data.clip_index import CONJUGATE
 from actx_tf.data.clip_index import Clip
-from actx_tf.data.conjugates import TRAINING
 from actx_tf.data.conjugates import check_new_names
 from actx_tf.data.conjugates import check_splits
 from actx_tf.data.conjugates import gets_conjugates
@@ -49,7 +48,7 @@ def frozen_conjugates(
     at: float = 0.5,
     background: str = "background",
     progress: bool = False,
-    splits: Collection[str] = TRAINING,
+    splits: Collection[str] = ("train",),
 ) -> tuple[list[Clip], list[tuple[Clip, str]]]:
     """Holds one frame of each action clip for the length of the clip.
 
@@ -113,7 +112,7 @@ def emptied_conjugates(
     most_movement: float = MOST_MOVEMENT,
     background: str = "background",
     progress: bool = False,
-    splits: Collection[str] = TRAINING,
+    splits: Collection[str] = ("train",),
 ) -> tuple[list[Clip], list[tuple[Clip, str]]]:
     """Removes people from each action clip: see `emptied`.
 

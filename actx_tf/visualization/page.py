@@ -229,7 +229,7 @@ def jpegs(
     """Returns frames as JPEGs in base64.
 
     Args:
-        frames: uint8, `(height, width, 3)` each.
+        frames: RGB values, uint8, `(height, width, 3)` each.
         longest: Most pixels of their longer side.
         quality: Of JPEG, to 100.
     """
