@@ -452,7 +452,9 @@ def test_the_command(folder):
     # Four frames of each clip whose file is there.
     missing = sum(x["clip"] == "c3" for x in report.pairs[:5])
     assert page.count("<img") == 4 * (10 - missing)
-    assert ("without frames: c3: " in result.stdout) == bool(missing)
+    assert ("1 clips without frames, such as c3: " in result.stdout) == (
+        bool(missing)
+    )
 
 
 def test_the_command_on_scores(folder):

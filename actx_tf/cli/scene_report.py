@@ -138,6 +138,7 @@ def _write_page(flags, report, table, notes):
         notes=notes,
         title=f"Action or scene: the split {flags.split}",
     )
-    for name, reason in unread:
-        print(f"without frames: {name}: {reason}")
+    if unread:
+        name, reason = unread[0]
+        print(f"{len(unread)} clips without frames, such as {name}: {reason}")
     print(f"written: {flags.page}, {len(pairs)} of {len(report.pairs)} pairs")
