@@ -69,8 +69,9 @@ def scene_report(
 
     Args:
         index: Path of the clip index, with conjugates for the clips of `split`.
-        model: Path of a trained model: see `load_trained`. Defaults to `None`:
-            `scores` are given.
+        model: Path of a trained model: see `load_trained`. What the context
+            switch changes is known of the `.keras` file of an `ActX`. Defaults
+            to `None`: `scores` are given.
         features: Path of the feature store for the model, with the conjugates.
         scores: What any classifier makes of the clips and their conjugates:
             path of a CSV with a row a clip and the columns `clip` and
