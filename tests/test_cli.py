@@ -28,6 +28,7 @@ NEEDED = {
     "similarities": "--index=index.csv --features=features --output=out",
     "train": "--index=index.csv --features=features --output=out",
     "evaluate": "--index=index.csv --features=features --model=model.keras",
+    "scene-report": "--index=index.csv --features=features --model=model.keras",
     "predict": "video.mp4 --model=model.keras",
     "view": "--model=model.keras --output=out.html",
     "localize": "--model=model.keras",

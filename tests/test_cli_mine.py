@@ -87,6 +87,24 @@ def test_stretches(folder, flags, expected, count):
     assert {"n", "t"} <= {c.clip for c in clips}
 
 
+def test_splits(folder):
+    write_video(folder / "t.mp4", num_frames=40, rate=20)
+    flags = ("--way=crops", "--crop_seconds=0.3", "--min_seconds=0.1")
+    result = run(folder, *FILES, *flags, "--splits=test,train")
+    assert result.returncode == 0, result.stderr
+    clips = read_clip_index(folder / "mined.csv")
+    paired = {c.clip: c.split for c in clips if c.conjugates}
+    assert paired == {
+        "a.crop0": "train",
+        "b.crop0": "train",
+        "t.crop0": "test",
+    }
+    result = run(folder, *FILES, *flags, "--splits=tset", "--force")
+    assert result.returncode == 1
+    assert "an action clip of the split 'tset' (--splits)" in result.stderr
+    assert "['test', 'train']" in result.stderr
+
+
 def test_nearest(folder):
     pytest.importorskip("faiss")
     with FeatureStoreWriter(folder / "features", "test") as writer:

@@ -320,6 +320,84 @@ def test_negatives_of_random_indexes(seed):
                     assert not overlap(by_name[name], other)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_splits_share_nothing(files_of_ten_seconds, seed):
+    random = np.random.default_rng(seed)
+    given = [*random_index(random), clip("t", 1.0, 4.0, split="test")]
+    splits = ("train", "test")
+    ways = {
+        conjugates_before_and_after: {},
+        conjugates_around_crops: {"crop_seconds": 1.0},
+    }
+    for mine, options in ways.items():
+        clips, missing = mine(given, min_seconds=0.3, splits=splits, **options)
+        assert {c.split for c, _ in missing} <= set(splits)
+        by_name = {c.clip: c for c in clips}
+        pairs = [
+            (row.split, by_name[name])
+            for row in clips
+            for name in row.conjugates
+        ]
+        assert pairs
+        for split, conjugate in pairs:
+            assert conjugate.split == conjugate.label == "conjugate"
+            for other in clips:
+                if other.split not in (split, "conjugate"):
+                    assert not overlap(conjugate, other)
+            for other_split, other in pairs:
+                if other_split != split:
+                    assert not overlap(conjugate, other)
+
+
+def test_the_splits_of_one_call_do_not_get_one_stretch(files_of_ten_seconds):
+    given = [clip("a", 2.0, 4.0), clip("t", 5.0, 8.0, split="test")]
+    clips, _ = conjugates_before_and_after(given, splits=("train", "test"))
+    assert stretches(clips) == {
+        "a.before": (0.0, 2.0),
+        "a.after": (4.0, 5.0),
+        "t.after": (8.0, 10.0),
+    }
+    # Each alone gets what lies between them.
+    clips, _ = conjugates_before_and_after(given, splits=("test",))
+    assert stretches(clips)["t.before"] == (4.0, 5.0)
+    assert clips[0] == given[0]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_negatives_are_of_the_clip_own_split(seed):
+    pytest.importorskip("faiss")
+    random = np.random.default_rng(seed)
+    given = random_index(random)
+    for split in ("train", "test"):
+        name = f"of {split}"
+        given += [
+            clip(f"action {name}", split=split, file=f"/{name}1.mp4"),
+            clip(name, label="background", split=split, file=f"/{name}2.mp4"),
+        ]
+    embeddings = {c.clip: random.normal(size=4) for c in given}
+    clips, missing = nearest_negatives(
+        given, embeddings, splits=("train", "test")
+    )
+    assert not missing
+    by_name = {c.clip: c for c in clips}
+    for row in clips:
+        for name in row.conjugates:
+            conjugate = by_name[name]
+            assert (conjugate.split, conjugate.label) == (
+                *(row.split, "background"),
+            )
+            for other in given:
+                if (other.label, other.split) != ("background", row.split):
+                    assert not overlap(conjugate, other)
+    # As if there were no other split to be given any.
+    for split in ("train", "test"):
+        alone, _ = nearest_negatives(given, embeddings, splits=(split,))
+        assert [c for c in alone if c.split == split] == [
+            c for c in clips if c.split == split
+        ]
+        assert not any(c.conjugates for c in alone if c.split != split)
+
+
 def many(num_actions, num_negatives):
     actions = [clip(f"a{i}", file=f"/a{i}.mp4") for i in range(num_actions)]
     negatives = [
@@ -582,6 +660,24 @@ def test_no_action_to_find_conjugates_for(way, clips):
         pytest.importorskip("faiss")
     with pytest.raises(ValueError, match="`clips` must hold an action clip"):
         WAYS[way](clips)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_wrong_splits(way, files_of_ten_seconds):
+    if way == "nearest":
+        pytest.importorskip("faiss")
+    given = [clip("a", 4.0, 6.0), clip("n", label="background", split="test")]
+    given += [clip("c", split="conjugate", label="conjugate")]
+    for wrong in ("tset", "test", "conjugate"):
+        message = (
+            rf"the split '{wrong}' \(`splits`\)\. Received: 3 clips of the "
+            r"splits \['test', 'train'\]"
+        )
+        with pytest.raises(ValueError, match=message):
+            WAYS[way](given, splits=("train", wrong))
+    for wrong in ("train", ()):
+        with pytest.raises(ValueError, match="`splits` must be the names"):
+            WAYS[way](given, splits=wrong)
 
 
 @pytest.mark.parametrize(

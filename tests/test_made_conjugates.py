@@ -92,6 +92,16 @@ def test_frozen_conjugates(clips, tmp_path):
     assert read_clip_index(tmp_path / "pairs.csv") == found
 
 
+def test_splits(clips, tmp_path):
+    found, _ = frozen_conjugates(clips, tmp_path, splits=("train", "test"))
+    assert set(made(found)) == {"a.frozen", "b.frozen", "t.frozen"}
+    found, missing = emptied_conjugates(clips, tmp_path, splits=("test",))
+    assert set(made(found)) == {"t.emptied"} and not missing
+    with pytest.raises(ValueError, match=r"'validation' \(`splits`\)"):
+        frozen_conjugates(clips, tmp_path / "none", splits=("validation",))
+    assert not (tmp_path / "none").exists()
+
+
 def test_a_part_of_a_file(clips, tmp_path):
     part = Clip(
         *("p", clips[0].file, "run", "train"),

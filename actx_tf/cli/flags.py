@@ -31,13 +31,13 @@ def add_features(parser: Parser, required: bool = True, text: str = "") -> None:
     )
 
 
-def add_model(parser: Parser) -> None:
+def add_model(parser: Parser, required: bool = True, text: str = "") -> None:
     """Adds `--model`."""
     parser.add_argument(
         "--model",
-        required=True,
+        required=required,
         help="trained model: a .keras file, or the folder of a SavedModel or "
-        "of one of its versions; `actx train` makes them",
+        f"of one of its versions; `actx train` makes them{text}",
     )
 
 

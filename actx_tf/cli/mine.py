@@ -21,6 +21,10 @@ there are none and the camera stands still:
     actx mine --way=emptied --masks=masks.npz --videos=emptied \\
         --index=index.csv --output=pairs.csv
 
+Action clips of the split train get conjugates; with --splits=train,test those
+of the split test too, which `actx scene-report` reads. The nearest clips are of
+a clip's own split.
+
 Prints which clips have none, and why. The new index is a table to read and
 edit. All ways but the first add clips to it: extract features after them.
 
@@ -73,6 +77,12 @@ def add_flags(parser: Parser) -> None:
         default="background",
         metavar="LABEL",
         help="label that shows no action",
+    )
+    parser.add_argument(
+        "--splits",
+        type=kinds.names,
+        default="train",
+        help="splits whose action clips get conjugates, separated by commas",
     )
     kinds.add_features(parser, required=False, text=" of the clips; nearest")
     parser.add_argument(
@@ -177,7 +187,11 @@ def run(flags: argparse.Namespace) -> None:
             f"(--background); its labels are {', '.join(sorted(labels))}"
         )
     clips, missing, doubts = _mine(
-        flags.way, given, background=flags.background, **options
+        flags.way,
+        given,
+        background=flags.background,
+        splits=flags.splits,
+        **options,
     )
     if labels[flags.background]:
         print(

@@ -1,10 +1,11 @@
 """Mining conjugates: clips of the same scene without the action.
 
 Each way takes the clips of an index and returns `(clips, missing)`: the clips
-of a new one, and what has no conjugate. Conjugates are for training: only the
-action clips of the split `train` get them; those that the given clips have
-already are dropped. No conjugate shows a stretch of a file that
-another action clip of it shows, or a clip of another split.
+of a new one, and what has no conjugate. The action clips of `splits` get them:
+those of training, to train with, and those of other splits, to see how much of
+a model's answers comes from the scene. Conjugates that the given clips have
+already are dropped. No conjugate shows a stretch of a file that another action
+clip of it shows, a clip of another split, or a conjugate of such a clip.
 """
 
 import collections
@@ -12,9 +13,11 @@ import dataclasses
 import functools
 import itertools
 import math
+from collections.abc import Collection
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,13 +29,12 @@ from actx_tf.utils.checks import check_positive
 from actx_tf.utils.checks import is_number
 from actx_tf.utils.optional import import_optional
 
-_TRAINING = "train"
-
 
 def conjugates_before_and_after(
     clips: Sequence[Clip],
     min_seconds: float = 0.5,
     background: str = "background",
+    splits: Collection[str] = ("train",),
 ) -> tuple[list[Clip], list[tuple[Clip, str]]]:
     """Finds what comes before and after each action in its file.
 
@@ -47,18 +49,20 @@ def conjugates_before_and_after(
             Defaults to `0.5`, 12 frames of 25 a second.
         background: Name of the class that shows no action. Defaults to
             `"background"`.
+        splits: Names of the splits whose action clips get conjugates. Defaults
+            to `("train",)`.
 
     Returns:
         A tuple `(clips, missing)`. `clips` are those given, and after each
         its conjugates `<clip>.before` and `<clip>.after`: clips of the same
         file, whose label and split are `conjugate`. `missing` is a list of
-        `(clip, reason)`, of the action clips of the split `train` without a
-        conjugate; a file that cannot be read is such a reason.
+        `(clip, reason)`, of the action clips of `splits` without a conjugate; a
+        file that cannot be read is such a reason.
 
     Raises:
         ImportError: If PyAV is missing.
-        ValueError: If an argument is wrong, there is no action clip in the
-            split `train`, or a name of a conjugate is taken.
+        ValueError: If an argument is wrong, there is no action clip in one of
+            `splits`, or a name of a conjugate is taken.
     """
     _check_seconds("min_seconds", min_seconds)
 
@@ -69,6 +73,7 @@ def conjugates_before_and_after(
     return _mine_files(
         clips,
         background,
+        splits,
         mine,
         f"no stretch of {min_seconds} seconds or more, and not longer than "
         "the clip, is free before or after it",
@@ -81,6 +86,7 @@ def conjugates_around_crops(
     num_crops: int = 1,
     min_seconds: float = 0.5,
     background: str = "background",
+    splits: Collection[str] = ("train",),
 ) -> tuple[list[Clip], list[tuple[Clip, str]]]:
     """Crops each action clip, and finds what comes before and after the crop.
 
@@ -98,20 +104,21 @@ def conjugates_around_crops(
         num_crops: Number of crops of a clip. Defaults to `1`.
         min_seconds: As in `conjugates_before_and_after`.
         background: As in `conjugates_before_and_after`.
+        splits: As in `conjugates_before_and_after`.
 
     Returns:
         A tuple `(clips, missing)`. In `clips` the crops `<clip>.crop0`, ...
-        take the place of each action clip of the split `train`, after each
-        crop its conjugates `<clip>.crop0.before` and `<clip>.crop0.after`,
+        take the place of each action clip of `splits`, after each crop its
+        conjugates `<clip>.crop0.before` and `<clip>.crop0.after`,
         whose label and split are `conjugate`. All other clips are as they
         were. `missing` is a list of `(clip, reason)`, of the action clips of
-        the split `train` without a crop that has a conjugate: they stay
-        whole, without one.
+        `splits` without a crop that has a conjugate: they stay whole, without
+        one.
 
     Raises:
         ImportError: If PyAV is missing.
-        ValueError: If an argument is wrong, there is no action clip in the
-            split `train`, or the name of a crop or conjugate is taken.
+        ValueError: If an argument is wrong, there is no action clip in one of
+            `splits`, or the name of a crop or conjugate is taken.
     """
     _check_seconds("crop_seconds", crop_seconds)
     check_positive("num_crops", num_crops)
@@ -137,6 +144,7 @@ def conjugates_around_crops(
     return _mine_files(
         clips,
         background,
+        splits,
         mine,
         f"it has no room for a crop of {crop_seconds} seconds and a stretch "
         f"of {min_seconds} seconds before or after it",
@@ -150,14 +158,16 @@ def nearest_negatives(
     background: str = "background",
     min_similarity: float = -1.0,
     same: str | None = None,
+    splits: Collection[str] = ("train",),
 ) -> tuple[list[Clip], list[tuple[Clip, str]]]:
     """Finds the background clips that look most like each action clip.
 
     The paper's way on HACS (Section 4.3). Near is a large cosine of the
     embeddings (the paper does not say which distance): FAISS' exact
-    `IndexFlatIP` on vectors of length 1, in float32. Left out are background
-    clips of other splits, and those that overlap an action clip of their
-    file: a negative of one class can be a positive of another.
+    `IndexFlatIP` on vectors of length 1, in float32. The conjugates of a clip
+    are of its own split. Left out are background clips that overlap an action
+    clip of their file, since a negative of one class can be a positive of
+    another, or a clip of another split.
 
     Args:
         clips: The clips of an index.
@@ -171,18 +181,19 @@ def nearest_negatives(
         same: Name of a column of the index, such as `scene` or `source`, that
             a clip and its conjugate must have the same value in. Defaults to
             none.
+        splits: As in `conjugates_before_and_after`.
 
     Returns:
         A tuple `(clips, missing)`. `clips` are those given, with the
         conjugates from near to far, and their cosines. `missing` is a list of
-        `(clip, reason)`, of the action clips of the split `train` without a
-        conjugate, and of the background clips that cannot be one as they have
-        no embedding, or no value of `same`.
+        `(clip, reason)`, of the action clips of `splits` without a conjugate,
+        and of the background clips that cannot be one as they have no
+        embedding, or no value of `same`.
 
     Raises:
         ImportError: If FAISS is missing.
-        ValueError: If an argument is wrong, or there is no action clip in the
-            split `train`.
+        ValueError: If an argument is wrong, or there is no action clip in one
+            of `splits`.
     """
     check_positive("num_neighbors", num_neighbors)
     if not (is_number(min_similarity) and -1 <= min_similarity <= 1):
@@ -192,15 +203,15 @@ def nearest_negatives(
         )
     group_of = _groups(clips, same)
     faiss = import_optional("faiss", "Finding nearest negatives")
-    clips, taken = _prepare(clips, background)
-    # Of each value of `same`.
+    clips, taken = _prepare(clips, background, splits)
+    # Of each split and value of `same`.
     actions: dict[Any, list[Clip]] = collections.defaultdict(list)
     negatives: dict[Any, list[Clip]] = collections.defaultdict(list)
     missing = {}
     for clip in clips:
-        if is_training_action(clip, background):
+        if gets_conjugates(clip, background, splits):
             kind = actions
-        elif clip.split == _TRAINING and not _overlaps(clip, taken):
+        elif clip.split in splits and not _overlaps(clip, taken):
             kind = negatives
         else:
             continue
@@ -211,13 +222,13 @@ def nearest_negatives(
         elif group_of[clip.clip] == "":
             missing[clip.clip] = f"its `{same}` is empty"
         else:
-            kind[group_of[clip.clip]].append(clip)
+            kind[clip.split, group_of[clip.clip]].append(clip)
 
     neighbors = {}
     searched = itertools.chain(*actions.values(), *negatives.values())
     vectors = _unit_vectors(faiss, list(searched), embeddings)
-    for group, asked in actions.items():
-        offered = negatives.get(group, [])
+    for (split, group), asked in actions.items():
+        offered = negatives.get((split, group), [])
         found = _search(faiss, asked, offered, vectors, num_neighbors)
         for clip, nearest in zip(asked, found, strict=True):
             near = {
@@ -229,7 +240,7 @@ def nearest_negatives(
             if not offered:
                 missing[clip.clip] = (
                     f"no clip of the label {background!r} and the split "
-                    f"{_TRAINING!r} can be its conjugate"
+                    f"{split!r} can be its conjugate"
                     + (f" in the same `{same}`, {group!r}" if same else "")
                 )
             elif not near:
@@ -326,20 +337,35 @@ def add_stretches(
     return [dataclasses.replace(clip, conjugates=names), *conjugates]
 
 
-def is_training_action(clip: Clip, background: str) -> bool:
-    """Whether a clip gets conjugates."""
-    return clip.split == _TRAINING and clip.label != background
+def gets_conjugates(
+    clip: Clip, background: str, splits: Collection[str]
+) -> bool:
+    """Whether a clip is an action clip of one of the splits."""
+    return (
+        clip.split in splits
+        and clip.split != CONJUGATE
+        and clip.label != background
+    )
 
 
-def check_training_actions(clips: Sequence[Clip], background: str) -> None:
-    """Raises a `ValueError` if no clip gets conjugates."""
-    if not any(is_training_action(clip, background) for clip in clips):
+def check_splits(
+    clips: Sequence[Clip], background: str, splits: Collection[str]
+) -> None:
+    """Raises a `ValueError` if a split has no clip that gets conjugates."""
+    if isinstance(splits, str) or not splits:
         raise ValueError(
-            f"`clips` must hold an action clip of the split {_TRAINING!r}. "
-            f"Received: {len(clips)} clips of the splits "
-            f"{sorted({clip.split for clip in clips})}, with "
-            f"background={background!r}"
+            "`splits` must be the names of one split or more, such as "
+            f"('train',). Received: splits={splits!r}"
         )
+    found = {c.split for c in clips if gets_conjugates(c, background, splits)}
+    for split in splits:
+        if split not in found:
+            known = sorted({clip.split for clip in clips} - {CONJUGATE})
+            raise ValueError(
+                f"`clips` must hold an action clip of the split {split!r} "
+                f"(`splits`). Received: {len(clips)} clips of the splits "
+                f"{known}, with background={background!r}"
+            )
 
 
 def check_new_names(mined: Sequence[Clip]) -> None:
@@ -360,22 +386,22 @@ def without_conjugates(clips: Sequence[Clip]) -> list[Clip]:
     ]
 
 
-def _mine_files(clips, background, mine, reason):
-    """Replaces each action clip of the training split by what is mined.
+def _mine_files(clips, background, splits, mine, reason):
+    """Replaces each action clip of the splits by what is mined.
 
     `mine(clip, duration, others)` returns the rows that take its place, given
     the seconds of its file and the stretches of it that are taken.
     """
-    clips, taken = _prepare(clips, background)
+    clips, taken = _prepare(clips, background, splits)
     duration = functools.cache(video_duration)
     mined, missing = [], []
     for clip in clips:
         rows = [clip]
-        if is_training_action(clip, background):
+        if gets_conjugates(clip, background, splits):
             others = [
-                (start, end)
-                for other, start, end in taken[clip.file]
-                if other != clip.clip
+                (other.start, other.end)
+                for other in taken[clip.file]
+                if other.name != clip.clip and _is_taken(other, clip)
             ]
             problem = reason
             try:
@@ -385,24 +411,43 @@ def _mine_files(clips, background, mine, reason):
             if not rows:
                 rows = [clip]
                 missing.append((clip, problem))
+            # No clip of another split is to get the same stretch.
+            taken[clip.file] += [
+                _Taken(row.clip, clip.split, False, row.start, row.end)
+                for row in rows
+                if row.split == CONJUGATE
+            ]
         mined += rows
     check_new_names(mined)
     return mined, missing
 
 
-def _prepare(clips, background):
-    """Returns the clips without conjugates, and what is taken of each file.
+class _Taken(NamedTuple):
+    """A stretch of a file that some conjugates may not show."""
 
-    The latter maps a file to the (clip, start, end) of what no conjugate of
-    another clip may show.
-    """
-    check_training_actions(clips, background)
+    name: str
+    split: str
+    is_action: bool
+    start: float
+    end: float
+
+
+def _prepare(clips, background, splits):
+    """Returns the clips without conjugates, and what is taken of each file."""
+    check_splits(clips, background, splits)
     taken = collections.defaultdict(list)
     for clip in clips:
-        is_action = clip.label != background
-        if clip.split != CONJUGATE and (is_action or clip.split != _TRAINING):
-            taken[clip.file].append((clip.clip, *_margin(clip)))
+        if clip.split != CONJUGATE:
+            is_action = clip.label != background
+            taken[clip.file].append(
+                _Taken(clip.clip, clip.split, is_action, *_margin(clip))
+            )
     return without_conjugates(clips), taken
+
+
+def _is_taken(other, clip):
+    """Whether no conjugate of the split of a clip may show another one."""
+    return other.is_action or other.split != clip.split
 
 
 def _margin(clip):
@@ -423,8 +468,9 @@ def _margin(clip):
 def _overlaps(clip, taken):
     end = math.inf if clip.end is None else clip.end
     return any(
-        start < end and clip.start < stop
-        for _, start, stop in taken.get(clip.file, ())
+        other.start < end and clip.start < other.end
+        for other in taken.get(clip.file, ())
+        if _is_taken(other, clip)
     )
 
 

@@ -2,8 +2,8 @@
 
 Each way takes the clips of an index, writes a video file for each conjugate,
 and returns `(clips, missing)` as those of `actx_tf.data.conjugates` do: the
-clips of a new index, and what has no conjugate. Only the action clips of the
-split `train` get them.
+clips of a new index, and what has no conjugate. The action clips of `splits`
+get them.
 """
 
 import dataclasses
@@ -11,6 +11,7 @@ import itertools
 import os
 import zlib
 from collections.abc import Callable
+from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -21,8 +22,8 @@ import numpy as np
 from actx_tf.data.clip_index import CONJUGATE
 from actx_tf.data.clip_index import Clip
 from actx_tf.data.conjugates import check_new_names
-from actx_tf.data.conjugates import check_training_actions
-from actx_tf.data.conjugates import is_training_action
+from actx_tf.data.conjugates import check_splits
+from actx_tf.data.conjugates import gets_conjugates
 from actx_tf.data.conjugates import without_conjugates
 from actx_tf.data.emptied import MARGIN
 from actx_tf.data.emptied import MOST_FRAMES
@@ -47,6 +48,7 @@ def frozen_conjugates(
     at: float = 0.5,
     background: str = "background",
     progress: bool = False,
+    splits: Collection[str] = ("train",),
 ) -> tuple[list[Clip], list[tuple[Clip, str]]]:
     """Holds one frame of each action clip for the length of the clip.
 
@@ -65,19 +67,20 @@ def frozen_conjugates(
         background: Name of the class that shows no action. Defaults to
             `"background"`.
         progress: Whether to show a progress bar. Defaults to `False`.
+        splits: As in `conjugates_before_and_after`. Defaults to `("train",)`.
 
     Returns:
         A tuple `(clips, missing)`. `clips` are those given, and after each its
         conjugate `<clip>.frozen`, a clip of another file, whose label and
         split are `conjugate`. It has the size (that of the clip's box), the
         frame rate and the number of frames of its clip. `missing` is a list of
-        `(clip, reason)`, of the action clips of the split `train` without a
-        conjugate, as they cannot be read.
+        `(clip, reason)`, of the action clips of `splits` without a conjugate,
+        as they cannot be read.
 
     Raises:
         ImportError: If PyAV is missing.
-        ValueError: If an argument is wrong, there is no action clip in the
-            split `train`, a name of a conjugate is taken, or a file is in the
+        ValueError: If an argument is wrong, there is no action clip in one of
+            `splits`, a name of a conjugate is taken, or a file is in the
             folder that this call would write otherwise.
     """
     _check_at(at)
@@ -97,6 +100,7 @@ def frozen_conjugates(
         make,
         background,
         progress,
+        splits,
     )
 
 
@@ -108,6 +112,7 @@ def emptied_conjugates(
     most_movement: float = MOST_MOVEMENT,
     background: str = "background",
     progress: bool = False,
+    splits: Collection[str] = ("train",),
 ) -> tuple[list[Clip], list[tuple[Clip, str]]]:
     """Removes people from each action clip: see `emptied`.
 
@@ -128,6 +133,7 @@ def emptied_conjugates(
         background: Name of the class that shows no action. Defaults to
             `"background"`.
         progress: Whether to show a progress bar. Defaults to `False`.
+        splits: As in `conjugates_before_and_after`. Defaults to `("train",)`.
 
     Returns:
         A tuple `(clips, missing)`, as `frozen_conjugates` returns it; the
@@ -160,7 +166,14 @@ def emptied_conjugates(
         return itertools.repeat(frames[0], count), rate, True
 
     return _make_files(
-        clips, Path(videos), "emptied", settings, make, background, progress
+        clips,
+        Path(videos),
+        "emptied",
+        settings,
+        make,
+        background,
+        progress,
+        splits,
     )
 
 
@@ -187,9 +200,10 @@ def _make_files(
     make: Callable[[Clip], _Video],
     background: str,
     progress: bool,
+    splits: Collection[str],
 ) -> tuple[list[Clip], list[tuple[Clip, str]]]:
     """Writes a file for each action clip, unless it is there."""
-    check_training_actions(clips, background)
+    check_splits(clips, background, splits)
     clips = without_conjugates(clips)
     conjugates = {
         clip.clip: dataclasses.replace(
@@ -203,7 +217,7 @@ def _make_files(
             box=None,
         )
         for clip in clips
-        if is_training_action(clip, background)
+        if gets_conjugates(clip, background, splits)
     }
     check_new_names([*clips, *conjugates.values()])
     kept = {

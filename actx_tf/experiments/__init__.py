@@ -29,6 +29,11 @@ from actx_tf.experiments.predictions import predict as predict
 from actx_tf.experiments.ray_training import train_on_ray as train_on_ray
 from actx_tf.experiments.reports import index_report as index_report
 from actx_tf.experiments.reports import pair_report as pair_report
+from actx_tf.experiments.scene_figures import SceneFigure as SceneFigure
+from actx_tf.experiments.scene_figures import SceneRow as SceneRow
+from actx_tf.experiments.scene_report import SceneReport as SceneReport
+from actx_tf.experiments.scene_report import scene_report as scene_report
+from actx_tf.experiments.scene_table import scene_table as scene_table
 from actx_tf.experiments.stored_evaluation import (
     evaluate_stored as evaluate_stored,
 )

@@ -43,18 +43,34 @@ def intervals_of_scores(
     }
 
 
-def interval_of_mean(values: np.ndarray, seed: int = 0) -> tuple[float, float]:
+def interval_of_mean(
+    values: np.ndarray, seed: int = 0, groups: np.ndarray | None = None
+) -> tuple[float, float]:
     """Returns the 95% interval of a mean over clips.
 
     Args:
         values: `(clips,)`, in [0, 1]; clips of which it is NaN are left out.
         seed: As of `intervals_of_scores`. Defaults to `0`.
+        groups: Whole numbers `(clips,)`, such as the recording that each clip
+            is of: groups are drawn again, each with all of its clips. Defaults
+            to `None`: the clips are.
+
+    Returns:
+        (lowest, highest); NaN where it is not known, as for a single group.
     """
-    values = values[~np.isnan(values)]
+    known = ~np.isnan(values)
+    values = values[known]
     if not len(values):
         return np.nan, np.nan
-    draws = _resamples(len(values), seed)
-    means = np.concatenate([w @ values / len(values) for w in draws])
+    if groups is None:
+        groups = np.arange(len(values))
+    else:
+        _, groups = np.unique(groups[known], return_inverse=True)
+        if not groups.any():
+            return np.nan, np.nan
+    sums, counts = np.bincount(groups, values), np.bincount(groups)
+    draws = _resamples(len(counts), seed)
+    means = np.concatenate([(w @ sums) / (w @ counts) for w in draws])
     return _middle(means, values.mean())
 
 

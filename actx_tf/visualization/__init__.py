@@ -26,3 +26,6 @@ from actx_tf.visualization.prediction_figures import (
 from actx_tf.visualization.prediction_figures import (
     save_prediction as save_prediction,
 )
+from actx_tf.visualization.scene_page import (
+    write_scene_page as write_scene_page,
+)

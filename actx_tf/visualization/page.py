@@ -209,7 +209,7 @@ def _encode_frames(frames, rate, budget):
     """
     for side, quality, most in RUNGS:
         count = max(1, round(len(frames) * min(1.0, most / rate)))
-        encoded = _jpegs(_pick(frames, count), side, quality)
+        encoded = jpegs(_pick(frames, count), side, quality)
         if sum(map(len, encoded)) <= budget:
             break
     while sum(map(len, encoded)) > budget and len(encoded) > 1:
@@ -223,7 +223,16 @@ def _pick(frames, count):
     return [frames[int((k + 0.5) * len(frames) / count)] for k in range(count)]
 
 
-def _jpegs(frames, longest, quality):
+def jpegs(
+    frames: Sequence[np.ndarray], longest: int, quality: int
+) -> list[str]:
+    """Returns frames as JPEGs in base64.
+
+    Args:
+        frames: RGB values, uint8, `(height, width, 3)` each.
+        longest: Most pixels of their longer side.
+        quality: Of JPEG, to 100.
+    """
     Image = import_optional("PIL.Image", "The page of clips")
     encoded = []
     for frame in frames:

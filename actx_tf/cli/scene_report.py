@@ -1,0 +1,144 @@
+"""Says how much of a classifier's accuracy comes from the scene.
+
+Of a model that `actx train` made:
+
+    actx mine --splits=train,test --way=before_and_after --index=index.csv \\
+        --output=pairs.csv
+    actx scene-report --features=features --index=pairs.csv \\
+        --model=runs/mine/actx.keras --page=scene.html
+
+Of any other, by a table of its scores: a row a clip, conjugates too, with the
+columns clip and score_<class>:
+
+    actx scene-report --scores=scores.csv --index=pairs.csv \\
+        --background=none --output=pairs_by_scene.csv
+
+The classifier is shown each action clip of --split that has conjugates, and
+these conjugates, which show its scene without the action. For each class, with
+95% intervals:
+
+    accuracy        the clip is named by its class
+    scene-only      the conjugate is, though the action is not in it: the mean
+                    over a clip's conjugates
+    contrasted      the clip is, while the conjugate is not
+    answer changed  of an ActX: with the F_c of a clip of another class
+
+"by chance" is what the same answers are worth if they are dealt out to the
+clips at random. Of an ActX, a line says what its context switch changes without
+training. --output is a table of the pairs, the worst first: whose conjugate is
+named by the clip's class, with the largest score; --page shows them side by
+side, read from the files that the index names.
+"""
+
+import argparse
+import collections
+
+from actx_tf.cli import files
+from actx_tf.cli import flags as kinds
+from actx_tf.cli.errors import UsageError
+from actx_tf.cli.parser import Parser
+
+_SHOWN = 3  # names of what is left out for one reason
+
+
+def add_flags(parser: Parser) -> None:
+    """Adds the flags of the subcommand."""
+    kinds.add_index(parser, text=" with conjugates of the split")
+    kinds.add_model(parser, required=False, text="; or --scores")
+    kinds.add_features(parser, required=False, text=" for the model")
+    parser.add_argument(
+        "--scores",
+        help="scores of any classifier (CSV): columns clip and score_<class>",
+    )
+    kinds.add_background(
+        parser, "such clips are left out; a model knows its own"
+    )
+    parser.add_argument(
+        "--split", default="test", help="split of the clips to report on"
+    )
+    parser.add_argument("--output", help="CSV to write: a row a pair")
+    parser.add_argument("--page", help="page (HTML) to write")
+    parser.add_argument(
+        "--num_pairs",
+        type=kinds.whole,
+        default=24,
+        help="most pairs to show on the page",
+    )
+    parser.add_argument(
+        "--seed", type=kinds.seed, default=0, help="of what is drawn at random"
+    )
+
+
+def check(flags: argparse.Namespace) -> None:
+    """Raises an error if the flags, or the files they name, are wrong."""
+    if bool(flags.model) == bool(flags.scores):
+        raise UsageError("--model or --scores must be given, one of them")
+    if bool(flags.model) != bool(flags.features):
+        raise UsageError("--model and --features are given together or not")
+    files.check_index(flags.index)
+    if flags.model:
+        files.check_model(flags.model)
+        files.check_features(flags.features)
+    else:
+        files.check_given(flags.scores, "--scores")
+    for name in ("output", "page"):
+        if path := getattr(flags, name):
+            files.check_output_file(path, f"--{name}")
+
+
+def run(flags: argparse.Namespace) -> None:
+    """Runs the subcommand."""
+    from actx_tf import experiments
+
+    report = experiments.scene_report(
+        flags.index,
+        model=flags.model,
+        features=flags.features,
+        scores=flags.scores,
+        background=flags.background,
+        split=flags.split,
+        conjugates_column=flags.conjugates_column,
+        seed=flags.seed,
+    )
+    table = experiments.scene_table(report)
+    print(experiments.format_table(table))
+    notes = [*report.notes, *_left_out(report)]
+    for note in notes:
+        print(f"note: {note}")
+    if flags.output:
+        experiments.write_rows(report.pairs, flags.output)
+        print(f"written: {flags.output}")
+    if flags.page:
+        _write_page(flags, report, table, notes)
+
+
+def _left_out(report):
+    """Counts what is left out for each reason."""
+    names = collections.defaultdict(list)
+    for name, reason in report.left_out:
+        names[reason].append(name)
+    for reason, found in names.items():
+        shown = ", ".join(found[:_SHOWN])
+        if len(found) > _SHOWN:
+            shown += ", ..."
+        yield f"{len(found)} left out: {reason} ({shown})"
+
+
+def _write_page(flags, report, table, notes):
+    from actx_tf import data
+    from actx_tf import visualization
+
+    clips = data.read_clip_index(flags.index, flags.conjugates_column)
+    pairs = report.pairs[: flags.num_pairs]
+    unread = visualization.write_scene_page(
+        flags.page,
+        table,
+        pairs,
+        {clip.clip: clip for clip in clips},
+        notes=notes,
+        title=f"Action or scene: the split {flags.split}",
+    )
+    if unread:
+        name, reason = unread[0]
+        print(f"{len(unread)} clips without frames, such as {name}: {reason}")
+    print(f"written: {flags.page}, {len(pairs)} of {len(report.pairs)} pairs")
