@@ -99,6 +99,8 @@ def _lines(owner, node):
         kinds = [ast.unparse(kind) for kind in node.decorator_list]
         if "property" in kinds:
             yield f"{where}: {ast.unparse(node.returns)}"
+        elif f"{node.name}.setter" in kinds:
+            return  # the property is listed
         else:
             returns = f" -> {ast.unparse(node.returns)}"
             yield f"{where}({ast.unparse(node.args)}){returns}"
