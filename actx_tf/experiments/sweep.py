@@ -37,6 +37,7 @@ VALUES = {
     "xi": (-1, 0, 0.3, 0.6, 0.9),
     "similarity_weight": (0, 0.1, 0.3, 1, 3, 10),
     "difference_weight": (0, 1, 3, 10, 30, 100),
+    "conjugate_weight": (0, 0.03, 0.1, 0.3, 1, 3),
 }
 _FIGURES = ("accuracy", "localization AUC")
 
@@ -160,7 +161,7 @@ def _similarity(train, gamma, batch_size):
 def _run(train, validation, settings, seed, batch_size):
     """Returns the figures of one training."""
     task = Task(synthetic.CLASS_NAMES, train["features"].shape[-1])
-    inputs = {key: train[key] for key in ("features", "conjugate_similarity")}
+    inputs = {key: train[key] for key in train if key != "labels"}
     make_batches = batches_of_arrays(inputs, train["labels"], batch_size)
     with reproducible(settings, seed):
         model = build_actx(task, settings)
