@@ -10,7 +10,8 @@ BACKEND_TESTS := tests/test_att_norm.py tests/test_percentile_shift.py \
 	tests/test_streaming_attention.py tests/test_thin_products.py \
 	tests/test_activations.py tests/test_losses.py \
 	tests/test_classification.py tests/test_localization.py \
-	tests/test_actx.py tests/test_acf.py tests/test_paired_model.py
+	tests/test_actx.py tests/test_acf.py tests/test_paired_model.py \
+	tests/test_context_switch.py
 
 PYTEST := $(BIN)/python -m pytest --numprocesses=2 --dist=worksteal
 

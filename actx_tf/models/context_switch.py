@@ -56,6 +56,7 @@ class ContextSwitch(keras.layers.Layer):
             "initializer": "zeros",
             "dtype": "float32",
             "trainable": False,
+            "autocast": False,  # PyTorch would assign to a copy
             "aggregation": "mean",
         }
         self.mean = self.add_weight(
