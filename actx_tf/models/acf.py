@@ -133,7 +133,10 @@ class ACF(PairedModel):
         self.head.build((shape[0], 2 * units))
 
     def classify(
-        self, features: Tensor, mask: Tensor | None = None
+        self,
+        features: Tensor,
+        mask: Tensor | None = None,
+        training: bool | None = False,
     ) -> dict[str, Tensor]:
         action, context = self._pooled_heads(features, mask)
         return {

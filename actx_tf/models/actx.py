@@ -198,16 +198,22 @@ class ActX(PairedModel):
         self,
         features: Tensor,
         mask: Tensor | None = None,
+        training: bool | None = False,
         context: str | None = None,
     ) -> dict[str, Tensor]:
         """See `PairedModel`; `context` takes the place of the model's own."""
-        return self._classify(features, mask, context=context)
+        return self._classify(
+            features, mask, training=training, context=context
+        )
 
     def classify_conjugate(
-        self, features: Tensor, mask: Tensor | None = None
+        self,
+        features: Tensor,
+        mask: Tensor | None = None,
+        training: bool | None = False,
     ) -> dict[str, Tensor]:
         """See `PairedModel`; conjugates do not count in the mean of F_c."""
-        return self._classify(features, mask, counted=False)
+        return self._classify(features, mask, training=training, counted=False)
 
     def _classify(self, features, mask, **of_switch):
         pooled, action_map, context_map = self.pooling(

@@ -225,16 +225,22 @@ class PairedModel(keras.Model):
         return shape
 
     def classify(
-        self, features: Tensor, mask: Tensor | None = None
+        self,
+        features: Tensor,
+        mask: Tensor | None = None,
+        training: bool | None = False,
     ) -> dict[str, Tensor]:
         """Returns what is served for feature maps: at least `"logits"`."""
         raise NotImplementedError
 
     def classify_conjugate(
-        self, features: Tensor, mask: Tensor | None = None
+        self,
+        features: Tensor,
+        mask: Tensor | None = None,
+        training: bool | None = False,
     ) -> dict[str, Tensor]:
         """The same for feature maps of conjugates, for L_n."""
-        return self.classify(features, mask)
+        return self.classify(features, mask, training)
 
     def pair_losses(
         self, outputs: dict[str, Tensor], pair: dict[str, Tensor]
@@ -264,12 +270,13 @@ class PairedModel(keras.Model):
             # Keras does so but for the training step under JAX, which would
             # match a store's float16 in float32.
             pair[key] = ops.cast(pair[key], self.compute_dtype)
-        outputs = self.classify(pair["features"], pair.get("mask"))
+        # Said to each layer: Keras' training step under JAX tells none.
+        outputs = self.classify(pair["features"], pair.get("mask"), training)
         if _CONJUGATES & pair.keys():
             losses = self.pair_losses(outputs, pair)
             outputs["similarity_loss"], outputs["difference_loss"] = losses
             if self.conjugate_weight > 0:
-                outputs["conjugate_loss"] = self._conjugate_loss(pair)
+                outputs["conjugate_loss"] = self._conjugate_loss(pair, training)
         return outputs
 
     def _pair_weights(self):
@@ -282,7 +289,7 @@ class PairedModel(keras.Model):
             weights["conjugate_loss"] = self.conjugate_weight
         return weights
 
-    def _conjugate_loss(self, pair):
+    def _conjugate_loss(self, pair, training):
         if "conjugate" not in pair:
             raise ValueError(
                 '`inputs` must have the key "conjugate" where '
@@ -290,7 +297,7 @@ class PairedModel(keras.Model):
                 f"Received: inputs with the keys {sorted(pair)}"
             )
         answer = self.classify_conjugate(
-            pair["conjugate"], pair.get("conjugate_mask")
+            pair["conjugate"], pair.get("conjugate_mask"), training
         )
         names = self.class_names or []
         background = [names.index(name) for name in self.background]
