@@ -18,6 +18,7 @@ from actx_tf.experiments.scene_figures import others_of_other_classes
 from actx_tf.experiments.scene_figures import scene_chances
 from actx_tf.experiments.scene_figures import scene_rows
 from actx_tf.experiments.scene_figures import scene_values
+from actx_tf.experiments.stored_evaluation import clips_of_split
 from actx_tf.export.trained_model import load_trained
 
 _HINT = "find conjugates with `actx mine --splits=train,test`"
@@ -95,13 +96,7 @@ def scene_report(
             or no pair is left.
     """
     clips = read_clip_index(index, conjugates_column)
-    chosen = [clip for clip in clips if clip.split == split]
-    if not chosen:
-        raise ValueError(
-            "`split` must be one of "
-            f"{sorted({clip.split for clip in clips})}. "
-            f"Received: split={split!r}"
-        )
+    chosen = clips_of_split(clips, split)
     labels = {label for clip in clips for label in (clip.label, *clip.labels)}
     if unknown := sorted(set(background) - labels):
         raise ValueError(

@@ -1,10 +1,12 @@
 """How well a trained model does on clips of a feature store."""
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from actx_tf.data.clip_index import Clip
 from actx_tf.data.clip_index import read_clip_index
 from actx_tf.data.feature_store import FeatureStore
 from actx_tf.experiments.evaluation import figures_of_scores
@@ -47,14 +49,7 @@ def evaluate_stored(
             left.
     """
     trained = load_trained(model)
-    index_clips = read_clip_index(index, conjugates_column)
-    clips = [clip for clip in index_clips if clip.split == split]
-    if not clips:
-        raise ValueError(
-            "`split` must be one of "
-            f"{sorted({clip.split for clip in index_clips})}. "
-            f"Received: split={split!r}"
-        )
+    clips = clips_of_split(read_clip_index(index, conjugates_column), split)
     rows, left_out, members, scores = [], [], [], []
     with FeatureStore(features) as store:
         check_features(trained, store)
@@ -96,6 +91,18 @@ def evaluate_stored(
     scored = np.array([name not in trained.background for name in names])
     figures = figures_of_scores(truth, np.stack(scores), scored)
     return figures, rows, left_out
+
+
+def clips_of_split(clips: Sequence[Clip], split: str) -> list[Clip]:
+    """Returns the clips of a split; raises `ValueError` if there is none."""
+    chosen = [clip for clip in clips if clip.split == split]
+    if not chosen:
+        raise ValueError(
+            "`split` must be one of "
+            f"{sorted({clip.split for clip in clips})}. "
+            f"Received: split={split!r}"
+        )
+    return chosen
 
 
 def check_features(

@@ -93,11 +93,7 @@ def score_videos(
     paths = [str(video) for video in videos]
     made_by = describe_making(model, output, start, end)
     table = {} if output is None else _read(output, made_by)
-    left = [
-        video
-        for video in paths
-        if video not in table or table[video]["bytes"] != file_size(video)
-    ]
+    left = videos_left(paths, table)
     failed: list[tuple[str, str]] = []
     if left:
         predictor = VideoPredictor(
@@ -140,6 +136,17 @@ def scores_of_row(row: Mapping[str, Any]) -> dict[str, float]:
 def file_size(video: str) -> str:
     """The size of a file, which tells most files from one that replaced it."""
     return str(os.path.getsize(video)) if os.path.isfile(video) else ""
+
+
+def videos_left(
+    videos: Sequence[str], done: Mapping[str, Mapping[str, Any]]
+) -> list[str]:
+    """Returns those that are not done, or whose file has another size now."""
+    return [
+        video
+        for video in videos
+        if video not in done or done[video]["bytes"] != file_size(video)
+    ]
 
 
 def describe_making(

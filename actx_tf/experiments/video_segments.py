@@ -18,6 +18,7 @@ from actx_tf.data.video_files import NOT_UTF8
 from actx_tf.data.video_files import is_utf8
 from actx_tf.experiments.video_scores import describe_making
 from actx_tf.experiments.video_scores import file_size
+from actx_tf.experiments.video_scores import videos_left
 from actx_tf.models import PairedModel
 from actx_tf.prediction import Timeline
 from actx_tf.prediction import VideoPredictor
@@ -90,11 +91,7 @@ def segment_videos(
     if output is not None:
         _check_name(output)
         done = _read(output, made_by)
-    left = [
-        video
-        for video in paths
-        if video not in done or done[video]["bytes"] != file_size(video)
-    ]
+    left = videos_left(paths, done)
     failed: list[tuple[str, str]] = []
     if left:
         predictor = VideoPredictor(

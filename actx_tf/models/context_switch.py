@@ -72,14 +72,15 @@ class ContextSwitch(keras.layers.Layer):
         counted: bool = True,
     ) -> Tensor:
         action, of_context = ops.split(pooled, 2, axis=-1)
-        if not training and (context or self.context) == "keep":
-            return pooled
-        if training and counted:
-            self._count(of_context)
-        mean = ops.zeros_like(of_context) + ops.cast(self.mean, pooled.dtype)
         if training:
+            if counted:
+                self._count(of_context)
             if self.dropout == 0:
                 return pooled
+        elif (context or self.context) == "keep":
+            return pooled
+        mean = ops.zeros_like(of_context) + ops.cast(self.mean, pooled.dtype)
+        if training:
             chance = keras.random.uniform(
                 (ops.shape(pooled)[0], 1), seed=self.random
             )
