@@ -170,8 +170,10 @@ class ServedModel:
             "`frames` must be enough for a step: at least "
             f"{time.least_size(1)}",
         )
+        # Ahead of the clips too, of which each is checked again.
         with tf.control_dependencies([enough]):
             most = tf.reduce_max(steps)
+            clips = tf.identity(clips)
 
         def features_of_one(arguments):
             clip, length = arguments

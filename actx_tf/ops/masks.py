@@ -2,6 +2,7 @@
 
 from keras import ops
 
+from actx_tf.ops.device import is_on_gpu
 from actx_tf.ops.types import Shape
 from actx_tf.ops.types import Tensor
 
@@ -35,8 +36,9 @@ def broadcast_mask(mask: Tensor, shape: Shape) -> Tensor:
 def zero_padding(features: Tensor, mask: Tensor) -> Tensor:
     """Puts zeros where a mask is False.
 
-    A copy of the features is made only where something is masked: it costs a
-    tenth of a training step on stored similarities.
+    On a CPU a copy of the features is made only where something is masked: it
+    costs a tenth of a training step on stored similarities. On a GPU a branch
+    makes a copy either way, and the step waits for it.
 
     Args:
         features: Numbers `(..., channels)`.
@@ -45,8 +47,10 @@ def zero_padding(features: Tensor, mask: Tensor) -> Tensor:
     Returns:
         Tensor of the shape of `features`.
     """
-    return ops.cond(
-        ops.all(mask),
-        lambda: features,
-        lambda: ops.where(mask[..., None], features, ops.zeros_like(features)),
-    )
+
+    def zeroed():
+        return ops.where(mask[..., None], features, ops.zeros_like(features))
+
+    if is_on_gpu():
+        return zeroed()
+    return ops.cond(ops.all(mask), lambda: features, zeroed)
