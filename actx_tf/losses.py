@@ -57,10 +57,7 @@ def match_features(
     """
     _check_feature_maps(features=features, reference=reference)
     check_not_negative("gamma", gamma)
-    keep = _flatten_mask(mask, reference)
-    flat = _flatten(reference)
-    if keep is not None:
-        flat = zero_padding(flat, keep)
+    flat, keep = _flatten_masked(reference, mask)
     queries, keys = (_unit(x, gamma**0.5) for x in (_flatten(features), flat))
     matched = ops.cast(attend(queries, keys, flat, keep), "float32")
     return ops.reshape(matched, ops.shape(features))
@@ -107,11 +104,11 @@ def conjugate_similarity(
     _check_feature_maps(features=features, conjugate=conjugate)
     check_not_negative("gamma", gamma)
     clips = {
-        "features": _flatten(features),
-        "conjugate": _flatten(conjugate),
-        "keep": _flatten_mask(mask, features),
-        "keep_conjugate": _flatten_mask(conjugate_mask, conjugate),
-        "matched": None if matched is None else _flatten(matched),
+        "features": features,
+        "conjugate": conjugate,
+        "mask": mask,
+        "conjugate_mask": conjugate_mask,
+        "matched": matched,
     }
     clips = {key: x for key, x in clips.items() if x is not None}
     similarity = _each_clip(
@@ -287,18 +284,18 @@ def _each_clip(function, clips):
 
 
 def _similarity(
-    gamma, features, conjugate, keep=None, keep_conjugate=None, matched=None
+    gamma, features, conjugate, mask=None, conjugate_mask=None, matched=None
 ):
-    """`conjugate_similarity` on flat maps: `(batch, N)`."""
-    if keep is not None:
-        features = zero_padding(features, keep)
-    if keep_conjugate is not None:
-        conjugate = zero_padding(conjugate, keep_conjugate)
+    """`conjugate_similarity` of each location, flat: `(batch, N)`."""
+    features, keep = _flatten_masked(features, mask)
+    conjugate, keep_conjugate = _flatten_masked(conjugate, conjugate_mask)
     # gamma * cos<x, z> is the product of two vectors of this length.
     length = gamma**0.5
     queries = _unit(features, length)
     if matched is None:
         matched = attend(queries, queries, features, keep)
+    else:
+        matched = _flatten(matched)
     in_conjugate = attend(
         queries, _unit(conjugate, length), conjugate, keep_conjugate
     )
@@ -322,14 +319,20 @@ def _weighted_mean(values, weights, mask):
 
 
 def _cosine(x, z):
-    return ops.sum(_unit(x) * _unit(z), axis=-1)
+    x, z = (ops.cast(vectors, "float32") for vectors in (x, z))
+    product = ops.sum(x * z, axis=-1, keepdims=True)
+    return (product * _inverse_length(x) * _inverse_length(z))[..., 0]
 
 
 def _unit(x, length=1.0):
     """Vectors of this length, float32; zeros stay, with a finite gradient."""
     x = ops.cast(x, "float32")
+    return x * (length * _inverse_length(x))
+
+
+def _inverse_length(x):
     square = ops.sum(ops.square(x), axis=-1, keepdims=True)
-    return x * (length * ops.rsqrt(ops.maximum(square, _TINY)))
+    return ops.rsqrt(ops.maximum(square, _TINY))
 
 
 def _flatten(features):
@@ -340,12 +343,15 @@ def _flatten(features):
     return ops.reshape(features, (*_flat_sizes(shape[:-1]), shape[-1]))
 
 
-def _flatten_mask(mask, features):
-    """`(batch, time * height * width)` booleans, or None."""
+def _flatten_masked(features, mask):
+    """The same, zero where they are masked; and the mask, flat, or None."""
     if mask is None:
-        return None
+        return _flatten(features), None
     shape = ops.shape(features)[:-1]
-    return ops.reshape(broadcast_mask(mask, shape), _flat_sizes(shape))
+    mask = broadcast_mask(mask, shape)
+    # Before all else, as the pooling does: a compiler sees that it is the same.
+    features = zero_padding(features, mask)
+    return _flatten(features), ops.reshape(mask, _flat_sizes(shape))
 
 
 def _flat_sizes(shape):

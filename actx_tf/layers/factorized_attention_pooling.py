@@ -1,3 +1,4 @@
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -194,9 +195,7 @@ class FactorizedAttentionPooling(keras.layers.Layer):
         if self.use_attention_map:
             kernels.append(self.psi.kernel)
         # One product for both: F is read once.
-        phi_and_psi = _convolve(
-            features, ops.concatenate(kernels, axis=-1), product=scores
-        )
+        phi_and_psi = _scores(features, ops.concatenate(kernels, axis=-1))
         confidence = self.att_norm(phi_and_psi[..., 0], mask=mask)
         confidence = self.alpha * self.percentile_shift(confidence, mask=mask)
         action_map = ops.sigmoid(confidence)
@@ -253,16 +252,16 @@ class FactorizedAttentionPooling(keras.layers.Layer):
             bias = bias / scale
         if self.theta_narrow is not None:
             narrow = _convolve(features, self.theta_narrow.kernel)
-            return ops.relu(features + _convolve(narrow, kernel) + bias)
+            return _relu(features + _convolve(narrow, kernel) + bias)
         if scale is not None or not _is_product(kernel):
-            return ops.relu(features + _convolve(features, kernel) + bias)
+            return _relu(features + _convolve(features, kernel) + bias)
         # F is added by the identity in the kernel, and TensorFlow fuses what
         # follows the product: a tenth of a training step in bfloat16.
         channels = features.shape[-1]
         kernel = ops.reshape(kernel, (channels, channels))
         kernel = kernel + ops.eye(channels, dtype=kernel.dtype)
         flat = ops.reshape(features, (-1, channels))
-        return ops.relu(ops.matmul(flat, kernel) + bias)
+        return _relu(ops.matmul(flat, kernel) + bias)
 
     def _confidence(self, name):
         return self._convolution(1, name, use_bias=False)
@@ -315,18 +314,52 @@ class FactorizedAttentionPooling(keras.layers.Layer):
         }
 
 
-def _convolve(features, kernel, product=ops.matmul):
+def _convolve(features, kernel):
     """A 3D convolution; one of size 1 as the product that it is, not slower."""
     if not _is_product(kernel):
         return ops.conv(
             features, kernel, padding="same", data_format="channels_last"
         )
     channels, filters = kernel.shape[3:]
-    filtered = product(
+    filtered = ops.matmul(
         ops.reshape(features, (-1, channels)),
         ops.reshape(kernel, (channels, filters)),
     )
     return ops.reshape(filtered, (*ops.shape(features)[:-1], filters))
+
+
+def _scores(features, kernel):
+    """The same, of few filters."""
+    if not _is_product(kernel):
+        return _convolve(features, kernel)
+    channels, filters = kernel.shape[3:]
+    batch, *sizes = ops.shape(features)[:-1]
+    filtered = scores(
+        ops.reshape(features, (batch, math.prod(sizes), channels)),
+        ops.reshape(kernel, (channels, filters)),
+    )
+    return ops.reshape(filtered, (batch, *sizes, filters))
+
+
+def _relu(x):
+    """ReLU with a gradient of its output, which JAX takes of its input.
+
+    A product and what follows it are one kernel if nothing else needs the
+    product.
+    """
+    if keras.backend.backend() != "jax":
+        return ops.relu(x)
+
+    @ops.custom_gradient
+    def run(x):
+        output = ops.relu(x)
+
+        def gradient(upstream):
+            return ops.where(output > 0, upstream, ops.zeros_like(upstream))
+
+        return output, gradient
+
+    return run(x)
 
 
 def _is_product(kernel):
