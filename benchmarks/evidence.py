@@ -85,7 +85,7 @@ RUNS = {
     "ActX": Run("ActX"),
     "ActX without L_n": Run("ActX", {"conjugate_weight": 0.0}, most_seeds=3),
     "ActX without pair losses": Run("ActX", NO_PAIRS, most_seeds=3),
-    "ActX w/o S_att": Run("ActX w/o S_att", most_seeds=3),
+    "ActX without S_att": Run("ActX w/o S_att", most_seeds=3),
     "ActX, frozen conjugates": Run("ActX", way="frozen", most_seeds=3),
     "ActX, emptied conjugates": Run("ActX", way="emptied", most_seeds=3),
     "ActX as in the paper": Run("ActX", PAPER, most_seeds=1),
