@@ -45,6 +45,7 @@ EXTRAS = {
         "onnxruntime",
         "openvino",
         "pytest",
+        "pytest-timeout",
         "pytest-xdist",
         "pyyaml",
         "requests",

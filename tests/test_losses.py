@@ -110,6 +110,13 @@ def test_the_length_of_the_features_does_not_matter_to_the_matching():
     )
 
 
+def test_small_features_are_as_similar_as_large_ones():
+    assert_close(
+        losses.conjugate_similarity(1e-5 * FEATURES, 1e-5 * CONJUGATE),
+        losses.conjugate_similarity(FEATURES, CONJUGATE),
+    )
+
+
 @pytest.mark.parametrize("fill", [1e4, np.nan])
 @pytest.mark.parametrize("spatial", [False, True])
 def test_what_is_masked_is_as_if_cut_off(fill, spatial):

@@ -45,6 +45,12 @@ def test_blocks_give_what_the_whole_gives(block_sizes, mask):
         assert_close(actual, expected)
 
 
+def test_a_mask_holds_where_all_real_keys_fit_badly():
+    queries, keys, values = TENSORS
+    tensors = -1e5 * np.abs(queries), np.abs(keys), values
+    assert_close(attend(*tensors, MASK), whole(*tensors, MASK))
+
+
 @pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="of TensorFlow"
 )
