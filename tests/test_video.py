@@ -352,8 +352,13 @@ def test_what_is_no_video(tmp_path):
             with pytest.raises(VideoError) as info:
                 read_clip(tmp_path / name, **arguments)
             assert str(tmp_path / name) in str(info.value)
-    with pytest.raises(VideoError, match="no video stream"):
-        read_clip(tmp_path / "sound.mp4")
+    for name, problem in (
+        ("sound.mp4", "no video stream"),
+        ("empty.mp4", "mp4': the file is empty"),
+        ("text.mp4", "mp4': FFmpeg cannot read it: Invalid data"),
+    ):
+        with pytest.raises(VideoError, match=problem):
+            read_clip(tmp_path / name)
 
 
 @pytest.mark.parametrize(

@@ -30,12 +30,18 @@ def video_errors(path: str | os.PathLike) -> Iterator[None]:
     # ValueError is a path with a NUL.
     except (av.FFmpegError, MemoryError, OSError, ValueError) as error:
         problem = str(error)
-        if isinstance(error, av.FFmpegError) and _is_animated_webp(path):
-            problem = (
-                "FFmpeg does not decode animated WebP: turn it into a GIF or "
-                f"a video first ({error})"
-            )
+        if isinstance(error, av.FFmpegError):
+            problem = _problem_of_ffmpeg(path, error)
         raise VideoError(f"{os.fspath(path)!r}: {problem}") from error
+
+
+def _problem_of_ffmpeg(path, error):
+    if _is_animated_webp(path):
+        return (
+            "FFmpeg does not decode animated WebP: turn it into a GIF or a "
+            "video first"
+        )
+    return f"FFmpeg cannot read it: {error.strerror}"
 
 
 @contextlib.contextmanager
@@ -50,6 +56,8 @@ def open_video(path: str | os.PathLike) -> Iterator[Any]:
     # and follows playlists: so Python opens the file, and FFmpeg none.
     if not os.path.isfile(path):
         raise VideoError("there is no such file")
+    if not os.path.getsize(path):
+        raise VideoError("the file is empty")
     options = {
         "protocol_whitelist": "none",
         "max_pixels": str(MOST_PIXELS),
