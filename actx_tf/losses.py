@@ -324,7 +324,7 @@ def _cosine(x, z):
     return (product * _inverse_length(x) * _inverse_length(z))[..., 0]
 
 
-def _unit(x, length=1.0):
+def _unit(x, length):
     """Vectors of this length, float32; zeros stay, with a finite gradient."""
     x = ops.cast(x, "float32")
     return x * (length * _inverse_length(x))
