@@ -71,6 +71,7 @@ class Run:
     method: str
     settings: dict = dataclasses.field(default_factory=dict)
     way: str = "own"  # the conjugates that a set comes with
+    context: str = "keep"  # of an ActX, once it is trained
     most_seeds: int = 5
 
 
@@ -86,6 +87,7 @@ RUNS = {
     "ActX without L_n": Run("ActX", {"conjugate_weight": 0.0}, most_seeds=3),
     "ActX without pair losses": Run("ActX", NO_PAIRS, most_seeds=3),
     "ActX without S_att": Run("ActX w/o S_att", most_seeds=3),
+    "ActX, mean of F_c": Run("ActX", context="mean", most_seeds=3),
     "ActX, frozen conjugates": Run("ActX", way="frozen", most_seeds=3),
     "ActX, emptied conjugates": Run("ActX", way="emptied", most_seeds=3),
     "ActX as in the paper": Run("ActX", PAPER, most_seeds=1),
@@ -345,6 +347,8 @@ def _train_and_score(
             output=folder / "logs",
             run=f"{name}-{part}-{seed}",
         )
+        if run.context != "keep":
+            model.context = run.context
         scores, figures, outputs = evaluate(
             run.method, model, data.test, data.task.activation
         )
