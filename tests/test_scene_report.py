@@ -12,6 +12,10 @@ from actx_tf.data import FeatureStore
 from actx_tf.data import FeatureStoreWriter
 from actx_tf.data import read_clip_index
 from actx_tf.data import write_clip_index
+from actx_tf.experiments import SceneFigure
+from actx_tf.experiments import SceneReport
+from actx_tf.experiments import SceneRow
+from actx_tf.experiments import choose_context
 from actx_tf.experiments import evaluate_stored
 from actx_tf.experiments import scene_report
 from actx_tf.experiments import scene_table
@@ -421,6 +425,67 @@ def folder(tmp_path_factory):
 def read(path):
     with open(path, encoding="utf-8") as file:
         return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize(
+    "switched, contrasted, accuracy, most_lost, chosen",
+    [
+        ("mean", 0.1, 0.0, 0.01, "mean"),
+        ("mean", 0.1, -0.01, 0.01, "mean"),
+        ("mean", 0.1, -0.02, 0.01, "keep"),
+        ("mean", 0.1, -0.02, 0.02, "mean"),
+        ("mean", 0.0, 0.1, 0.01, "keep"),  # the scene is no matter
+        ("keep", -0.1, 0.1, 0.01, "mean"),
+        ("keep", 0.1, 0.1, 0.01, "keep"),
+    ],
+)
+def test_the_context_that_pairs_speak_for(
+    switched, contrasted, accuracy, most_lost, chosen
+):
+    values = {
+        "accuracy": 0.7,
+        "contrasted": 0.5,
+        "switched_accuracy": 0.7 + accuracy,
+        "switched_contrasted": 0.5 + contrasted,
+    }
+    figures = {
+        name: SceneFigure(value, np.nan, np.nan)
+        for name, value in values.items()
+    }
+    report = SceneReport([SceneRow("", 9, 9, figures)], [], [], [], switched)
+    assert choose_context(report, most_lost) == chosen
+    with pytest.raises(ValueError, match="no context switch|without one"):
+        choose_context(SceneReport(report.rows, [], [], []))
+    with pytest.raises(ValueError, match="`most_lost` must be"):
+        choose_context(report, -0.1)
+
+
+def test_a_model_with_the_context_chosen(folder, tmp_path):
+    given = {
+        "model": folder / "actx.keras",
+        "features": folder / "features",
+        "index": folder / "pairs.csv",
+    }
+    chosen = choose_context(scene_report(**given), most_lost=1.0)
+    result = run_actx(
+        "scene-report",
+        *(f"--{name}={path}" for name, path in given.items()),
+        *("--most_lost=1", f"--chosen={tmp_path / 'chosen.keras'}"),
+    )
+    assert result.returncode == 0, result.stderr
+    assert f'these pairs speak for context="{chosen}"\n' in result.stdout
+    model = load_model(tmp_path / "chosen.keras")
+    assert model.context == chosen
+    for mine, before in zip(
+        model.weights, load_model(given["model"]).weights, strict=True
+    ):
+        np.testing.assert_array_equal(mine, before)
+    result = run_actx(
+        *("scene-report", "--scores=any.csv", f"--index={given['index']}"),
+        f"--chosen={tmp_path / 'chosen.keras'}",
+    )
+    assert result.returncode == 2
+    assert "--chosen takes a .keras file" in result.stderr
 
 
 def test_the_command(folder):

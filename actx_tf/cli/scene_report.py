@@ -25,7 +25,10 @@ these conjugates, which show its scene without the action. For each class, with
 
 "by chance" is what the same answers are worth if they are dealt out to the
 clips at random. Of an ActX, a line says what its context switch changes without
-training. --output is a table of the pairs, the worst first: whose conjugate is
+training, and another which context these pairs speak for: the one with more
+contrasted accuracy, if it costs no more than --most_lost of the accuracy. Ask
+that of --split=validation; --chosen writes the model with this context.
+--output is a table of the pairs, the worst first: whose conjugate is
 named by the clip's class, with the largest score; --page shows them side by
 side, read from the files that the index names.
 """
@@ -56,6 +59,15 @@ def add_flags(parser: Parser) -> None:
     parser.add_argument(
         "--split", default="test", help="split of the clips to report on"
     )
+    parser.add_argument(
+        "--most_lost",
+        type=kinds.fraction,
+        default=0.01,
+        help="accuracy that a better context may cost",
+    )
+    parser.add_argument(
+        "--chosen", help="the ActX with the context chosen (.keras) to write"
+    )
     parser.add_argument("--output", help="CSV to write: a row a pair")
     parser.add_argument("--page", help="page (HTML) to write")
     parser.add_argument(
@@ -76,12 +88,21 @@ def check(flags: argparse.Namespace) -> None:
     if bool(flags.model) != bool(flags.features):
         raise UsageError("--model and --features are given together or not")
     files.check_index(flags.index)
+    if flags.chosen and not (
+        flags.model
+        and flags.model.endswith(".keras")
+        and flags.chosen.endswith(".keras")
+    ):
+        raise UsageError(
+            "--chosen takes a .keras file to write, and needs the one of an "
+            "ActX as --model"
+        )
     if flags.model:
         files.check_model(flags.model)
         files.check_features(flags.features)
     else:
         files.check_given(flags.scores, "--scores")
-    for name in ("output", "page"):
+    for name in ("chosen", "output", "page"):
         if path := getattr(flags, name):
             files.check_output_file(path, f"--{name}")
 
@@ -105,11 +126,32 @@ def run(flags: argparse.Namespace) -> None:
     notes = [*report.notes, *_left_out(report)]
     for note in notes:
         print(f"note: {note}")
+    if report.switched:
+        context = experiments.choose_context(report, flags.most_lost)
+        print(f'these pairs speak for context="{context}"')
+        if flags.chosen:
+            _write_chosen(flags, context)
+    elif flags.chosen:
+        raise ValueError(
+            f"--chosen needs a trained ActX, which has a context switch. "
+            f"Received: {flags.model}"
+        )
     if flags.output:
         experiments.write_rows(report.pairs, flags.output)
         print(f"written: {flags.output}")
     if flags.page:
         _write_page(flags, report, table, notes)
+
+
+def _write_chosen(flags, context):
+    from actx_tf import models
+    from actx_tf.utils.atomic_write import atomic_write
+
+    model = models.load_model(flags.model)
+    model.context = context
+    with atomic_write(flags.chosen) as draft:
+        model.save(draft)
+    print(f"written: {flags.chosen}")
 
 
 def _left_out(report):
