@@ -30,7 +30,7 @@ CLIPS = [
     clip("a", "run", "f", "g"),
     clip("b", "jump", "f"),
     clip("c", "jump"),  # no conjugate
-    clip("d", "run", "unknown"),  # none that has features
+    clip("d", "run"),  # none either
     clip("e", "nothing", "a"),  # background
 ]
 
@@ -71,6 +71,18 @@ def epoch(dataset):
         for inputs, labels in dataset.as_numpy_iterator()
         for k in range(len(labels))
     ]
+
+
+def test_pairs_that_are_not_stored_are_said(arrays):
+    clips = [clip("a", "run", "f", "unknown"), clip("d", "run", "unknown")]
+    with pytest.warns(UserWarning, match="2 pairs.*'unknown'.*`features`"):
+        dataset = make_pair_dataset(arrays, clips, CLASSES, crop_steps=5)
+    given = [inputs["has_conjugate"] for inputs, _ in epoch(dataset)]
+    assert sorted(given) == [False, True]
+    stored = {pair_name("a", "f"): np.zeros((9, 2, 3, 1))}
+    clips = [clip("a", "run", "f", "g")]
+    with pytest.warns(UserWarning, match="1 pairs.*g.*`similarities`"):
+        make_pair_dataset(arrays, clips, CLASSES, 5, similarities=stored)
 
 
 def check_stretch(array, mask):
@@ -121,11 +133,15 @@ def test_pairs(features):
 def test_conjugates_are_read_beside_their_similarities(arrays):
     similarities = {
         pair_name(name, conjugate): np.ones((TIMES[name], 2, 3, 1), "float32")
-        for name, conjugate in [("a", "g"), ("b", "f"), ("d", "unknown")]
+        for name, conjugate in [("a", "g"), ("b", "f")]
     }
-    batches = make(
-        arrays, similarities=similarities, read_conjugates=True, shuffle=False
-    )
+    with pytest.warns(UserWarning, match="1 pairs"):
+        batches = make(
+            arrays,
+            similarities=similarities,
+            read_conjugates=True,
+            shuffle=False,
+        )
     examples = epoch(batches)
     assert len(examples) == len(CLIPS)
     for inputs, _ in examples:

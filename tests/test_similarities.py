@@ -91,10 +91,12 @@ def test_pairs_are_cut_where_the_features_are(clips, store, tmp_path):
     store_similarities(clips, store, path)
     arguments = (clips, ["none", "run"], 3, 4)
     with FeatureStore(path) as stored:
-        plain = make_pair_dataset(store, *arguments, shuffle=False)
-        read = make_pair_dataset(
-            store, *arguments, shuffle=False, similarities=stored
-        )
+        with pytest.warns(UserWarning, match="not in `features`"):
+            plain = make_pair_dataset(store, *arguments, shuffle=False)
+        with pytest.warns(UserWarning, match="not in `similarities`"):
+            read = make_pair_dataset(
+                store, *arguments, shuffle=False, similarities=stored
+            )
         [(before, _)], [(after, _)] = map(list, (plain, read))
         assert "conjugate" not in after
         np.testing.assert_array_equal(before["features"], after["features"])

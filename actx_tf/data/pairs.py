@@ -1,5 +1,7 @@
 """Feature maps as `tf.data` pipelines: pairs to train on, clips to test."""
 
+import collections
+import warnings
 from collections.abc import Collection
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -88,7 +90,8 @@ def make_pair_dataset(
           width)`; with `read_conjugates` all three.
         - `has_conjugate`: `(batch,)`, boolean. Where it is False (background
           clips, and those without a conjugate in `features`, or a pair in
-          `similarities`), the conjugate is zero and its mask False.
+          `similarities`, of which it warns), the conjugate is zero and its
+          mask False.
         - each of `aligned_inputs`, `(batch, crop_steps, ...)`.
         - with `names`, `clip` and `conjugate_clip`, `(batch,)`, strings; the
           name of a conjugate that is not there is empty.
@@ -110,12 +113,19 @@ def make_pair_dataset(
 
     read_conjugates = read_conjugates or similarities is None
 
+    left_out = collections.defaultdict(list)
+
     def is_stored(clip, conjugate):
         if read_conjugates and conjugate not in features:
+            left_out["the conjugate is not in `features`"].append(conjugate)
             return False
         if similarities is None:
             return True
-        return pair_name(clip, conjugate) in similarities
+        pair = pair_name(clip, conjugate)
+        if pair not in similarities:
+            left_out["the pair is not in `similarities`"].append(pair)
+            return False
+        return True
 
     conjugates = [
         []
@@ -123,6 +133,12 @@ def make_pair_dataset(
         else [name for name in clip.conjugates if is_stored(clip.clip, name)]
         for clip in clips
     ]
+    for reason, missing in left_out.items():
+        warnings.warn(
+            f"{len(missing)} pairs are left out, such as {missing[0]!r}: "
+            f"{reason}",
+            stacklevel=2,
+        )
     own = [clip.clip for clip in clips]
     shown = own + sum(conjugates, []) if read_conjugates else own
     shapes, dtype = _shapes(features, shown)
