@@ -170,3 +170,21 @@ def test_the_epochs_that_are_compared_are_chosen_elsewhere(tmp_path):
             output=tmp_path / "out",
             part="validation",
         )
+
+
+def test_a_folder_of_videos_needs_clips_of_validation(tmp_path):
+    for split in ("train", "test"):
+        for label in ("run", "jump"):
+            path = tmp_path / "videos" / split / label / f"{split}.mp4"
+            path.parent.mkdir(parents=True)
+            path.write_text("not read yet")
+    with pytest.raises(ValueError, match="`patience` must.*no clip of valid"):
+        experiments.train_on_videos(
+            tmp_path / "videos",
+            tmp_path / "out",
+            lambda: None,
+            background=None,
+            conjugates="frozen",
+            settings=TrainingSettings(patience=1),
+        )
+    assert not (tmp_path / "out").exists()

@@ -27,7 +27,8 @@ ActivityNet's 0.5 to 0.95. Both files are CSV with the columns video, start, end
 and label; or ActivityNet's results or COCO's JSON for videos. The truth can be
 ActivityNet's annotations too, of which --split is taken. What is found in
 videos or of classes that the truth does not name is refused, unless
---leave_out_unknown. --output is a table of each class's AP.
+--leave_out_unknown; a video in which nothing happens can be named in JSON, and
+not in CSV. --output is a table of each class's AP.
 """
 
 import argparse

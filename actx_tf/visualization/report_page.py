@@ -68,7 +68,7 @@ def frames_of(clip: Clip, unread: dict[str, str]) -> str:
         return f'<p class="unread">{html.escape(str(error))}</p>'
     images = "".join(
         f'<img alt="" src="data:image/jpeg;base64,{image}">'
-        for image in jpegs(frames, _LONGEST, _QUALITY)
+        for image in jpegs(list(frames), _LONGEST, _QUALITY)
     )
     return f'<div class="frames">{images}</div>'
 
