@@ -84,8 +84,8 @@ class SegmentEvaluation:
                     self.precision.thresholds, self.precision.means, strict=True
                 )
             ),
-            ["0.1:0.7", f"{self.mean(LOOSE):.3f}"],
-            ["0.5:0.95", f"{self.mean(STRICT):.3f}"],
+            ["mean 0.1:0.7", f"{self.mean(LOOSE):.3f}"],
+            ["mean 0.5:0.95", f"{self.mean(STRICT):.3f}"],
         ]
         shown = ("AP@0.1:0.7", "AP@0.5", "AP@0.5:0.95")
         rows = self.rows()
@@ -154,8 +154,8 @@ def evaluate_segments(
         if x.label not in labels
     )
     problems = [
-        f"{sum(names.values())} segments {of} that it does not name: "
-        + _shortly(names)
+        f"{sum(names.values())} segments {of} that the truth does not name, "
+        + _shortly([f"{name} ({count})" for name, count in names.items()])
         for of, names in (
             (f"in {len(strange)} of {len(found)} videos", strange),
             (f"of {len(odd)} classes", odd),
@@ -164,6 +164,8 @@ def evaluate_segments(
     ]
     if problems and not leave_out_unknown:
         hint = "; `leave_out_unknown` leaves them out"
+        if odd:
+            hint = f"; its classes are {_shortly(labels)}" + hint
         stems = {Path(name).stem for name in true}
         if not by_stem and {Path(name).stem for name in strange} & stems:
             hint = "; the names of their files are there: see `by_stem`"
