@@ -8,6 +8,7 @@ from actx_tf.utils.checks import check_not_negative
 from actx_tf.utils.checks import check_positive
 
 DTYPE_POLICIES = ("float32", "mixed_bfloat16")
+CLASS_WEIGHTS = ("balanced",)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +87,16 @@ class TrainingSettings:
     """How models are trained, and the hyperparameters of each method.
 
     Attributes:
-        epochs: Epochs of each run. Defaults to `40`.
+        epochs: Epochs of each run, at most. Defaults to `40`.
+        patience: Ends a run after so many epochs without a lower
+            classification loss L_c on the clips of validation, those of the
+            test not being among them; losses of pairs do not count. The
+            weights are then those of the epoch with the lowest. Defaults to
+            none: all epochs, and the weights of the last.
+        class_weight: `"balanced"`: in L_c a clip weighs clips / (classes *
+            clips of its class), counted in training, so that a rare class
+            weighs as much as a common one; for clips of one class each.
+            Defaults to none: all clips weigh the same.
         learning_rate: Of Adam. Defaults to `3e-3`.
         dtype_policy: `"float32"`, or `"mixed_bfloat16"`, which is fast on a
             CPU or GPU that has it. Defaults to `"float32"`.
@@ -113,11 +123,13 @@ class TrainingSettings:
         components: Eigen evolution pooling: basis functions. Defaults to `3`.
 
     Raises:
-        ValueError: If one of the first three is out of range. The others are
+        ValueError: If one of the first five is out of range. The others are
             checked by the models: see `check_methods`.
     """
 
     epochs: int = 40
+    patience: int | None = None
+    class_weight: str | None = None
     learning_rate: float = 3e-3
     dtype_policy: str = "float32"
     deterministic: bool = True
@@ -139,6 +151,13 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         check_positive("epochs", self.epochs)
+        if self.patience is not None:
+            check_positive("patience", self.patience)
+        if self.class_weight not in (None, *CLASS_WEIGHTS):
+            raise ValueError(
+                f"`class_weight` must be None or one of {CLASS_WEIGHTS}. "
+                f"Received: class_weight={self.class_weight!r}"
+            )
         check_not_negative("learning_rate", self.learning_rate)
         if self.dtype_policy not in DTYPE_POLICIES:
             raise ValueError(

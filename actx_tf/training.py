@@ -16,6 +16,7 @@ from actx_tf.data.epochs import without_tuner
 from actx_tf.models.paired_model import PairedModel
 from actx_tf.utils.atomic_write import atomic_write
 from actx_tf.utils.backend import check_tensorflow
+from actx_tf.utils.checks import check_positive
 from actx_tf.utils.untrusted_files import read_npz
 
 
@@ -27,6 +28,7 @@ def fit(
     validation_data: (
         tf.data.Dataset | Callable[..., tf.data.Dataset] | None
     ) = None,
+    patience: int | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     checkpoint: str | os.PathLike | None = None,
     bad_batch: str | os.PathLike | None = None,
@@ -46,7 +48,7 @@ def fit(
     process is killed. The same call then goes on after that epoch, and
     ends with the weights of an uninterrupted training if `make_dataset`
     depends on its arguments alone (and operations are deterministic). What
-    callbacks remember is not kept.
+    callbacks remember is not kept; what `patience` needs is.
 
     On several machines each worker makes this call, and `checkpoint` lies on a
     file system that all of them share; the chief (`is_chief`) writes it. Each
@@ -70,6 +72,12 @@ def fit(
             several machines, a function of the keywords `shard` and
             `num_shards` that makes it: `make_evaluation_dataset`, filled in.
             Defaults to `None`.
+        patience: Number of epochs without a lower loss on `validation_data`
+            after which the training ends early. However it ends, the weights
+            are then those of the epoch with the lowest one. Of a `PairedModel`
+            the loss is `val_classification_loss`, L_c, for those of pairs are
+            not what is asked of it later; of others `val_loss`. Defaults to
+            `None`: all epochs, and the weights of the last.
         callbacks: Keras callbacks. Defaults to none.
         checkpoint: Path of the checkpoint. Defaults to `None`: the training
             cannot be resumed.
@@ -82,12 +90,20 @@ def fit(
         The history: each log's values, one an epoch from the first one on.
 
     Raises:
-        FloatingPointError: If a loss is not finite. What was trained up to the
-            end of the epoch before is in the checkpoint.
+        FloatingPointError: If a loss is not finite, with `patience` that of
+            `validation_data` too. What was trained up to the end of the epoch
+            before is in the checkpoint.
         ValueError: If the checkpoint is of another model, or an argument is
             wrong.
     """
     check_tensorflow("actx_tf.training.fit")
+    if patience is not None:
+        check_positive("patience", patience)
+        if validation_data is None:
+            raise ValueError(
+                "`validation_data` must be given where `patience` is. "
+                f"Received: validation_data=None, patience={patience}"
+            )
     strategy = model.distribute_strategy
     on_workers = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
     if on_workers and isinstance(validation_data, tf.data.Dataset):
@@ -105,12 +121,13 @@ def fit(
             f"batches. Received: cardinality={steps}"
         )
     _build(model, first.map(_for_model(strategy)).element_spec[0])
-    progress = _Progress(model, checkpoint)
+    progress = _Progress(model, checkpoint, patience)
     done = progress.restore()
     if on_workers:
         _check_same_on_all(strategy, done)
     if done >= epochs or progress.stopped:
         model.optimizer.finalize_variable_values(model.trainable_variables)
+        progress.take_best()
         return progress.history
 
     shards = _own_shards(strategy) if on_workers else [0]
@@ -155,6 +172,7 @@ def fit(
         callbacks=[_StopAtBadLoss(redraw, bad_batch), *callbacks, progress],
         verbose=verbose,
     )
+    progress.take_best()
     if on_workers and isinstance(model, PairedModel):
         model.rename_trained_backbone()  # as Keras' `fit` of it does
     return progress.history
@@ -182,14 +200,21 @@ def is_chief(strategy: tf.distribute.Strategy | None = None) -> bool:
 
 
 class _Progress(keras.callbacks.Callback):
-    """Keeps the history, and writes what a training goes on from."""
+    """Keeps the history, and writes what a training goes on from.
 
-    def __init__(self, model, path):
+    With `patience` it keeps the weights of the best epoch too, and says when
+    to stop. Keras' `EarlyStopping` would forget both at an interruption.
+    """
+
+    def __init__(self, model, path, patience):
         super().__init__()
         self.history = {}
         self.stopped = False
         self._strategy = model.distribute_strategy
         self._variables = [*model.variables, *model.optimizer.variables]
+        self._weights = model.weights
+        self._best = None  # their values
+        self._patience = patience
         self._path = None if path is None else Path(path)
 
     def restore(self):
@@ -199,6 +224,11 @@ class _Progress(keras.callbacks.Callback):
         try:
             arrays = read_npz(self._path)
             state = json.loads(str(arrays.pop("state")))
+            best = [
+                arrays.pop(name)
+                for name in _names_of_best(self._weights)
+                if name in arrays
+            ]
             values = [arrays[str(i)] for i in range(len(arrays))]
         except (KeyError, ValueError) as error:
             raise ValueError(
@@ -213,9 +243,14 @@ class _Progress(keras.callbacks.Callback):
                 f"optimizer, of the shapes {expected}. "
                 f"Received: {self._path}, which holds {shapes}"
             )
-        with self._strategy.scope():
-            for variable, value in zip(self._variables, values, strict=True):
-                variable.assign(value)
+        if self._patience is not None and not best:
+            raise ValueError(
+                "`patience` must be None for a training that was begun without "
+                "it: the weights of its best epoch were not kept. Received: "
+                f"patience={self._patience}, checkpoint={self._path}"
+            )
+        self._assign(self._variables, values)
+        self._best = best
         self.history = state["history"]
         self.stopped = state["stopped"]
         return state["epochs"]
@@ -223,11 +258,14 @@ class _Progress(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(float(value))
+        if self._patience is not None:
+            self._compare(epoch)
         if self._path is None:
             return
-        # By every worker, as some variables are summed over all when read.
-        values = map(keras.ops.convert_to_numpy, self._variables)
-        values = {str(i): value for i, value in enumerate(values)}
+        values = {str(i): x for i, x in enumerate(_read(self._variables))}
+        if self._patience is not None:
+            names = _names_of_best(self._weights)
+            values |= dict(zip(names, self._best, strict=True))
         state = {
             "epochs": epoch + 1,
             "history": self.history,
@@ -235,6 +273,42 @@ class _Progress(keras.callbacks.Callback):
         }
         if is_chief(self._strategy):
             _write_arrays(self._path, state=json.dumps(state), **values)
+
+    def take_best(self):
+        """Gives the model the weights of its best epoch, if they are kept."""
+        if self._patience is not None:
+            self._assign(self._weights, self._best)
+
+    def _compare(self, epoch):
+        """Looks whether this epoch is the best, or the best is long ago."""
+        watched = "val_classification_loss"
+        if watched not in self.history:
+            watched = "val_loss"
+        losses = self.history[watched]
+        if not math.isfinite(losses[-1]):
+            raise FloatingPointError(
+                f"{watched}={losses[-1]} in epoch {epoch + 1}: it cannot be "
+                "compared with that of other epochs"
+            )
+        best = losses.index(min(losses))
+        if best == epoch:
+            self._best = _read(self._weights)
+        elif epoch - best >= self._patience:
+            self.model.stop_training = True
+
+    def _assign(self, variables, values):
+        with self._strategy.scope():
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value)
+
+
+def _read(variables):
+    """By every worker, as some variables are summed over all when read."""
+    return [keras.ops.convert_to_numpy(variable) for variable in variables]
+
+
+def _names_of_best(weights):
+    return [f"best{i}" for i in range(len(weights))]
 
 
 class _StopAtBadLoss(keras.callbacks.Callback):

@@ -30,6 +30,8 @@ for _settings in (DataSettings, TrainingSettings):
     for _field in dataclasses.fields(_settings):
         if _field.name not in _OF_SCRIPTS:
             _kind = type(_field.default)
+            if _field.type == int | None:
+                _kind = int
             _DEFINE.get(_kind, flags.DEFINE_string)(
                 _field.name,
                 list(_field.default) if _kind is tuple else _field.default,

@@ -57,6 +57,8 @@ def test_train_on_the_built_in_set(tmp_path):
         "--train_clips=64",
         "--test_clips=40",
         "--epochs=2",
+        "--patience=3",
+        "--class_weight=balanced",
         "--seeds=1",
     )
     assert result.returncode == 0, result.stderr

@@ -247,7 +247,7 @@ def test_the_context_of_an_actx(context, tmp_path):
     other = "mean" if context == "keep" else "keep"
     assert report.switched == other
     # It answers as it does to `actx evaluate`.
-    _, rows, _ = evaluate_stored(**given)
+    rows = evaluate_stored(**given).rows
     answers = {row["clip"]: row["answer"] for row in rows}
     assert {x["clip"]: x["answer"] for x in report.pairs} == answers
     # And switched as if it had been saved with the other context.

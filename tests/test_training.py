@@ -1,6 +1,8 @@
 """Training, taken up again or on two devices, is what one run would be."""
 
 import concurrent.futures
+import contextlib
+import dataclasses
 import functools
 
 import keras
@@ -93,6 +95,100 @@ def test_goes_on_from_the_checkpoint_as_if_never_interrupted(tmp_path):
         assert {len(values) for values in resumed.values()} == {epochs}
     assert_same_training((model, resumed), (whole, history))
     assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+class KeepWeights(keras.callbacks.Callback):
+    """Remembers the weights of each epoch, and what can break in between."""
+
+    def __init__(self, until=None):
+        super().__init__()
+        self.epochs = []
+        self.until = until
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == self.until:
+            raise KeyboardInterrupt
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.epochs.append(self.model.get_weights())
+
+
+def make_overfitting(seed=0):
+    """A loss on the validation clips that falls and rises again."""
+    model = make_model(seed)
+    model.optimizer.learning_rate.assign(0.3)
+    return model
+
+
+def fit_with_patience(model, epochs, patience, **arguments):
+    """Validates on clips of other labels than those of the training."""
+    pairs, _ = make_data()
+    other = [
+        dataclasses.replace(clip, label=CLASSES[int(clip.clip) % 2])
+        for clip in make_clips()
+    ]
+    whole = functools.partial(
+        make_evaluation_dataset, make_features(), other, CLASSES, 4
+    )
+    return training.fit(
+        model,
+        pairs,
+        epochs,
+        validation_data=whole,
+        patience=patience,
+        **arguments,
+    )
+
+
+def test_patience_ends_it_and_takes_the_best_epoch():
+    for epochs, patience in ((30, 2), (3, 30)):
+        kept, model = KeepWeights(), make_overfitting()
+        history = fit_with_patience(model, epochs, patience, callbacks=[kept])
+        losses = history["val_classification_loss"]
+        best = int(np.argmin(losses))
+        assert len(losses) == min(epochs, best + 1 + patience)
+        assert best + 1 < len(losses)  # it is not simply the last
+        for weight, expected in zip(
+            model.get_weights(), kept.epochs[best], strict=True
+        ):
+            np.testing.assert_array_equal(weight, expected)
+
+
+def test_patience_goes_on_as_if_never_interrupted(tmp_path):
+    whole = make_overfitting()
+    history = fit_with_patience(whole, 30, 3)
+    ends = len(history["loss"])
+    best = int(np.argmin(history["val_classification_loss"]))
+    path = tmp_path / "checkpoint.npz"
+    # Before the best epoch, while it waits, and after it has ended.
+    for seed, until in enumerate((best, best + 2, None, None)):
+        model = make_overfitting(seed)
+        stop = KeepWeights(until)
+        with contextlib.suppress(KeyboardInterrupt):
+            resumed = fit_with_patience(
+                model, 30, 3, checkpoint=path, callbacks=[stop]
+            )
+    assert not stop.epochs and len(resumed["loss"]) == ends < 30
+    assert resumed == history
+    for weight, expected in zip(
+        model.get_weights(), whole.get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(weight, expected)
+
+
+def test_patience_that_cannot_be_had(tmp_path):
+    pairs, _ = make_data()
+    with pytest.raises(ValueError, match="`validation_data` must be given"):
+        training.fit(make_model(), pairs, 2, patience=1)
+    with pytest.raises(ValueError, match="`patience` must be a positive"):
+        fit(make_model(), 2, patience=0)
+    fit(make_model(), 1, checkpoint=tmp_path / "checkpoint.npz")
+    with pytest.raises(ValueError, match="`patience` must be None.*Received"):
+        fit(make_model(), 2, patience=1, checkpoint=tmp_path / "checkpoint.npz")
+    broken = {name: np.nan * x for name, x in make_features().items()}
+    whole = make_data(broken)[1]
+    with pytest.raises(FloatingPointError, match="val_.*=nan in epoch 1"):
+        training.fit(make_model(), pairs, 2, validation_data=whole, patience=1)
 
 
 def test_two_devices_equal_one():

@@ -20,8 +20,8 @@ from pathlib import Path
 from actx_tf.cli import extract
 from actx_tf.cli import files
 from actx_tf.cli import flags as kinds
+from actx_tf.cli import training_flags
 from actx_tf.cli.parser import Parser
-from actx_tf.settings import TrainingSettings
 
 GOES_ON = True
 
@@ -51,17 +51,8 @@ def add_flags(parser: Parser) -> None:
         "without those who pass. The last two need no background",
     )
     extract.add_backbone_flags(parser)
-    parser.add_argument(
-        "--epochs",
-        type=kinds.whole,
-        default=TrainingSettings.epochs,
-        help="epochs of the training",
-    )
-    parser.add_argument(
-        "--learning_rate",
-        type=kinds.not_negative,
-        default=TrainingSettings.learning_rate,
-        help="of Adam",
+    training_flags.add(
+        parser, ("epochs", "patience", "class_weight", "learning_rate")
     )
     parser.add_argument(
         "--test_percent",
@@ -124,9 +115,7 @@ def run(flags: argparse.Namespace) -> None:
         backbone_settings={"name": flags.backbone, **settings},
         background=flags.background,
         conjugates=flags.conjugates,
-        settings=TrainingSettings(
-            epochs=flags.epochs, learning_rate=flags.learning_rate
-        ),
+        settings=training_flags.training_settings_of(flags),
         test_percent=flags.test_percent,
         seed=flags.seed,
         compare=flags.compare,

@@ -68,6 +68,11 @@ def check(flags: argparse.Namespace) -> None:
             "--features needs --index; make it with `actx index`, and its "
             "conjugates with `actx mine`"
         )
+    if flags.class_weight and flags.multi_label:
+        raise UsageError(
+            "--class_weight is for clips of one class each; --multi_label is "
+            "given too"
+        )
     try:
         training_flags.settings_of(flags)
     except ValueError as error:

@@ -3,10 +3,12 @@
 import argparse
 import dataclasses
 from collections.abc import Callable
+from collections.abc import Collection
 from typing import Any
 
 from actx_tf.cli import flags as kinds
 from actx_tf.cli.parser import Parser
+from actx_tf.settings import CLASS_WEIGHTS
 from actx_tf.settings import DTYPE_POLICIES
 from actx_tf.settings import DataSettings
 from actx_tf.settings import TrainingSettings
@@ -19,15 +21,19 @@ _LEFT_OUT = {
 }
 _KINDS: dict[str | type, Callable[[str], Any]] = {
     "rho": kinds.percentage,
+    "patience": kinds.whole,
     int: kinds.whole,
     float: kinds.not_negative,
     tuple: kinds.names,
 }
+_CHOICES = {"class_weight": CLASS_WEIGHTS, "dtype_policy": DTYPE_POLICIES}
 
 
-def add(parser: Parser) -> None:
-    """Adds all of them. A boolean `--x` also is there as `--nox`."""
+def add(parser: Parser, only: Collection[str] = ()) -> None:
+    """Adds all of them, or some. A boolean `--x` is there as `--nox` too."""
     for name, default, text in _fields():
+        if only and name not in only:
+            continue
         if isinstance(default, bool):
             parser.add_argument(
                 f"--{name}",
@@ -46,7 +52,7 @@ def add(parser: Parser) -> None:
             f"--{name}",
             type=_KINDS.get(name, _KINDS.get(type(default), str)),
             default=default,
-            choices=DTYPE_POLICIES if name == "dtype_policy" else None,
+            choices=_CHOICES.get(name),
             help=text,
         )
 
@@ -59,9 +65,13 @@ def settings_of(
     Raises:
         ValueError: If they do not go together.
     """
-    return DataSettings(**_given(DataSettings, flags)), TrainingSettings(
-        **_given(TrainingSettings, flags)
-    )
+    data_settings = DataSettings(**_given(DataSettings, flags))
+    return data_settings, training_settings_of(flags)
+
+
+def training_settings_of(flags: argparse.Namespace) -> TrainingSettings:
+    """What flags say of the training."""
+    return TrainingSettings(**_given(TrainingSettings, flags))
 
 
 def _fields():

@@ -46,6 +46,7 @@ from actx_tf.data.segment_files import (
     read_activitynet_results as read_activitynet_results,
 )
 from actx_tf.data.segment_files import read_coco_segments as read_coco_segments
+from actx_tf.data.segment_files import read_segments as read_segments
 from actx_tf.data.segment_files import read_segments_csv as read_segments_csv
 from actx_tf.data.segment_files import (
     write_activitynet_results as write_activitynet_results,

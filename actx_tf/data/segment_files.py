@@ -275,6 +275,60 @@ def read_coco_segments(path: str | os.PathLike) -> dict[str, list[Segment]]:
     return segments
 
 
+def read_segments(path: str | os.PathLike) -> dict[str, list[Segment]]:
+    """Reads a file of segments of any of the three kinds.
+
+    Args:
+        path: Path of CSV, or of JSON in ActivityNet's or COCO's form.
+
+    Returns:
+        As `read_segments_csv`.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is wrong, or of another kind.
+    """
+    read = {
+        "csv": read_segments_csv,
+        "results": read_activitynet_results,
+        "coco": read_coco_segments,
+    }.get(file_kind(path))
+    if read is None:
+        raise ValueError(
+            f"{path}: expected segments in CSV, or JSON with `results` "
+            "(ActivityNet's), or with `videos` and `annotations` (COCO's)."
+        )
+    return read(path)
+
+
+def file_kind(path: str | os.PathLike) -> str:
+    """Says what a file of segments is, by its name, and JSON by its keys.
+
+    Args:
+        path: Path of the file.
+
+    Returns:
+        `"csv"`, `"results"`, `"coco"`; `"annotations"`, those of ActivityNet;
+        or `"unknown"`.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not JSON, and its name ends so.
+    """
+    if pathlib.Path(path).suffix.lower() != ".json":
+        return "csv"
+    content = _read_json(path)
+    keys = set(content) if isinstance(content, dict) else set()
+    for key, kind in (
+        ("results", "results"),
+        ("database", "annotations"),
+        ("videos", "coco"),
+    ):
+        if key in keys:
+            return kind
+    return "unknown"
+
+
 def _names(path, key, entries):
     """Returns the name of each id."""
     try:

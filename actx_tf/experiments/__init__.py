@@ -9,6 +9,10 @@ from actx_tf.experiments.actx_training import train_actx as train_actx
 from actx_tf.experiments.comparison import compare_methods as compare_methods
 from actx_tf.experiments.context_choice import choose_context as choose_context
 from actx_tf.experiments.evaluation import evaluate as evaluate
+from actx_tf.experiments.evaluation_report import (
+    write_evaluation as write_evaluation,
+)
+from actx_tf.experiments.evaluation_tables import class_table as class_table
 from actx_tf.experiments.fine_tuning import (
     FineTuningSettings as FineTuningSettings,
 )
@@ -35,6 +39,15 @@ from actx_tf.experiments.scene_figures import SceneRow as SceneRow
 from actx_tf.experiments.scene_report import SceneReport as SceneReport
 from actx_tf.experiments.scene_report import scene_report as scene_report
 from actx_tf.experiments.scene_table import scene_table as scene_table
+from actx_tf.experiments.segment_evaluation import (
+    SegmentEvaluation as SegmentEvaluation,
+)
+from actx_tf.experiments.segment_evaluation import (
+    evaluate_segments as evaluate_segments,
+)
+from actx_tf.experiments.stored_evaluation import (
+    StoredEvaluation as StoredEvaluation,
+)
 from actx_tf.experiments.stored_evaluation import (
     evaluate_stored as evaluate_stored,
 )

@@ -20,6 +20,7 @@ from actx_tf.experiments import run_folder
 from actx_tf.experiments.evaluation import evaluate
 from actx_tf.experiments.fitting import make_strategy
 from actx_tf.experiments.loading import load_data
+from actx_tf.experiments.method_training import check_settings
 from actx_tf.experiments.method_training import train_method
 from actx_tf.experiments.methods import check_methods
 from actx_tf.experiments.model_card import write_model_card
@@ -75,6 +76,7 @@ def train_actx(
     strategy = make_strategy(strategy)
     check_methods(settings, METHODS)  # wrong ones are refused before any work
     data = load_data(data_settings, gamma=settings.gamma)
+    check_settings(settings, data)
     is_chief = training.is_chief(strategy)
     if is_chief:
         run_folder.keep_settings(

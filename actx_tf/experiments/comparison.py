@@ -19,6 +19,8 @@ from actx_tf.experiments.fitting import compile_model
 from actx_tf.experiments.fitting import fit
 from actx_tf.experiments.fitting import reproducible
 from actx_tf.experiments.loading import load_data
+from actx_tf.experiments.method_training import check_settings
+from actx_tf.experiments.method_training import make_weigher
 from actx_tf.experiments.method_training import train_method
 from actx_tf.experiments.methods import CLIP
 from actx_tf.experiments.methods import METHODS
@@ -108,6 +110,8 @@ def compare_methods(
     check_methods(settings, METHODS)
     EigenEvolutionPooling(settings.components)
     streams = _load_streams(data_settings, flow_features, part)
+    for data in streams.values():
+        check_settings(settings, data)
     for name in methods:
         needed = set(METHODS[EEP.get(name, name)].inputs)
         if missing := needed - streams["RGB"].inputs:
@@ -267,16 +271,32 @@ def train_eep(
         classifier = keras.Sequential(
             [layers.Dense(len(data.task.class_names), dtype="float32")]
         )
+        watched = None if settings.patience is None else data.validation
+        most_clips = max(len(labels), len(watched.labels) if watched else 0)
         compile_model(
-            classifier, data.task, settings, data.test.scored, len(labels)
+            classifier, data.task, settings, data.test.scored, most_clips
         )
-        pooled = keras.ops.convert_to_numpy(eep(features, mask=masks))
-        make_training = functools.partial(
-            batches_of_arrays(pooled, labels, data.settings.batch_size),
-            shuffle=True,
-            seed=seed,
+        weigh = make_weigher(settings, data)
+
+        def batches(features, masks, labels):
+            pooled = keras.ops.convert_to_numpy(eep(features, mask=masks))
+            make = batches_of_arrays(pooled, labels, data.settings.batch_size)
+            return lambda **which: weigh(make(**which))
+
+        validation = None
+        if watched is not None:
+            validation = batches(*load(watched.make_dataset()))
+        seconds = fit(
+            classifier,
+            functools.partial(
+                batches(features, masks, labels), shuffle=True, seed=seed
+            ),
+            settings.epochs,
+            output,
+            run,
+            make_validation=validation,
+            patience=settings.patience,
         )
-        seconds = fit(classifier, make_training, settings.epochs, output, run)
         features, masks, _ = load(data.test.make_dataset())
         logits = classifier(eep(features, mask=masks))
     num_weights = steps.count_params() + count_weights(classifier)

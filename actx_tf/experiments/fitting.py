@@ -125,6 +125,7 @@ def fit(
     *,
     make_validation: Callable[..., tf.data.Dataset] | None = None,
     shown: Part | None = None,
+    patience: int | None = None,
     resumable: bool = False,
 ) -> float:
     """Trains a compiled model.
@@ -144,6 +145,7 @@ def fit(
         make_validation: As `validation_data` of `actx_tf.training.fit`.
             Defaults to none.
         shown: The validation clips, over whose frames maps are drawn.
+        patience: As of `actx_tf.training.fit`. Defaults to `None`.
         resumable: Whether to write a checkpoint after each epoch, and to go on
             from it; it stays until someone deletes it. Defaults to `False`.
 
@@ -180,6 +182,7 @@ def fit(
             make_training,
             epochs,
             validation_data=make_validation,
+            patience=patience,
             callbacks=callbacks,
             checkpoint=checkpoint if resumable else None,
             bad_batch=f"{output}/bad_batches/{name}.npz",

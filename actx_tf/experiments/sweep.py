@@ -82,6 +82,13 @@ def sweep_hyperparameters(
         raise ValueError(
             f"`values` must be of {sorted(VALUES)}. Received: {sorted(unknown)}"
         )
+    if settings.patience is not None or settings.class_weight is not None:
+        raise ValueError(
+            "`settings` must leave `patience` and `class_weight` out: the "
+            "sweep is evaluated on the validation part, and its classes are "
+            f"balanced. Received: patience={settings.patience}, "
+            f"class_weight={settings.class_weight!r}"
+        )
     for changed in _each_changed(settings, values):
         check_methods(changed, ["ActX"])
     # More seeds and values may come.

@@ -30,6 +30,7 @@ from actx_tf.data.video import VideoError
 from actx_tf.experiments import run_folder
 from actx_tf.experiments.actx_training import save_model
 from actx_tf.experiments.evaluation import evaluate
+from actx_tf.experiments.method_training import check_patience
 from actx_tf.experiments.method_training import train_method
 from actx_tf.experiments.movement import movement_auc
 from actx_tf.experiments.reports import index_report
@@ -162,8 +163,9 @@ def train_on_videos(
     Raises:
         FileNotFoundError: If there is no video.
         ValueError: If `conjugates` is not known, there are no clips of
-            `background`, too few clips to train and to test, or `output` was
-            begun with other settings or clips.
+            `background`, none of validation for the `patience`, too few clips
+            to train and to test, or `output` was begun with other settings or
+            clips.
         ImportError: If a package for it is not installed.
     """
     settings = settings or TrainingSettings()
@@ -172,6 +174,11 @@ def train_on_videos(
         Path(videos).absolute(), test_percent=test_percent
     )
     _check_conjugates(conjugates, background, clips)
+    validation, test = (
+        [clip for clip in clips if clip.split == split]
+        for split in ("validation", "test")
+    )
+    check_patience(settings, validation, test or validation)
     run_folder.keep_settings(
         output,
         {

@@ -1,5 +1,7 @@
 """How well clips are classified, maps localize and segments are found."""
 
+from actx_tf.metrics.calibration import Calibration as Calibration
+from actx_tf.metrics.calibration import calibration as calibration
 from actx_tf.metrics.classification import (
     MeanAveragePrecision as MeanAveragePrecision,
 )
@@ -20,4 +22,7 @@ from actx_tf.metrics.localization import energy_inside as energy_inside
 from actx_tf.metrics.localization import localization_auc as localization_auc
 from actx_tf.metrics.localization import pointing_game as pointing_game
 from actx_tf.metrics.localization import temporal_overlap as temporal_overlap
+from actx_tf.metrics.per_class import ClassFigures as ClassFigures
+from actx_tf.metrics.per_class import class_figures as class_figures
+from actx_tf.metrics.per_class import confusion_matrix as confusion_matrix
 from actx_tf.segments import temporal_iou as temporal_iou

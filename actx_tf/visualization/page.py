@@ -262,6 +262,14 @@ def _length(data):
     return len(_to_json(data)) + 1  # and a comma
 
 
+def style_of(*names: str) -> str:
+    """Returns the style of a page: the palette, and then these files."""
+    folder = Path(__file__).parent
+    return "\n".join(
+        (folder / name).read_text("utf-8") for name in ("palette.css", *names)
+    )
+
+
 @functools.cache
 def _part(suffix):
     path = Path(__file__).with_suffix(suffix)
@@ -272,7 +280,7 @@ def _fill(data):
     """The template filled in: a page of one file."""
     parts = {
         "title": html.escape(data["title"]),
-        "style": _part(".css"),
+        "style": style_of("page.css"),
         "data": _to_json(data),
         "script": _part(".js"),
     }

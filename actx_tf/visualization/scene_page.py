@@ -5,20 +5,15 @@ It is one file without a script: a browser opens it without a server.
 
 import html
 import os
-import re
 from collections.abc import Mapping
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from actx_tf.data.clip_index import Clip
-from actx_tf.data.shown_frames import read_shown_frames
-from actx_tf.utils.atomic_write import atomic_write
-from actx_tf.visualization.page import jpegs
-
-_FRAMES = 4  # of a clip
-_LONGEST = 240  # pixels
-_QUALITY = 75
+from actx_tf.visualization.report_page import frames_of
+from actx_tf.visualization.report_page import list_of
+from actx_tf.visualization.report_page import table_of
+from actx_tf.visualization.report_page import write_report_page
 
 
 def write_scene_page(
@@ -50,57 +45,21 @@ def write_scene_page(
     """
     unread: dict[str, str] = {}
     shown = {
-        name: _frames(clips[name], unread)
+        name: frames_of(clips[name], unread)
         for pair in pairs
         for name in dict.fromkeys((pair["clip"], pair["conjugate"]))
     }
-    parts = {
-        "title": html.escape(title),
-        "style": Path(__file__).with_suffix(".css").read_text("utf-8"),
-        "table": _table(table),
-        "notes": "".join(f"<li>{html.escape(note)}</li>" for note in notes),
-        "pairs": "".join(_pair(pair, shown) for pair in pairs),
-    }
-    template = Path(__file__).with_suffix(".html").read_text("utf-8")
-    page = re.sub(r"{{(\w+)}}", lambda match: parts[match[1]], template)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as draft:
-        draft.write_text(page, encoding="utf-8")
+    write_report_page(
+        path,
+        "scene_page",
+        title,
+        {
+            "table": table_of(table),
+            "notes": list_of(notes),
+            "pairs": "".join(_pair(pair, shown) for pair in pairs),
+        },
+    )
     return list(unread.items())
-
-
-def _frames(clip, unread):
-    """Frames of a clip as images, or what is said in their place."""
-    try:
-        frames, _, _ = read_shown_frames(
-            clip.file,
-            _LONGEST,
-            num_frames=_FRAMES,
-            start=clip.start,
-            end=clip.end,
-            box=clip.box,
-        )
-    except (OSError, ValueError) as error:
-        unread[clip.clip] = str(error)
-        return f'<p class="unread">{html.escape(str(error))}</p>'
-    images = "".join(
-        f'<img alt="" src="data:image/jpeg;base64,{image}">'
-        for image in jpegs(frames, _LONGEST, _QUALITY)
-    )
-    return f'<div class="frames">{images}</div>'
-
-
-def _table(table):
-    header, *lines = table
-    heads = "".join(f'<th scope="col">{html.escape(x)}</th>' for x in header)
-    rows = "".join(
-        f'<tr><th scope="row">{html.escape(name)}</th>'
-        + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
-        + "</tr>"
-        for name, *cells in lines
-    )
-    return f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody>"
 
 
 def _pair(pair, shown):

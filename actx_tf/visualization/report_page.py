@@ -1,0 +1,102 @@
+"""What pages without a script share: their head, their tables, frames of clips.
+
+Such a page is one file: a browser opens it without a server.
+"""
+
+import html
+import os
+import re
+from collections.abc import Mapping
+from collections.abc import Sequence
+from pathlib import Path
+
+from actx_tf.data.clip_index import Clip
+from actx_tf.data.shown_frames import read_shown_frames
+from actx_tf.utils.atomic_write import atomic_write
+from actx_tf.visualization.page import jpegs
+from actx_tf.visualization.page import style_of
+
+_FRAMES = 4  # of a clip
+_LONGEST = 240  # pixels
+_QUALITY = 75
+
+
+def write_report_page(
+    path: str | os.PathLike, kind: str, title: str, parts: Mapping[str, str]
+) -> None:
+    """Writes a page whole or not at all; its folder is made if need be.
+
+    Args:
+        path: Path of the page.
+        kind: Name of the files of its body (`.html`) and style (`.css`).
+        title: Its title.
+        parts: What stands in the body for each `{{name}}`, in HTML.
+    """
+    title = html.escape(title)
+    page = _fill(
+        _read("report_page.html"),
+        {
+            "title": title,
+            "style": style_of("report_page.css", f"{kind}.css"),
+            "body": _fill(_read(f"{kind}.html"), {"title": title, **parts}),
+        },
+    )
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as draft:
+        draft.write_text(page, encoding="utf-8")
+
+
+def frames_of(clip: Clip, unread: dict[str, str]) -> str:
+    """Returns frames of a clip in HTML, or what is said in their place.
+
+    Args:
+        clip: The clip.
+        unread: Gets the reason why it cannot be read, by its name.
+    """
+    try:
+        frames, _, _ = read_shown_frames(
+            clip.file,
+            _LONGEST,
+            num_frames=_FRAMES,
+            start=clip.start,
+            end=clip.end,
+            box=clip.box,
+        )
+    except (OSError, ValueError) as error:
+        unread[clip.clip] = str(error)
+        return f'<p class="unread">{html.escape(str(error))}</p>'
+    images = "".join(
+        f'<img alt="" src="data:image/jpeg;base64,{image}">'
+        for image in jpegs(list(frames), _LONGEST, _QUALITY)
+    )
+    return f'<div class="frames">{images}</div>'
+
+
+def table_of(lines: Sequence[Sequence[str]]) -> str:
+    """Returns lines of cells as a table in HTML, the first as its header."""
+    header, *lines = lines
+    heads = "".join(f'<th scope="col">{html.escape(x)}</th>' for x in header)
+    rows = "".join(
+        f'<tr><th scope="row">{html.escape(name)}</th>'
+        + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
+        + "</tr>"
+        for name, *cells in lines
+    )
+    return (
+        f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+    )
+
+
+def list_of(notes: Sequence[str]) -> str:
+    """Returns notes as the entries of a list in HTML."""
+    return "".join(f"<li>{html.escape(note)}</li>" for note in notes)
+
+
+def _read(name):
+    return Path(__file__).with_name(name).read_text("utf-8")
+
+
+def _fill(template, parts):
+    """At once: what is filled in is not looked at."""
+    return re.sub(r"{{(\w+)}}", lambda match: parts[match[1]], template)
