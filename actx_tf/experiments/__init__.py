@@ -8,9 +8,6 @@ Each has a function that does all of it, and goes on where it was interrupted:
 from actx_tf.experiments.actx_training import train_actx as train_actx
 from actx_tf.experiments.comparison import compare_methods as compare_methods
 from actx_tf.experiments.evaluation import evaluate as evaluate
-from actx_tf.experiments.fine_tuning import (
-    FineTuningSettings as FineTuningSettings,
-)
 from actx_tf.experiments.fine_tuning import fine_tune as fine_tune
 from actx_tf.experiments.loading import load_data as load_data
 from actx_tf.experiments.localization import localize as localize
@@ -53,5 +50,6 @@ from actx_tf.experiments.video_training import (
     train_on_videos as train_on_videos,
 )
 from actx_tf.settings import DataSettings as DataSettings
+from actx_tf.settings import FineTuningSettings as FineTuningSettings
 from actx_tf.settings import TrainingSettings as TrainingSettings
 from actx_tf.settings import help_of_settings as help_of_settings

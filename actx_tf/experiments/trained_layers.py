@@ -1,0 +1,84 @@
+"""Which layers of a backbone are trained, and how fast."""
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+from actx_tf.backbones.backbone import Backbone
+
+_PARTS = 8  # of the trained layers, from the clip to the feature map
+
+
+def choose_trained(backbone: Backbone, frozen: Sequence[str] = ()) -> None:
+    """Trains all layers but batch normalization, and those that are named.
+
+    Batch normalization keeps its statistics, too.
+
+    Args:
+        backbone: The backbone.
+        frozen: What the names of layers begin with that are not trained.
+            Defaults to none.
+
+    Raises:
+        ValueError: If no layer has such a name.
+    """
+    layers = _layers(backbone)
+    for prefix in frozen:
+        if not any(layer.name.startswith(prefix) for layer in layers):
+            names = [layer.name for layer in layers]
+            raise ValueError(
+                "`frozen` must be what names of layers begin with, such as "
+                f"{', '.join(names[:: max(1, len(names) // 4)])}. "
+                f"Received: {prefix!r}"
+            )
+    backbone.trainable = True
+    for layer in layers:
+        layer.trainable = not (
+            isinstance(layer, keras.layers.BatchNormalization)
+            or layer.name.startswith(tuple(frozen))
+        )
+
+
+def make_optimizer(
+    backbone: Backbone,
+    learning_rate: float,
+    backbone_rate: float = 0.01,
+    layer_decay: float = 1.0,
+) -> keras.optimizers.Optimizer:
+    """Makes Adam with a learning rate for the head and others for the backbone.
+
+    Args:
+        backbone: The backbone.
+        learning_rate: Of all that is not in the backbone.
+        backbone_rate: That of the backbone's last layers, as a share of it.
+            Defaults to `0.01`.
+        layer_decay: What the rate is multiplied by, from each eighth of the
+            trained layers to the eighth before it. Defaults to `1`.
+    """
+    layers = [layer for layer in _layers(backbone) if layer.trainable_weights]
+    parts = np.array_split(np.arange(len(layers)), _PARTS)
+    optimizers = {}
+    rate = learning_rate * backbone_rate
+    slow = None
+    for part in reversed(parts):
+        if slow is None or layer_decay != 1:
+            slow = keras.optimizers.Adam(rate)
+        rate *= layer_decay
+        for place in part:
+            for weight in layers[place].trainable_weights:
+                optimizers[weight.path] = slow
+    return keras.optimizers.MultiOptimizer(
+        keras.optimizers.OptimizerMap(
+            keras.optimizers.Adam(learning_rate), optimizers
+        )
+    )
+
+
+def _layers(backbone):
+    """The layers that have weights of their own, from the clip on."""
+    return [
+        layer
+        for layer in backbone._flatten_layers(include_self=False)
+        if layer.weights and not list(layer._flatten_layers(include_self=False))
+    ]
