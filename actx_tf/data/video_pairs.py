@@ -145,9 +145,8 @@ def make_video_pair_dataset(
         return arrays
 
     def to_example(index, epoch):
-        return load_arrays(load, (index, epoch), specs), tf.gather(
-            labels, index
-        )
+        inputs = load_arrays(load, (index, epoch), specs)
+        return inputs, tf.gather(labels, index)
 
     batches = make_epoch(
         len(clips),

@@ -54,7 +54,7 @@ def fine_tune(
     settings: TrainingSettings = FINE_TUNING,
     *,
     output: str | os.PathLike,
-    make_backbone: Callable[[], Backbone] | None = None,
+    backbone: Callable[[], Backbone] | None = None,
     backbone_settings: Mapping[str, Any] | None = None,
     mixing: Mixing | None = None,
     strategy: str = "none",
@@ -78,8 +78,9 @@ def fine_tune(
         data_settings: Which clips, and how they are shown.
         settings: How the model is trained.
         output: Path of the folder.
-        make_backbone: Function that makes the backbone; called within the
-            strategy's scope. Defaults to `None`: it is that of `init`.
+        backbone: Function that makes the backbone; it is called within the
+            strategy's scope. Defaults to `None`: the backbone is that of
+            `init`.
         backbone_settings: What the backbone is made of, as JSON can hold it.
             It is kept with the other settings. Defaults to none.
         mixing: As in `make_video_pair_dataset`. Defaults to none.
@@ -105,9 +106,9 @@ def fine_tune(
     )
     with reproducible(settings, data_settings.seed):
         with devices.scope():
-            initial, backbone = _load(data_settings, settings, make_backbone)
+            initial, network = _load(data_settings, settings, backbone)
         data, make_training, make_validation, videos = _read(
-            data_settings, index, backbone, mixing, report
+            data_settings, index, network, mixing, report
         )
         # What is wrong is reported before anything is written.
         make_training(epoch=0)
@@ -127,13 +128,13 @@ def fine_tune(
                 free=["epochs", "temporal_views", "spatial_views"],
             )
         with devices.scope():
-            model = build_actx(data.task, settings, backbone)
-            model.build(backbone.input_shape)
+            model = build_actx(data.task, settings, network)
+            model.build(network.input_shape)
             if initial is not None:
                 for sentence in initial.give_to(model):
                     report(sentence)
             optimizer = make_optimizer(
-                backbone,
+                network,
                 settings.learning_rate,
                 data_settings.backbone_rate,
                 data_settings.layer_decay,
@@ -149,7 +150,7 @@ def fine_tune(
                 max(map(len, clips)),
                 optimizer,
             )
-        report(_trained_share(backbone))
+        report(_trained_share(network))
         fit(
             model,
             make_training,
@@ -163,9 +164,9 @@ def fine_tune(
             return None, {}
         if devices.num_replicas_in_sync > 1:
             trained = model
-            _, backbone = _load(data_settings, settings, make_backbone)
-            model = build_actx(data.task, settings, backbone)
-            model.build(backbone.input_shape)
+            _, network = _load(data_settings, settings, backbone)
+            model = build_actx(data.task, settings, network)
+            model.build(network.input_shape)
             model.set_weights(trained.get_weights())
             model.rename_trained_backbone()
         with atomic_write(Path(output) / "actx.keras") as draft:
@@ -173,7 +174,7 @@ def fine_tune(
         scores = view_scores(
             model,
             [videos[clip.clip] for clip in data.test.clips],
-            crop_frames=_crop_frames(data_settings, backbone),
+            crop_frames=_crop_frames(data_settings, network),
             temporal_views=data_settings.temporal_views,
             spatial_views=data_settings.spatial_views,
         )
@@ -182,24 +183,27 @@ def fine_tune(
     )
 
 
-def _load(settings, training_settings, make_backbone):
+def _load(settings, training_settings, make):
     """Returns the model to begin with, if any, and the backbone."""
     initial = None
     if settings.init is not None:
         initial = InitialModel(settings.init)
-    own = initial and initial.backbone
-    if (own is None) == (make_backbone is None):
+    backbone = initial and initial.backbone
+    if (backbone is None) == (make is None):
+        has = "no" if backbone is None else "a"
         raise ValueError(
-            "`make_backbone` must be given, unless `init` has a backbone: then "
-            f"it is trained. Received: init={settings.init}, "
-            f"make_backbone={make_backbone}"
+            "`backbone` must be given, unless `init` has one, which then is "
+            f"the backbone. Received: init={settings.init}, with {has} backbone"
         )
-    backbone = make_backbone() if make_backbone is not None else own
+    if backbone is None:
+        backbone = make()
     if initial is not None:
         initial.check(backbone, training_settings)
-    # What is loaded from a file has the policy that it was saved with.
-    for layer in backbone._flatten_layers():
-        layer.dtype_policy = keras.config.dtype_policy()
+    policy = keras.config.dtype_policy()
+    if policy.name != "float32":
+        # What is loaded from a file has the policy that it was saved with.
+        for layer in backbone._flatten_layers():
+            layer.dtype_policy = policy
     choose_trained(backbone, settings.frozen)
     if settings.recompute:
         backbone.recompute_activations()
