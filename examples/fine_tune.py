@@ -1,7 +1,7 @@
 r"""Trains ActX along with its backbone, on video files, with a mixing of yours.
 
-What `actx fine-tune` does, as a script to change: here each clip is mixed with
-a frame of another one, half and half, so that the scene tells less of the class.
+What `actx fine-tune` does, as a script to change. Here each clip is mixed with
+a frame of another one, half and half, so that the scene tells less.
 
     python examples/fine_tune.py --index=pairs.csv --background=none \
         --output=runs/tuned
@@ -25,7 +25,9 @@ from actx_tf.backbones import InceptionI3D
 FLAGS = flags.FLAGS
 flags.DEFINE_string("index", None, "clip index (CSV)", required=True)
 flags.DEFINE_list("background", [], "labels that show no action")
-flags.DEFINE_string("weights", "kinetics", "of InceptionI3D, see there")
+flags.DEFINE_string(
+    "weights", "kinetics", "of InceptionI3D, see there; empty: random"
+)
 flags.DEFINE_integer("size", 224, "height and width of the frames")
 flags.DEFINE_integer("crop_frames", 64, "frames of a training crop")
 flags.DEFINE_integer("epochs", 10, "epochs")
@@ -40,7 +42,7 @@ def mix(clips, other, random):
 
 def make_backbone():
     shape = (None, FLAGS.size, FLAGS.size, 3)
-    return InceptionI3D(False, FLAGS.weights, shape)
+    return InceptionI3D(False, FLAGS.weights or None, shape)
 
 
 def main(argv):
