@@ -3,11 +3,11 @@
     python -m benchmarks.fine_tune_step
 
 Speed: pairs of clips of --frames frames of --size x --size go through the same
-network in both: I3D with frozen batch normalization, the attention, the matching
-and all of their losses, whose gradient flows through both clips; all weights are
-trained by Adam. PyTorch's I3D is the one of the tests, in two layouts; its ActX
-is benchmarks/actx_in_torch.py. Both are eager or compiled as their users run
-them: Keras' `fit` in a graph, PyTorch eager. Medians of steps that alternate.
+network in both: I3D with frozen batch normalization, the attention, the
+matching and all of their losses, whose gradient flows through both clips. Adam
+trains all weights. PyTorch's I3D is the one of the tests, in two layouts; its
+ActX is benchmarks/actx_in_torch.py. Keras' step is that of `fit`, in a graph,
+PyTorch's is eager. Medians of steps that alternate.
 
 Memory: each step in a process of its own for each of --lengths. "step" is what
 its peak grows by over a step of 8 frames, which has the weights, the optimizer
