@@ -134,7 +134,7 @@ def fine_tune(
                 for sentence in initial.give_to(model):
                     report(sentence)
             optimizer = make_optimizer(
-                network,
+                model,
                 settings.learning_rate,
                 data_settings.backbone_rate,
                 data_settings.layer_decay,
@@ -162,13 +162,14 @@ def fine_tune(
         )
         if not is_chief:
             return None, {}
-        if devices.num_replicas_in_sync > 1:
-            trained = model
-            _, network = _load(data_settings, settings, backbone)
-            model = build_actx(data.task, settings, network)
-            model.build(network.input_shape)
-            model.set_weights(trained.get_weights())
-            model.rename_trained_backbone()
+        # Without the replicas, and without the optimizer: that of a backbone
+        # knows its weights by names that differ once the model is loaded.
+        trained = model
+        _, network = _load(data_settings, settings, backbone)
+        model = build_actx(data.task, settings, network)
+        model.build(network.input_shape)
+        model.set_weights(trained.get_weights())
+        model.rename_trained_backbone()
         with atomic_write(Path(output) / "actx.keras") as draft:
             model.save(draft)
         scores = view_scores(

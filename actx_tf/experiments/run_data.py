@@ -134,10 +134,12 @@ def labels_of(
         class_names: Names of the classes.
         multi_label: Whether a clip can be of several.
     """
-    if multi_label:
-        labels = [[name in c.labels for name in class_names] for c in clips]
-    else:
-        labels = [class_names.index(clip.label) for clip in clips]
+    labels = [
+        [name in clip.labels for name in class_names]
+        if multi_label
+        else class_names.index(clip.label)
+        for clip in clips
+    ]
     return np.array(labels, np.int32)
 
 

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from actx_tf.backbones.backbone import Backbone
+from actx_tf.models import PairedModel
 
 _PARTS = 8  # of the trained layers, from the clip to the feature map
 
@@ -41,7 +42,7 @@ def choose_trained(backbone: Backbone, frozen: Sequence[str] = ()) -> None:
 
 
 def make_optimizer(
-    backbone: Backbone,
+    model: PairedModel,
     learning_rate: float,
     backbone_rate: float = 0.01,
     layer_decay: float = 1.0,
@@ -49,25 +50,38 @@ def make_optimizer(
     """Makes Adam with a learning rate for the head and others for the backbone.
 
     Args:
-        backbone: The backbone.
+        model: A model that is built, with a `Backbone`.
         learning_rate: Of all that is not in the backbone.
         backbone_rate: That of the backbone's last layers, as a share of it.
             Defaults to `0.01`.
         layer_decay: What the rate is multiplied by, from each eighth of the
             trained layers to the eighth before it. Defaults to `1`.
+
+    Raises:
+        ValueError: If a layer of the backbone has the name of another one.
     """
-    layers = [layer for layer in _layers(backbone) if layer.trainable_weights]
-    parts = np.array_split(np.arange(len(layers)), _PARTS)
+    layers = _layers(model.backbone)
+    layers = [layer for layer in layers if layer.trainable_weights]
+    # From the feature map on: of few layers, the last one has the whole rate.
+    parts = np.array_split(np.arange(len(layers))[::-1], _PARTS)
     optimizers = {}
     rate = learning_rate * backbone_rate
     slow = None
-    for part in reversed(parts):
+    for part in parts:
         if slow is None or layer_decay != 1:
             slow = keras.optimizers.Adam(rate)
         rate *= layer_decay
         for place in part:
             for weight in layers[place].trainable_weights:
                 optimizers[weight.path] = slow
+    # Keras tells weights apart by their paths.
+    paths = [weight.path for weight in model.trainable_weights]
+    for path in optimizers:
+        if paths.count(path) > 1:
+            raise ValueError(
+                "`backbone` must have no layer of the same name as another "
+                f"one, or as one of the model's. Received: two of {path}"
+            )
     return keras.optimizers.MultiOptimizer(
         keras.optimizers.OptimizerMap(
             keras.optimizers.Adam(learning_rate), optimizers
