@@ -64,6 +64,8 @@ def compare_speed(names, shape, repeats):
 
 
 def measure_memory(names, shapes):
+    if not shapes:
+        return
     print("\nPeak memory, MiB\n")
     measuring.print_head("", "frames", "process", "step")
     for name in names:
