@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from keras import layers
 
+from actx_tf.backbones import InceptionI3D
+from actx_tf.backbones import MobileNetV2Clip
 from actx_tf.backbones import make_backbone
 from actx_tf.data import Clip
 from actx_tf.data import find_readable
@@ -16,6 +18,7 @@ from actx_tf.data import write_clip_index
 from actx_tf.experiments import FineTuningSettings
 from actx_tf.experiments import TrainingSettings
 from actx_tf.experiments import fine_tune
+from actx_tf.experiments import trained_layers
 from actx_tf.experiments.trained_layers import choose_trained
 from actx_tf.experiments.trained_layers import make_optimizer
 from actx_tf.experiments.view_scores import view_scores
@@ -171,6 +174,17 @@ def test_each_layer_has_its_learning_rate():
         step = np.abs(to_numpy(weight) - old).max()
         rate = expected.get(weight.path.split("/")[-2], 1e-2)
         assert step == pytest.approx(rate, rel=1e-2), weight.path
+
+
+def test_layers_are_in_the_order_of_the_network():
+    """Those that the learning rate decays along."""
+    backbone = InceptionI3D(False, None, (None, 32, 32, 3))
+    names = [layer.name for layer in trained_layers._layers(backbone)]
+    assert names == [x.name for x in backbone.network.layers if x.weights]
+    backbone = MobileNetV2Clip(None, (None, 32, 32, 3))
+    names = [layer.name for layer in trained_layers._layers(backbone)]
+    assert names.index("Conv1") < names.index("block_1_expand")
+    assert names.index("block_1_expand") < names.index("Conv_1")
 
 
 def test_what_is_frozen_is_not_trained(index, tmp_path):

@@ -58,7 +58,8 @@ def find_readable(
     frame_size(description)
     tqdm = import_optional("tqdm", "Reading clips")
     readable, failed = {}, []
-    with ThreadPoolExecutor(_READERS) as readers:
+    readers = ThreadPoolExecutor(_READERS)
+    try:
         found = readers.map(lambda clip: _measure(clip, description), clips)
         bar = tqdm.tqdm(
             found, total=len(clips), unit="clip", disable=not progress
@@ -68,6 +69,8 @@ def find_readable(
                 readable[clip.clip] = measured
             else:
                 failed.append((clip, measured))
+    finally:  # after Ctrl-C, no more clips are begun
+        readers.shutdown(cancel_futures=True)
     return readable, failed
 
 

@@ -200,11 +200,9 @@ def _load(settings, training_settings, make):
         backbone = make()
     if initial is not None:
         initial.check(backbone, training_settings)
-    policy = keras.config.dtype_policy()
-    if policy.name != "float32":
-        # What is loaded from a file has the policy that it was saved with.
-        for layer in backbone._flatten_layers():
-            layer.dtype_policy = policy
+    # What is loaded from a file has the policy that it was saved with.
+    for layer in backbone._flatten_layers():
+        layer.dtype_policy = keras.config.dtype_policy()
     choose_trained(backbone, settings.frozen)
     if settings.recompute:
         backbone.recompute_activations()
@@ -218,9 +216,8 @@ def _crop_frames(settings, backbone):
 def _read(settings, index, backbone, mixing, report):
     """Returns the clips, and functions that make batches of them."""
     description = backbone.description
-    split = {c.clip for c in index if c.split in SPLITS}
-    split |= {name for c in index if c.clip in split for name in c.conjugates}
-    needed = [clip for clip in index if clip.clip in split]
+    shown = {x for c in index if c.split == "train" for x in c.conjugates}
+    needed = [c for c in index if c.split in SPLITS or c.clip in shown]
     videos, failed = find_readable(needed, description)
     for clip, message in failed:
         _LOG.warning("left out: %s: %s", clip.clip, message)

@@ -91,8 +91,9 @@ def make_optimizer(
 
 def _layers(backbone):
     """The layers that have weights of their own, from the clip on."""
-    return [
+    layers = [
         layer
         for layer in backbone._flatten_layers(include_self=False)
         if layer.weights and not list(layer._flatten_layers(include_self=False))
     ]
+    return layers[::-1]  # Keras lists those of a model within a model backwards
