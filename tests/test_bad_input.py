@@ -1024,10 +1024,10 @@ FLAGS = {
         "--size=31",
         "--gpus_per_worker=inf",
     ],
-    "fine_tune.py": [
-        "--size=224",
-        "--size=a,b",
+    "fine-tune": [
+        "--size=31",
         "--learning_rate=nan",
+        "--layer_decay=-1",
     ],
     "train": [
         "--learning_rate=nan",
@@ -1041,7 +1041,7 @@ FLAGS = {
 def test_flags_out_of_range(tmp_path, script):
     needed = {
         "extract": ["index", "output"],
-        "fine_tune.py": ["index"],
+        "fine-tune": ["index"],
         "train": [],
         "extract_pose_masks.py": "features index model masks boxes".split(),
     }[script]

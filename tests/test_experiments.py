@@ -62,13 +62,11 @@ def settings_of(folder, **more):
         (lambda: TrainingSettings(epochs=0), "`epochs` must"),
         (lambda: TrainingSettings(learning_rate=-1), "`learning_rate` must"),
         (lambda: TrainingSettings(dtype_policy="f16"), "`dtype_policy` must"),
-        (lambda: FineTuningSettings("i.csv", size=(224,)), "`size` must"),
+        (lambda: FineTuningSettings("i.csv", crop_frames=0), "`crop_frames`"),
         (lambda: FineTuningSettings("i.csv", seed=-1), "`seed` must"),
         (
-            lambda: FineTuningSettings(
-                "i.csv", backbone_learning_rate=math.nan
-            ),
-            "`backbone_learning_rate` must",
+            lambda: FineTuningSettings("i.csv", backbone_rate=math.nan),
+            "`backbone_rate` must",
         ),
     ],
 )

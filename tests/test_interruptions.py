@@ -36,6 +36,11 @@ COMMANDS = {
         f"{STORED} {TRAINING} --epochs=2 --seeds=1 --batch_size=2",
         "runs",
     ),
+    "fine-tune": (
+        "--index=pairs.csv --background=none --backbone=backbone.keras "
+        "--epochs=2 --crop_frames=4",
+        "tuned",
+    ),
     "evaluate": (f"{STORED} --model=actx.keras", "scores.csv"),
     "predict": (
         "videos --model=actx.keras --backbone=backbone.keras",
@@ -46,7 +51,8 @@ COMMANDS = {
     "export": ("--model=actx.keras --backbone=backbone.keras", "models"),
     "fit": (f"videos {TRAINING} --epochs=2", "mine"),
 }
-GO_ON = {"extract", "similarities", "train", "predict", "fit"}
+TRAIN = {"train", "fine-tune"}
+GO_ON = {"extract", "similarities", "train", "fine-tune", "predict", "fit"}
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +116,7 @@ def test_ctrl_c_and_again(name, world):
     output.mkdir()
     after = "go on where it stopped" if name in GO_ON else "begin again"
     # The second one finds less to do; test_kills.py takes time for training.
-    for share in (0.6,) if name == "train" else (0.6, 0.3):
+    for share in (0.6,) if name in TRAIN else (0.6, 0.3):
         code, error, _ = run(int(share * looks), name, output, world)
         assert code == 130, error
         assert error.splitlines()[-1] == (

@@ -2,12 +2,14 @@
 
 import dataclasses
 import re
+from collections.abc import Callable
 from collections.abc import Mapping
 from typing import Any
 
 import keras
 
 from actx_tf.backbones.description import BackboneDescription
+from actx_tf.backbones.recomputation import recomputed
 from actx_tf.backbones.state_dict import checksum
 from actx_tf.ops.types import Shape
 from actx_tf.ops.types import Tensor
@@ -47,6 +49,7 @@ class Backbone(keras.Model):
         self.network = network
         self.description = description
         self.built = network.built
+        self._recomputed: Callable | None = None
 
     @property
     def input_shape(self) -> Shape:
@@ -80,7 +83,22 @@ class Backbone(keras.Model):
             self.description, name=f"{name}_trained_{checksum(arrays)}"
         )
 
+    def recompute_activations(self) -> None:
+        """Trains in less memory from now on, and slower.
+
+        Of the activations few are kept; the others are computed again when
+        gradients need them. It is not saved.
+
+        Raises:
+            ValueError: If the network is no functional Keras model, cannot be
+                cut in parts, or would not do the same again: it must have no
+                dropout, and its batch normalization must be frozen.
+        """
+        self._recomputed = recomputed(self.network)
+
     def call(self, clip: Tensor, training: bool | None = None) -> Tensor:
+        if training and self._recomputed is not None:
+            return self._recomputed(clip, training)
         return self.network(clip, training=training)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from actx_tf.backbones import Backbone
 
 GOES_ON = True
-_NAMES = ("mobilenet_v2_clip", "inception_i3d", "i3d_resnet34")
+NAMES = ("mobilenet_v2_clip", "inception_i3d", "i3d_resnet34")
 # What a .keras file says of itself.
-_DESCRIBED = (
+DESCRIBED = (
     "weights",
     "frame_rate",
     "num_frames",
@@ -103,8 +103,8 @@ def add_backbone_flags(parser: Parser) -> None:
     parser.add_argument(
         "--backbone",
         type=_backbone,
-        default=_NAMES[0],
-        help=f"network that makes the features: {', '.join(_NAMES)}, or the "
+        default=NAMES[0],
+        help=f"network that makes the features: {', '.join(NAMES)}, or the "
         "path of a .keras file of a Backbone",
     )
     parser.add_argument(
@@ -165,11 +165,11 @@ def check_backbone_flags(flags: argparse.Namespace) -> None:
     """Raises an error if these do not go together."""
     name = flags.backbone
     if name.endswith(".keras"):
-        for flag in _DESCRIBED:
+        for flag in DESCRIBED:
             if getattr(flags, flag) is not None:
                 raise UsageError(f"--{flag} is what {name} says itself")
         files.check_backbone(name)
-    elif name != _NAMES[0]:
+    elif name != NAMES[0]:
         if flags.frames_per_step is not None:
             raise UsageError(f"--frames_per_step is 8 for {name}")
         if flags.weights is None and name == "i3d_resnet34":
@@ -262,7 +262,7 @@ def backbone_settings(flags: argparse.Namespace) -> dict[str, Any]:
         for name in ("frame_rate", "num_frames")
         if getattr(flags, name) is not None
     }
-    if flags.backbone == _NAMES[0]:
+    if flags.backbone == NAMES[0]:
         sides: tuple[int | None, ...] = (224, 224)
         settings["weights"] = flags.weights or "imagenet"
         settings["frames_per_step"] = flags.frames_per_step or 4
@@ -283,9 +283,9 @@ def backbone_settings(flags: argparse.Namespace) -> dict[str, Any]:
 
 
 def _backbone(text):
-    if text not in _NAMES and not text.endswith(".keras"):
+    if text not in NAMES and not text.endswith(".keras"):
         raise argparse.ArgumentTypeError(
-            f"must be {', '.join(_NAMES)} or the path of a .keras file, not "
+            f"must be {', '.join(NAMES)} or the path of a .keras file, not "
             f"{text!r}"
         )
     return text

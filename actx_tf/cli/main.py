@@ -11,6 +11,7 @@ from actx_tf.cli import ask
 from actx_tf.cli import evaluate
 from actx_tf.cli import export
 from actx_tf.cli import extract
+from actx_tf.cli import fine_tune
 from actx_tf.cli import fit
 from actx_tf.cli import index
 from actx_tf.cli import localize
@@ -34,6 +35,7 @@ COMMANDS: dict[str, ModuleType] = {
     "mine": mine,
     "similarities": similarities,
     "train": train,
+    "fine-tune": fine_tune,
     "evaluate": evaluate,
     "scene-report": scene_report,
     "predict": predict,
@@ -53,7 +55,7 @@ _FAILURES = (
 )
 
 # Flags on which the memory that a command takes depends.
-_OF_MEMORY = ("memory", "batch_size", "crop_steps", "size")
+_OF_MEMORY = ("memory", "batch_size", "crop_steps", "crop_frames", "size")
 
 
 def make_parser() -> Parser:

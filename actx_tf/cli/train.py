@@ -47,13 +47,7 @@ def add_flags(parser: Parser) -> None:
     parser.add_argument(
         "--seeds", type=kinds.whole, default=3, help="runs of each method"
     )
-    parser.add_argument(
-        "--strategy",
-        choices=("none", "mirrored", "multi_worker"),
-        default="none",
-        help="whether to train on all GPUs of this machine, or on several "
-        "machines",
-    )
+    training_flags.add_strategy(parser)
     training_flags.add(parser)
 
 

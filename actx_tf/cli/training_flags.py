@@ -14,7 +14,7 @@ from actx_tf.settings import DataSettings
 from actx_tf.settings import TrainingSettings
 from actx_tf.settings import help_of_settings
 
-# Fields that are no flags of `actx train`, or get flags of their own there.
+# Fields that are no flags, or get flags of their own.
 _LEFT_OUT = {
     *("similarities", "pose_masks", "boxes", "backbone"),
     *("acf_similarity_weight", "acf_difference_weight", "rank", "components"),
@@ -22,6 +22,7 @@ _LEFT_OUT = {
 _KINDS: dict[str | type, Callable[[str], Any]] = {
     "rho": kinds.percentage,
     "patience": kinds.whole,
+    "seed": kinds.seed,
     int: kinds.whole,
     float: kinds.not_negative,
     tuple: kinds.names,
@@ -30,10 +31,32 @@ _CHOICES = {"class_weight": CLASS_WEIGHTS, "dtype_policy": DTYPE_POLICIES}
 
 
 def add(parser: Parser, only: Collection[str] = ()) -> None:
-    """Adds all of them, or some. A boolean `--x` is there as `--nox` too."""
-    for name, default, text in _fields():
-        if only and name not in only:
+    """Adds those of `DataSettings` and `TrainingSettings`, all or some."""
+    for settings in (DataSettings, TrainingSettings):
+        names = [field.name for field in dataclasses.fields(settings)]
+        left_out = [name for name in names if only and name not in only]
+        add_fields(parser, settings, left_out)
+
+
+def add_fields(
+    parser: Parser,
+    settings: type | TrainingSettings,
+    left_out: Collection[str] = (),
+) -> None:
+    """Adds a flag for each field. A boolean `--x` also is there as `--nox`.
+
+    Args:
+        parser: The parser.
+        settings: The settings, or such whose values are the defaults.
+        left_out: Fields that get no flag here. Defaults to none.
+    """
+    kind = settings if isinstance(settings, type) else type(settings)
+    texts = help_of_settings(kind)
+    for field in dataclasses.fields(kind):
+        name = field.name
+        if name in _LEFT_OUT or name in left_out:
             continue
+        default, text = getattr(settings, name), texts[name]
         if isinstance(default, bool):
             parser.add_argument(
                 f"--{name}",
@@ -57,6 +80,17 @@ def add(parser: Parser, only: Collection[str] = ()) -> None:
         )
 
 
+def add_strategy(parser: Parser) -> None:
+    """Adds `--strategy`."""
+    parser.add_argument(
+        "--strategy",
+        choices=("none", "mirrored", "multi_worker"),
+        default="none",
+        help="whether to train on all GPUs of this machine, or on several "
+        "machines",
+    )
+
+
 def settings_of(
     flags: argparse.Namespace,
 ) -> tuple[DataSettings, TrainingSettings]:
@@ -65,24 +99,16 @@ def settings_of(
     Raises:
         ValueError: If they do not go together.
     """
-    data_settings = DataSettings(**_given(DataSettings, flags))
+    data_settings = DataSettings(**given(DataSettings, flags))
     return data_settings, training_settings_of(flags)
 
 
 def training_settings_of(flags: argparse.Namespace) -> TrainingSettings:
     """What flags say of the training."""
-    return TrainingSettings(**_given(TrainingSettings, flags))
+    return TrainingSettings(**given(TrainingSettings, flags))
 
 
-def _fields():
-    """(name, default, what it means) of each."""
-    for settings in (DataSettings, TrainingSettings):
-        texts = help_of_settings(settings)
-        for field in dataclasses.fields(settings):
-            if field.name not in _LEFT_OUT:
-                yield field.name, field.default, texts[field.name]
-
-
-def _given(settings, flags):
+def given(settings: type, flags: argparse.Namespace) -> dict[str, Any]:
+    """What flags say of the fields of some settings, by name."""
     names = [field.name for field in dataclasses.fields(settings)]
     return {name: getattr(flags, name) for name in names if name in flags}

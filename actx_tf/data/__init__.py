@@ -2,6 +2,7 @@
 
 from actx_tf.data import annotations as annotations
 from actx_tf.data import synthetic as synthetic
+from actx_tf.data.augmentation import Augmentation as Augmentation
 from actx_tf.data.backbone_input import seen_frames as seen_frames
 from actx_tf.data.camera import camera_movement as camera_movement
 from actx_tf.data.clip_index import Clip as Clip
@@ -60,3 +61,9 @@ from actx_tf.data.video import ClipFrames as ClipFrames
 from actx_tf.data.video import VideoError as VideoError
 from actx_tf.data.video import read_clip as read_clip
 from actx_tf.data.video import video_duration as video_duration
+from actx_tf.data.video_clips import VideoClip as VideoClip
+from actx_tf.data.video_clips import find_readable as find_readable
+from actx_tf.data.video_pairs import make_video_dataset as make_video_dataset
+from actx_tf.data.video_pairs import (
+    make_video_pair_dataset as make_video_pair_dataset,
+)

@@ -2,6 +2,7 @@
 
 import collections
 import warnings
+from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -101,16 +102,8 @@ def make_pair_dataset(
             feature maps do not fit together, or an argument is out of range.
     """
     check_positive("crop_steps", crop_steps)
-    labels = _labels(clips, class_names, multi_label)
-    if isinstance(background, str):
-        background = (background,)
-    if unknown := set(background) - set(class_names):
-        raise ValueError(
-            f"`background` must be among `class_names`. "
-            f"Received: background={sorted(unknown)}, "
-            f"class_names={list(class_names)}"
-        )
-
+    labels = labels_of(clips, class_names, multi_label)
+    background = background_of(background, class_names)
     read_conjugates = read_conjugates or similarities is None
 
     left_out = collections.defaultdict(list)
@@ -129,7 +122,7 @@ def make_pair_dataset(
 
     conjugates = [
         []
-        if set(clip.labels) <= set(background)
+        if set(clip.labels) <= background
         else [name for name in clip.conjugates if is_stored(clip.clip, name)]
         for clip in clips
     ]
@@ -192,7 +185,9 @@ def make_pair_dataset(
         return arrays
 
     def to_example(index, epoch):
-        return _load(load, (index, epoch), specs), tf.gather(labels, index)
+        return load_arrays(load, (index, epoch), specs), tf.gather(
+            labels, index
+        )
 
     return make_epoch(
         len(clips),
@@ -245,7 +240,7 @@ def make_evaluation_dataset(
         ValueError: If a clip has no features, its label is unknown, the
             feature maps do not fit together, or an argument is out of range.
     """
-    labels = _labels(clips, class_names, multi_label)
+    labels = labels_of(clips, class_names, multi_label)
     names = [clip.clip for clip in clips]
     shapes, dtype = _shapes(features, names)
     longest = max(shape[0] for shape in shapes.values())
@@ -261,15 +256,28 @@ def make_evaluation_dataset(
         return arrays
 
     def to_example(index, epoch):
-        return _load(load, (index,), specs), tf.gather(labels, index)
+        return load_arrays(load, (index,), specs), tf.gather(labels, index)
 
     return make_epoch(
         len(clips), to_example, batch_size, shard=shard, num_shards=num_shards
     )
 
 
-def _load(load, arguments, specs):
-    """Runs Python code in the pipeline; returns a tensor for each spec."""
+def load_arrays(
+    load: Callable[..., list[np.ndarray]],
+    arguments: Sequence[tf.Tensor],
+    specs: Mapping[str, tf.TensorSpec],
+) -> dict[str, tf.Tensor]:
+    """Runs Python code in a pipeline.
+
+    Args:
+        load: Function that returns an array for each spec.
+        arguments: What it is called with.
+        specs: Of the arrays, by name.
+
+    Returns:
+        The arrays as tensors, by name.
+    """
     # Not "stateful", or deterministic ops would have it run in one thread.
     arrays = tf.numpy_function(
         load,
@@ -281,6 +289,25 @@ def _load(load, arguments, specs):
     for key, spec in specs.items():
         inputs[key].set_shape(spec.shape)
     return inputs
+
+
+def background_of(
+    background: Collection[str], class_names: Sequence[str]
+) -> set[str]:
+    """Returns the names of the classes that show no action.
+
+    Raises:
+        ValueError: If one of them is not among `class_names`.
+    """
+    if isinstance(background, str):
+        background = (background,)
+    if unknown := set(background) - set(class_names):
+        raise ValueError(
+            f"`background` must be among `class_names`. "
+            f"Received: background={sorted(unknown)}, "
+            f"class_names={list(class_names)}"
+        )
+    return set(background)
 
 
 def _feature_specs(shapes, dtype, num_steps):
@@ -345,8 +372,19 @@ def _pad(array, shape):
     )
 
 
-def _labels(clips, class_names, multi_label):
-    """Returns the label of each clip, or its row of zeros and ones."""
+def labels_of(
+    clips: Sequence[Clip], class_names: Sequence[str], multi_label: bool
+) -> tf.Tensor:
+    """Returns the label of each clip, or its row of zeros and ones.
+
+    Args:
+        clips: The clips.
+        class_names: As in `make_pair_dataset`.
+        multi_label: As in `make_pair_dataset`.
+
+    Raises:
+        ValueError: If there are no clips, or a label is unknown.
+    """
     if not clips:
         raise ValueError("`clips` must hold at least one clip. Received: none")
     if len(set(class_names)) < len(class_names):

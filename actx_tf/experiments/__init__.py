@@ -13,9 +13,6 @@ from actx_tf.experiments.evaluation_report import (
     write_evaluation as write_evaluation,
 )
 from actx_tf.experiments.evaluation_tables import class_table as class_table
-from actx_tf.experiments.fine_tuning import (
-    FineTuningSettings as FineTuningSettings,
-)
 from actx_tf.experiments.fine_tuning import fine_tune as fine_tune
 from actx_tf.experiments.loading import load_data as load_data
 from actx_tf.experiments.localization import localize as localize
@@ -67,5 +64,6 @@ from actx_tf.experiments.video_training import (
     train_on_videos as train_on_videos,
 )
 from actx_tf.settings import DataSettings as DataSettings
+from actx_tf.settings import FineTuningSettings as FineTuningSettings
 from actx_tf.settings import TrainingSettings as TrainingSettings
 from actx_tf.settings import help_of_settings as help_of_settings

@@ -71,6 +71,7 @@ def compile_model(
     settings: TrainingSettings,
     scored: np.ndarray,
     most_clips: int,
+    optimizer: keras.optimizers.Optimizer | None = None,
 ) -> None:
     """Compiles a model of logits: loss, optimizer, and metrics to log.
 
@@ -80,6 +81,7 @@ def compile_model(
         settings: The settings.
         scored: Booleans `(classes,)`: see `Part`.
         most_clips: Clips of the larger of training and validation.
+        optimizer: The optimizer. Defaults to `None`: Adam.
     """
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     shown = "accuracy"
@@ -91,7 +93,7 @@ def compile_model(
             capacity=most_clips,
         )
     model.compile(
-        optimizer=keras.optimizers.Adam(settings.learning_rate),
+        optimizer=optimizer or keras.optimizers.Adam(settings.learning_rate),
         loss=loss,
         metrics=[shown],
     )

@@ -61,13 +61,17 @@ def check_methods(settings: TrainingSettings, names: Collection[str]) -> None:
 
 
 def build_actx(
-    task: Task, settings: TrainingSettings, use_attention_map: bool = True
+    task: Task,
+    settings: TrainingSettings,
+    backbone: keras.Model | None = None,
+    use_attention_map: bool = True,
 ) -> ActX:
     """Returns an ActX that carries what its users need to know.
 
     Args:
         task: What it learns.
         settings: Its hyperparameters.
+        backbone: As in `ActX`. Defaults to `None`.
         use_attention_map: As in `ActX`. Defaults to `True`.
     """
     return ActX(
@@ -84,6 +88,7 @@ def build_actx(
         use_attention_map=use_attention_map,
         transformation=settings.transformation,
         theta_rank=settings.theta_rank,
+        backbone=backbone,
         **_to_carry(task),
     )
 

@@ -25,7 +25,7 @@ from actx_tf.experiments.intervals import interval_of_mean
 from actx_tf.experiments.intervals import intervals_of_scores
 from actx_tf.experiments.methods import count_weights
 from actx_tf.experiments.run_data import Part
-from actx_tf.experiments.run_data import RunData
+from actx_tf.experiments.run_data import RunClips
 from actx_tf.experiments.run_folder import fingerprint
 from actx_tf.settings import TrainingSettings
 from actx_tf.utils.atomic_write import atomic_write
@@ -51,7 +51,7 @@ _MADE = {
 def write_model_card(
     path: str | os.PathLike,
     model: keras.Model,
-    data: RunData,
+    data: RunClips,
     settings: TrainingSettings,
     *,
     seed: int,

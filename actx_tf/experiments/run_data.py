@@ -14,6 +14,7 @@ from actx_tf.backbones.description import BackboneDescription
 from actx_tf.data.clip_index import Clip
 from actx_tf.data.epochs import make_epoch
 from actx_tf.settings import DataSettings
+from actx_tf.settings import FineTuningSettings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,36 +71,25 @@ class Part:
     voxels: np.ndarray | None = None
 
 
-@dataclasses.dataclass(frozen=True)
-class RunData:
-    """All that a run needs of a data set.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunClips:
+    """The clips of a run, and what is to be learned from them.
 
     Attributes:
-        settings: What it was made of.
+        settings: What the data were made of.
         task: What is to be learned.
-        inputs: Keys of a training pair's inputs.
         training: The training clips, as an index lists them.
-        make_training: Function of `seed`, and of the keywords `pairs` (False:
-            no conjugates are read), `conjugates` (True: they are, also beside
-            stored similarities), `epoch`, `shard` and `num_shards`, that makes
-            batches of training pairs.
-        whole_training: The training clips, uncropped.
         validation: The validation clips; `None` if there are none.
         test: The test clips.
-        backbone: What made the features, if it was given.
         index: The whole index, with clips that were left out. Defaults to
             none, of the built-in set.
     """
 
-    settings: DataSettings
+    settings: DataSettings | FineTuningSettings
     task: Task
-    inputs: frozenset[str]
     training: Sequence[Clip]
-    make_training: Callable[..., tf.data.Dataset]
-    whole_training: tf.data.Dataset
     validation: Part | None
     test: Part
-    backbone: keras.Model | None = None
     index: Sequence[Clip] = ()
 
     @property
@@ -110,6 +100,47 @@ class RunData:
             clips += self.validation.clips
         # Clips for validation can be those of the test.
         return list({clip.clip: clip for clip in clips}.values())
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunData(RunClips):
+    """All that a run needs of a data set of feature maps.
+
+    Attributes:
+        settings: What it was made of.
+        inputs: Keys of a training pair's inputs.
+        make_training: Function of `seed`, and of the keywords `pairs` (False:
+            no conjugates are read), `conjugates` (True: they are, also beside
+            stored similarities), `epoch`, `shard` and `num_shards`, that makes
+            batches of training pairs.
+        whole_training: The training clips, uncropped.
+        backbone: What made the features, if it was given.
+    """
+
+    settings: DataSettings
+    inputs: frozenset[str]
+    make_training: Callable[..., tf.data.Dataset]
+    whole_training: tf.data.Dataset
+    backbone: keras.Model | None = None
+
+
+def labels_of(
+    clips: Sequence[Clip], class_names: Sequence[str], multi_label: bool
+) -> np.ndarray:
+    """Returns the labels of clips: see `Part`.
+
+    Args:
+        clips: The clips.
+        class_names: Names of the classes.
+        multi_label: Whether a clip can be of several.
+    """
+    labels = [
+        [name in clip.labels for name in class_names]
+        if multi_label
+        else class_names.index(clip.label)
+        for clip in clips
+    ]
+    return np.array(labels, np.int32)
 
 
 def batches_of_arrays(

@@ -19,6 +19,7 @@ from actx_tf.data.video import read_clip
 from actx_tf.experiments.run_data import Part
 from actx_tf.experiments.run_data import RunData
 from actx_tf.experiments.run_data import Task
+from actx_tf.experiments.run_data import labels_of
 from actx_tf.models import load_model
 from actx_tf.settings import DataSettings
 
@@ -126,7 +127,7 @@ def stored_data(
         return Part(
             chosen,
             functools.partial(whole, chosen),
-            _labels(chosen, names, settings.multi_label),
+            labels_of(chosen, names, settings.multi_label),
             scored=np.array(
                 [name not in settings.background for name in names]
             ),
@@ -217,14 +218,6 @@ def _check_features(clips, store, aligned_inputs, similarities):
     else:  # are read in the place of the conjugates
         similarities.check()
     store.check(sorted(names))
-
-
-def _labels(clips, names, multi_label):
-    if multi_label:
-        labels = [[name in clip.labels for name in names] for clip in clips]
-    else:
-        labels = [names.index(clip.label) for clip in clips]
-    return np.array(labels, np.int32)
 
 
 def _without_axes(inputs, label):
