@@ -2,6 +2,9 @@
 
 from actx_tf.data import annotations as annotations
 from actx_tf.data import synthetic as synthetic
+from actx_tf.data.actor_masks import NoActor as NoActor
+from actx_tf.data.actor_masks import masks_by_difference as masks_by_difference
+from actx_tf.data.actor_masks import masks_by_motion as masks_by_motion
 from actx_tf.data.backbone_input import seen_frames as seen_frames
 from actx_tf.data.camera import camera_movement as camera_movement
 from actx_tf.data.clip_index import Clip as Clip
@@ -42,6 +45,9 @@ from actx_tf.data.pose import PoseNetwork as PoseNetwork
 from actx_tf.data.ray_extraction import (
     extract_features_on_ray as extract_features_on_ray,
 )
+from actx_tf.data.scene_tests import make_scene_tests as make_scene_tests
+from actx_tf.data.scene_tests import mask_quality as mask_quality
+from actx_tf.data.scene_tests import scene_test_indexes as scene_test_indexes
 from actx_tf.data.segment_files import (
     read_activitynet_results as read_activitynet_results,
 )
