@@ -59,7 +59,10 @@ def train_method(
         batches = data.make_training(
             seed, pairs, conjugates=settings.conjugate_weight > 0, **which
         )
-        return pick_inputs(batches, inputs)
+        batches = pick_inputs(batches, inputs)
+        if method.mix is None:
+            return batches
+        return _mixed(batches, method.mix, seed, **which)
 
     make_validation, most_clips = None, len(data.training)
     if validate and (part := data.validation):
@@ -90,3 +93,16 @@ def train_method(
             model(next(iter(clips))[0])  # makes its weights
             model.set_weights(trained.get_weights())
     return model, seconds
+
+
+def _mixed(batches, mix, seed, epoch=0, shard=0, num_shards=1):
+    """Mixes the clips of each batch: by the seed, the epoch and its number."""
+    fold_in = tf.random.experimental.stateless_fold_in
+
+    def mix_batch(number, batch):
+        inputs, label = batch
+        place = number * num_shards + shard
+        drawn = fold_in(tf.cast([seed, epoch], tf.int64), place)
+        return mix(inputs, drawn), label
+
+    return batches.enumerate().map(mix_batch)
