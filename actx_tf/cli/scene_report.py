@@ -28,10 +28,17 @@ clips at random. Of an ActX, a line says what its context switch changes without
 training. --output is a table of the pairs, the worst first: whose conjugate is
 named by the clip's class, with the largest score; --page shows them side by
 side, read from the files that the index names.
+
+With --tests, --index is index.csv of `actx scene-benchmark`, and each kind of
+scenes has a line: accuracy on the clips as they are (IID), in another scene
+(SCUBA), on one frame of that (SCUFO), contrasted accuracy (right on SCUBA and
+not on SCUFO), and accuracy on the swaps, beside how often they are named by the
+class of the scene. --output is then a table of the clips.
 """
 
 import argparse
 import collections
+from typing import Any
 
 from actx_tf.cli import files
 from actx_tf.cli import flags as kinds
@@ -56,6 +63,11 @@ def add_flags(parser: Parser) -> None:
     parser.add_argument(
         "--split", default="test", help="split of the clips to report on"
     )
+    parser.add_argument(
+        "--tests",
+        action="store_true",
+        help="report on the tests that `actx scene-benchmark` made",
+    )
     parser.add_argument("--output", help="CSV to write: a row a pair")
     parser.add_argument("--page", help="page (HTML) to write")
     parser.add_argument(
@@ -75,6 +87,13 @@ def check(flags: argparse.Namespace) -> None:
         raise UsageError("--model or --scores must be given, one of them")
     if bool(flags.model) != bool(flags.features):
         raise UsageError("--model and --features are given together or not")
+    if flags.tests and flags.page:
+        raise UsageError(
+            "--page is not for --tests; it is for the index of one test, such "
+            "as scuba_conjugates.csv"
+        )
+    if flags.tests and flags.conjugates_column != "conjugates":
+        raise UsageError("--conjugates_column is not for --tests")
     files.check_index(flags.index)
     if flags.model:
         files.check_model(flags.model)
@@ -90,23 +109,32 @@ def run(flags: argparse.Namespace) -> None:
     """Runs the subcommand."""
     from actx_tf import experiments
 
-    report = experiments.scene_report(
-        flags.index,
-        model=flags.model,
-        features=flags.features,
-        scores=flags.scores,
-        background=flags.background,
-        split=flags.split,
-        conjugates_column=flags.conjugates_column,
-        seed=flags.seed,
-    )
-    table = experiments.scene_table(report)
+    asked: dict[str, Any] = {
+        name: getattr(flags, name)
+        for name in (
+            "model",
+            "features",
+            "scores",
+            "background",
+            "split",
+            "seed",
+        )
+    }
+    report: Any
+    if flags.tests:
+        report = experiments.benchmark_report(flags.index, **asked)
+        table, rows = experiments.benchmark_table(report), report.clips
+    else:
+        report = experiments.scene_report(
+            flags.index, conjugates_column=flags.conjugates_column, **asked
+        )
+        table, rows = experiments.scene_table(report), report.pairs
     print(experiments.format_table(table))
     notes = [*report.notes, *_left_out(report)]
     for note in notes:
         print(f"note: {note}")
     if flags.output:
-        experiments.write_rows(report.pairs, flags.output)
+        experiments.write_rows(rows, flags.output)
         print(f"written: {flags.output}")
     if flags.page:
         _write_page(flags, report, table, notes)
