@@ -7,6 +7,7 @@ import pathlib
 import numpy as np
 import pytest
 
+from actx_tf.cli import scene_benchmark
 from actx_tf.data import Clip
 from actx_tf.data import make_scene_tests
 from actx_tf.data import mask_quality
@@ -14,6 +15,7 @@ from actx_tf.data import optical_flow
 from actx_tf.data import read_clip
 from actx_tf.data import read_clip_index
 from actx_tf.data import scene_test_indexes
+from actx_tf.data import scene_tests
 from actx_tf.data import write_clip_index
 from tests.lossless import write_lossless
 from tests.moving_square import moving_square
@@ -254,6 +256,11 @@ def test_errors(world, tmp_path, changed, message):
     with pytest.raises(ValueError, match=message):
         make_scene_tests(clips, tmp_path / "new", **{"masks": masks, **changed})
     assert not (tmp_path / "new").exists()
+
+
+def test_the_command_knows_all_ways():
+    assert scene_benchmark._ACTORS == scene_tests.ACTORS
+    assert scene_benchmark._SCENES == scene_tests.SCENES
 
 
 def test_conjugates_are_asked_for(world, tmp_path):

@@ -35,6 +35,11 @@ from actx_tf.data.made_conjugates import frozen as frozen
 from actx_tf.data.made_conjugates import frozen_conjugates as frozen_conjugates
 from actx_tf.data.masks import Masks as Masks
 from actx_tf.data.masks import write_masks as write_masks
+from actx_tf.data.mixing import changing_locations as changing_locations
+from actx_tf.data.mixing import merge_background as merge_background
+from actx_tf.data.mixing import mix_frame_of_another as mix_frame_of_another
+from actx_tf.data.mixing import mix_own_frame as mix_own_frame
+from actx_tf.data.mixing import moving_foreground as moving_foreground
 from actx_tf.data.pair_checks import doubtful_pairs as doubtful_pairs
 from actx_tf.data.pairs import (
     make_evaluation_dataset as make_evaluation_dataset,
