@@ -62,6 +62,9 @@ def test_motion_and_colour():
         masks_by_motion(np.stack([behind] * 3))
     with pytest.raises(ValueError, match="`share` must be in"):
         masks_by_motion(frames, 1.0)
+    for find in (masks_by_motion, masks_by_difference):
+        with pytest.raises(ValueError, match="`frames` must be uint8"):
+            find(frames / 255)
 
 
 def test_what_has_the_colour_of_what_moves_is_taken_too():

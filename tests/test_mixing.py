@@ -179,5 +179,7 @@ def test_errors():
         mixing.mix_frame_of_another(clips, SEED, share=-0.1)
     with pytest.raises(ValueError, match="`share` must be in"):
         mixing.merge_background(clips, clips[:, 0, ..., 0] > 0, SEED, 2)
+    with pytest.raises(ValueError, match="`clips` must be uint8"):
+        mixing.moving_foreground(clips)
     with pytest.raises(ValueError, match="`clips` must have the shape"):
         mixing.mix_own_frame(clips[0], SEED)

@@ -5,6 +5,7 @@ import numpy as np
 from actx_tf.data.camera import camera_movement
 from actx_tf.data.emptied import MOST_MOVEMENT
 from actx_tf.data.emptied import NotEmptied
+from actx_tf.data.emptied import check_frames
 from actx_tf.data.emptied import emptied
 from actx_tf.utils.optional import import_optional
 
@@ -46,8 +47,10 @@ def masks_by_difference(
     Raises:
         ImportError: If OpenCV is missing.
         NoActor: If the camera moves, or the scene is of another size.
+        ValueError: If an argument is wrong.
     """
     cv2 = import_optional("cv2", "Finding who acts")
+    check_frames(frames)
     if scene is None:
         scene = frames
     elif scene.shape[1:] != frames.shape[1:]:
@@ -105,13 +108,14 @@ def masks_by_motion(frames: np.ndarray, share: float = _SHARE) -> np.ndarray:
     Raises:
         ImportError: If OpenCV is missing.
         NoActor: If nothing moves.
-        ValueError: If `share` is wrong.
+        ValueError: If an argument is wrong.
 
     Reference:
         - Ding et al., Motion-aware Contrastive Video Representation Learning
           via Foreground-background Merging, CVPR 2022
     """
     cv2 = import_optional("cv2", "Finding who acts")
+    check_frames(frames)
     if not 0 < share < 1:
         raise ValueError(f"`share` must be in (0, 1). Received: share={share}")
     blur = _FAME_BLUR * min(frames.shape[1:3])

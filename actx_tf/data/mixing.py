@@ -147,8 +147,16 @@ def moving_foreground(clips: Any) -> tf.Tensor:
     Returns:
         Booleans `(batch, height, width)`: half of each frame, as
         `masks_by_motion` marks it; all of it where nothing moves.
+
+    Raises:
+        ValueError: If the clips are none of RGB values.
     """
     clips = tf.convert_to_tensor(clips)
+    if clips.dtype != tf.uint8 or clips.shape.rank != 5:
+        raise ValueError(
+            "`clips` must be uint8, (batch, time, height, width, 3). Received: "
+            f"clips of the shape {clips.shape} and the type {clips.dtype.name}"
+        )
 
     def find(batch):
         found = np.ones((batch.shape[0], *batch.shape[2:4]), bool)
