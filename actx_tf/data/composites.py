@@ -41,7 +41,7 @@ def pasted(
     Args:
         frames: Where they act, uint8 `(frames, height, width, 3)`.
         alphas: How much of each pixel is theirs, `(frames, height, width)`.
-        scene: uint8 `(frames, height, width, 3)`; or of one frame, for all.
+        scene: Its frames, uint8 `(frames, height, width, 3)`; or one for all.
 
     Returns:
         uint8 `(frames, height, width, 3)`.
@@ -65,7 +65,7 @@ def covering(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resizes a frame and cuts off what is too much, so that it covers `size`.
 
     Args:
-        frame: uint8 `(height, width, 3)`.
+        frame: Its pixels, uint8 `(height, width, 3)`.
         size: The new (height, width).
     """
     cv2 = import_optional("cv2", "Pasting actors")
