@@ -62,6 +62,9 @@ from actx_tf.data import read_clip
 from actx_tf.data import read_clip_index
 from actx_tf.data import write_clip_index
 from actx_tf.data import write_masks
+from actx_tf.data.composites import feathered
+from actx_tf.data.composites import pasted
+from actx_tf.data.composites import there_and_back
 from actx_tf.utils.checks import check_positive
 
 CLASSES = (
@@ -547,8 +550,7 @@ def render(clip, masks):
         for share, side in zip(clip.place, (height, width), strict=True)
     )
     part = frames[:, y : y + height, x : x + width]
-    alpha = alphas[..., np.newaxis]
-    part[:] = np.round(alpha * pixels + (1 - alpha) * part)
+    part[:] = pasted(pixels, alphas, part)
     where[:, y : y + height, x : x + width] = alphas > 0
     return frames, where
 
@@ -573,31 +575,24 @@ def cut_out(actor, masks, first, longest):
             f"{actor.file}: a mask for each frame is expected. Received: masks "
             f"{masks.shape} and frames {frames.shape[:3]}"
         )
-    taken = there_and_back(len(frames), first)
+    taken = there_and_back(len(frames), FRAMES, first)
     frames, masks = frames[taken], masks[taken]
     y1, y2 = span(masks.any(axis=(0, 2)))
     x1, x2 = span(masks.any(axis=(0, 1)))
     scale = longest / max(y2 - y1, x2 - x1)
     size = round(scale * (x2 - x1)), round(scale * (y2 - y1))
-    pixels, alphas = [], []
-    for frame, mask in zip(frames, masks, strict=True):
-        pixels.append(
-            cv2.resize(frame[y1:y2, x1:x2], size, interpolation=cv2.INTER_CUBIC)
-        )
-        mask = cv2.resize(mask[y1:y2, x1:x2].astype(np.float32), size)
-        blurred = cv2.GaussianBlur(
-            mask, (0, 0), FEATHER, borderType=cv2.BORDER_CONSTANT
-        )
-        # Feathered inwards: what is next to the actor stays behind.
-        alphas.append(np.clip(2 * blurred - 1, 0, 1))
-    return np.stack(pixels), np.stack(alphas)
-
-
-def there_and_back(length, first):
-    """The places of `FRAMES` frames, back and forth if there are fewer."""
-    forth = np.arange(length)
-    cycle = np.concatenate([forth, forth[-2:0:-1]])
-    return np.resize(cycle if length < FRAMES else forth[first:], FRAMES)
+    pixels = [
+        cv2.resize(frame[y1:y2, x1:x2], size, interpolation=cv2.INTER_CUBIC)
+        for frame in frames
+    ]
+    alphas = feathered(
+        [
+            cv2.resize(mask[y1:y2, x1:x2].astype(np.float32), size)
+            for mask in masks
+        ],
+        FEATHER,
+    )
+    return np.stack(pixels), alphas
 
 
 def span(used):

@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 
+from actx_tf.data import Clip
 from actx_tf.data import synthetic
 from benchmarks import accuracy
 from benchmarks import attention_forms
@@ -12,6 +13,7 @@ from benchmarks import inference
 from benchmarks import input_pipeline
 from benchmarks import long_video
 from benchmarks import memory
+from benchmarks import scene_benchmark
 from benchmarks import train_step
 from benchmarks.measuring import in_new_process
 from benchmarks.measuring import keep_those_that_run
@@ -145,3 +147,19 @@ def test_accuracy(table, monkeypatch):
     assert len(lines) == 1 + len(chosen)
     for line in lines[1:]:
         assert 0 <= float(line.split()[-3]) <= 1
+
+
+def test_clips_of_many_sources_are_tested_first():
+    clips = [
+        Clip(
+            f"{label}{number}", "", label, "train", source=f"film{number // 4}"
+        )
+        for label in ("run", "jump")
+        for number in range(12)
+    ]
+    clips.append(Clip("scene", "", "conjugate", "conjugate"))
+    for count, most in ((3, 1), (4, 2), (100, 4)):
+        chosen = scene_benchmark.choose(clips, count)
+        assert "scene" not in chosen and len(chosen) == 2 * min(count, 12)
+        sources = [(c.label, c.source) for c in clips if c.clip in chosen]
+        assert max(map(sources.count, sources)) == most

@@ -173,16 +173,6 @@ def test_too_little_is_refused():
         make_plan(test_clips=0)
 
 
-def test_short_actors_go_back_and_forth():
-    for length in (2, 15, 23):
-        places = biased_composite.there_and_back(length, 0)
-        assert len(places) == FRAMES
-        assert set(places) == set(range(length))
-        assert set(np.abs(np.diff(places))) == {1}
-    places = biased_composite.there_and_back(40, 9)
-    np.testing.assert_array_equal(places, np.arange(9, 9 + FRAMES))
-
-
 def test_actors_need_a_source_and_masks(tmp_path):
     def read(name, source, masks):
         clip = Clip(name, str(tmp_path / "a.mp4"), "golf", "train")

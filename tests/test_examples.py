@@ -182,6 +182,9 @@ def test_a_backbone_that_saw_other_frames_is_refused(tmp_path):
 
 METHODS = {
     "average pooling",
+    "average pooling + BE",
+    "average pooling + StillMix",
+    "average pooling + FAME",
     "max pooling",
     "PoseMask",
     "k-Region",

@@ -275,6 +275,41 @@ def test_methods_have_the_classes_of_their_task():
             assert model.activation == "sigmoid"
 
 
+@pytest.mark.parametrize(
+    "name", [name for name, method in METHODS.items() if method.mix]
+)
+def test_methods_that_mix_keep_labels_and_differ_from_epoch_to_epoch(
+    folder, tmp_path, name, monkeypatch
+):
+    data = experiments.load_data(settings_of(folder, batch_size=2))
+    seen = []
+
+    def fit(model, make_training, *args, **kwargs):
+        for epoch in (0, 1, 0):
+            batches = list(make_training(epoch=epoch).as_numpy_iterator())
+            plain = data.make_training(7, False, epoch=epoch)
+            for (inputs, label), (before, known) in zip(
+                batches, plain.as_numpy_iterator(), strict=True
+            ):
+                np.testing.assert_array_equal(label, known)
+                assert inputs["features"].dtype == before["features"].dtype
+                seen.append((epoch, inputs["features"], before["features"]))
+        return 0.0
+
+    monkeypatch.setattr("actx_tf.experiments.method_training.fit", fit)
+    experiments.train_method(
+        name, data, SHORT, seed=7, output=tmp_path, run="the run"
+    )
+    third = len(seen) // 3
+    first, again = seen[:third], seen[-third:]
+    for (_, mixed, _), (_, same, _) in zip(first, again, strict=True):
+        np.testing.assert_array_equal(mixed, same)
+    assert any((mixed != before).any() for _, mixed, before in seen)
+    # The same clips are mixed otherwise in the next batch, and the next epoch.
+    shifts = [np.abs(mixed - before).sum() for _, mixed, before in seen]
+    assert len({round(float(x), 4) for x in shifts[: 2 * third]}) > 1
+
+
 def test_unknown_methods_are_refused():
     with pytest.raises(ValueError, match="`methods` must.*'ActY'"):
         check_methods(TrainingSettings(), ["ActX", "ActY"])

@@ -17,6 +17,7 @@ from actx_tf.cli import index
 from actx_tf.cli import localize
 from actx_tf.cli import mine
 from actx_tf.cli import predict
+from actx_tf.cli import scene_benchmark
 from actx_tf.cli import scene_report
 from actx_tf.cli import similarities
 from actx_tf.cli import train
@@ -37,6 +38,7 @@ COMMANDS: dict[str, ModuleType] = {
     "train": train,
     "fine-tune": fine_tune,
     "evaluate": evaluate,
+    "scene-benchmark": scene_benchmark,
     "scene-report": scene_report,
     "predict": predict,
     "view": view,

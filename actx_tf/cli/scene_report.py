@@ -31,10 +31,17 @@ that of --split=validation; --chosen writes the model with this context.
 --output is a table of the pairs, the worst first: whose conjugate is
 named by the clip's class, with the largest score; --page shows them side by
 side, read from the files that the index names.
+
+With --tests, --index is index.csv of `actx scene-benchmark`, and each kind of
+scenes has a line: accuracy on the clips as they are (IID), in another scene
+(SCUBA), on one frame of that (SCUFO), contrasted accuracy (right on SCUBA and
+not on SCUFO), and accuracy on the swaps, beside how often they are named by the
+class of the scene. --output is then a table of the clips.
 """
 
 import argparse
 import collections
+from typing import Any
 
 from actx_tf.cli import files
 from actx_tf.cli import flags as kinds
@@ -68,6 +75,11 @@ def add_flags(parser: Parser) -> None:
     parser.add_argument(
         "--chosen", help="the ActX with the context chosen (.keras) to write"
     )
+    parser.add_argument(
+        "--tests",
+        action="store_true",
+        help="report on the tests that `actx scene-benchmark` made",
+    )
     parser.add_argument("--output", help="CSV to write: a row a pair")
     parser.add_argument("--page", help="page (HTML) to write")
     parser.add_argument(
@@ -87,6 +99,15 @@ def check(flags: argparse.Namespace) -> None:
         raise UsageError("--model or --scores must be given, one of them")
     if bool(flags.model) != bool(flags.features):
         raise UsageError("--model and --features are given together or not")
+    if flags.tests and flags.page:
+        raise UsageError(
+            "--page is not for --tests; it is for the index of one test, such "
+            "as scuba_conjugates.csv"
+        )
+    if flags.tests and flags.conjugates_column != "conjugates":
+        raise UsageError("--conjugates_column is not for --tests")
+    if flags.tests and flags.chosen:
+        raise UsageError("--chosen is not for --tests")
     files.check_index(flags.index)
     if flags.chosen and not (
         flags.model
@@ -111,42 +132,55 @@ def run(flags: argparse.Namespace) -> None:
     """Runs the subcommand."""
     from actx_tf import experiments
 
-    report = experiments.scene_report(
-        flags.index,
-        model=flags.model,
-        features=flags.features,
-        scores=flags.scores,
-        background=flags.background,
-        split=flags.split,
-        conjugates_column=flags.conjugates_column,
-        seed=flags.seed,
-    )
-    table = experiments.scene_table(report)
+    asked: dict[str, Any] = {
+        name: getattr(flags, name)
+        for name in (
+            "model",
+            "features",
+            "scores",
+            "background",
+            "split",
+            "seed",
+        )
+    }
+    report: Any
+    if flags.tests:
+        report = experiments.benchmark_report(flags.index, **asked)
+        table, rows = experiments.benchmark_table(report), report.clips
+    else:
+        report = experiments.scene_report(
+            flags.index, conjugates_column=flags.conjugates_column, **asked
+        )
+        table, rows = experiments.scene_table(report), report.pairs
     print(experiments.format_table(table))
     notes = [*report.notes, *_left_out(report)]
     for note in notes:
         print(f"note: {note}")
-    if report.switched:
-        context = experiments.choose_context(report, flags.most_lost)
-        print(f'these pairs speak for context="{context}"')
-        if flags.chosen:
-            _write_chosen(flags, context)
-    elif flags.chosen:
-        raise ValueError(
-            f"--chosen needs a trained ActX, which has a context switch. "
-            f"Received: {flags.model}"
-        )
+    if not flags.tests:
+        _say_context(flags, report)
     if flags.output:
-        experiments.write_rows(report.pairs, flags.output)
+        experiments.write_rows(rows, flags.output)
         print(f"written: {flags.output}")
     if flags.page:
         _write_page(flags, report, table, notes)
 
 
-def _write_chosen(flags, context):
+def _say_context(flags, report):
+    from actx_tf import experiments
     from actx_tf import models
     from actx_tf.utils.atomic_write import atomic_write
 
+    if not report.switched:
+        if flags.chosen:
+            raise ValueError(
+                "--chosen needs a trained ActX, which has a context switch. "
+                f"Received: {flags.model}"
+            )
+        return
+    context = experiments.choose_context(report, flags.most_lost)
+    print(f'these pairs speak for context="{context}"')
+    if not flags.chosen:
+        return
     model = models.load_model(flags.model)
     model.context = context
     with atomic_write(flags.chosen) as draft:

@@ -2,6 +2,9 @@
 
 from actx_tf.data import annotations as annotations
 from actx_tf.data import synthetic as synthetic
+from actx_tf.data.actor_masks import NoActor as NoActor
+from actx_tf.data.actor_masks import masks_by_difference as masks_by_difference
+from actx_tf.data.actor_masks import masks_by_motion as masks_by_motion
 from actx_tf.data.augmentation import Augmentation as Augmentation
 from actx_tf.data.backbone_input import seen_frames as seen_frames
 from actx_tf.data.camera import camera_movement as camera_movement
@@ -33,6 +36,11 @@ from actx_tf.data.made_conjugates import frozen as frozen
 from actx_tf.data.made_conjugates import frozen_conjugates as frozen_conjugates
 from actx_tf.data.masks import Masks as Masks
 from actx_tf.data.masks import write_masks as write_masks
+from actx_tf.data.mixing import changing_locations as changing_locations
+from actx_tf.data.mixing import merge_background as merge_background
+from actx_tf.data.mixing import mix_frame_of_another as mix_frame_of_another
+from actx_tf.data.mixing import mix_own_frame as mix_own_frame
+from actx_tf.data.mixing import moving_foreground as moving_foreground
 from actx_tf.data.pair_checks import doubtful_pairs as doubtful_pairs
 from actx_tf.data.pairs import (
     make_evaluation_dataset as make_evaluation_dataset,
@@ -43,6 +51,9 @@ from actx_tf.data.pose import PoseNetwork as PoseNetwork
 from actx_tf.data.ray_extraction import (
     extract_features_on_ray as extract_features_on_ray,
 )
+from actx_tf.data.scene_tests import make_scene_tests as make_scene_tests
+from actx_tf.data.scene_tests import mask_quality as mask_quality
+from actx_tf.data.scene_tests import scene_test_indexes as scene_test_indexes
 from actx_tf.data.segment_files import (
     read_activitynet_results as read_activitynet_results,
 )

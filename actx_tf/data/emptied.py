@@ -153,7 +153,8 @@ def _movement_problem(moved):
     return f"its camera moves, by {moved:.1f}% of the frames' shorter side"
 
 
-def _check(frames, masks):
+def check_frames(frames: np.ndarray) -> None:
+    """Raises `ValueError` unless these are frames of RGB values."""
     if not (
         frames.dtype == np.uint8
         and frames.ndim == 4
@@ -164,6 +165,10 @@ def _check(frames, masks):
             "`frames` must be uint8, (frames, height, width, 3). Received: "
             f"frames of the shape {frames.shape} and the type {frames.dtype}"
         )
+
+
+def _check(frames, masks):
+    check_frames(frames)
     if masks is not None and not (
         masks.dtype == bool and masks.shape == frames.shape[:3]
     ):

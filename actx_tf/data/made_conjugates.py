@@ -31,10 +31,13 @@ from actx_tf.data.emptied import MOST_MOVEMENT
 from actx_tf.data.emptied import NotEmptied
 from actx_tf.data.emptied import emptied
 from actx_tf.data.extraction import progress_bar
+from actx_tf.data.masks import UnfitMasks
+from actx_tf.data.masks import fit_masks
 from actx_tf.data.video import ClipFrames
 from actx_tf.data.video import VideoError
+from actx_tf.data.video import cut_box
 from actx_tf.data.video import read_clip
-from actx_tf.data.video_writing import read_comment
+from actx_tf.data.video_writing import is_written
 from actx_tf.data.video_writing import write_video
 from actx_tf.utils.checks import is_number
 
@@ -157,9 +160,9 @@ def emptied_conjugates(
     def make(clip: Clip) -> _Video:
         if masks is not None and clip.clip in masks:
             frames, rate = read_clip(clip.file, start=clip.start, end=clip.end)
-            mask = _fitting(masks[clip.clip], frames)
+            mask = fit_masks(masks[clip.clip], frames)
             frames = emptied(frames, mask, margin, most_movement)
-            return _cut(frames, clip.box), rate, False
+            return cut_box(frames, clip.box), rate, False
         count, rate = _count(_frames_of(clip))
         frames = np.stack(list(_frames_of(clip, min(count, MOST_FRAMES))))
         frames = emptied(frames, None, margin, most_movement)
@@ -224,7 +227,9 @@ def _make_files(
         clip.clip
         for clip in clips
         if clip.clip in conjugates
-        and _is_made(conjugates[clip.clip].file, _comment(clip, way, settings))
+        and is_written(
+            conjugates[clip.clip].file, _comment(clip, way, settings)
+        )
     }
     folder.mkdir(parents=True, exist_ok=True)
     made, missing = [], []
@@ -238,7 +243,7 @@ def _make_files(
                 bar.update()
                 try:
                     video = make(clip)
-                except (NotEmptied, VideoError) as error:
+                except (NotEmptied, UnfitMasks, VideoError) as error:
                     missing.append((clip, str(error)))
                     made.append(clip)
                     continue
@@ -258,23 +263,6 @@ def _comment(clip, way, settings):
     )
 
 
-def _is_made(path, comment):
-    """Whether a file is there, made in this way; others are not replaced."""
-    if not os.path.exists(path):
-        return False
-    try:
-        found = read_comment(path)
-    except VideoError:
-        found = "no video"
-    if found != comment:
-        raise ValueError(
-            "`videos` must not hold files of the names that are written, but "
-            f"for those of the same clips and arguments. Received: {path}, "
-            f"which is {found!r}, and not {comment!r}"
-        )
-    return True
-
-
 def _frames_of(clip, num_frames=None):
     return ClipFrames(
         clip.file,
@@ -292,30 +280,6 @@ def _count(video):
 
 def _number(count, at):
     return round(at * (count - 1))
-
-
-def _fitting(mask, frames):
-    """Cuts off the columns that packed masks have too many of."""
-    width = frames.shape[2]
-    if (
-        mask.shape[:2] != frames.shape[:2]
-        or not width <= mask.shape[2] < width + 8
-    ):
-        raise NotEmptied(
-            f"its masks are of {mask.shape} frames and pixels, and the clip "
-            f"of {frames.shape[:3]}"
-        )
-    return mask[..., :width].astype(bool)
-
-
-def _cut(frames, box):
-    if box is None:
-        return frames
-    x1, y1, x2, y2 = box
-    frames = frames[:, max(y1, 0) : y2, max(x1, 0) : x2]
-    if not frames.size:
-        raise VideoError(f"the box {box} lies outside of the frames")
-    return frames
 
 
 def _check_at(at):

@@ -28,6 +28,35 @@ def write_masks(
         np.savez_compressed(file, **packed)
 
 
+class UnfitMasks(ValueError):
+    """Masks that are not of the frames; the message says why."""
+
+
+def fit_masks(masks: np.ndarray, frames: np.ndarray) -> np.ndarray:
+    """Cuts off the columns that packed masks have too many of.
+
+    Args:
+        masks: Those of a clip, of `Masks` say.
+        frames: `(frames, height, width, channels)`.
+
+    Returns:
+        Booleans `(frames, height, width)`.
+
+    Raises:
+        UnfitMasks: If they are of other frames, or of another size.
+    """
+    width = frames.shape[2]
+    if (
+        masks.shape[:2] != frames.shape[:2]
+        or not width <= masks.shape[2] < width + 8
+    ):
+        raise UnfitMasks(
+            f"its masks are of {masks.shape} frames and pixels, and the clip "
+            f"of {frames.shape[:3]}"
+        )
+    return masks[..., :width].astype(bool)
+
+
 class Masks(Mapping[str, np.ndarray]):
     """Masks of clips; those of a clip are unpacked when it is asked for.
 

@@ -221,6 +221,33 @@ def video_duration(path: str | os.PathLike) -> float:
         return float(duration(path))
 
 
+def cut_box(
+    frames: np.ndarray, box: tuple[int, int, int, int] | None
+) -> np.ndarray:
+    """Returns the part of frames inside a box.
+
+    Args:
+        frames: `(..., height, width, channels)`.
+        box: (x1, y1, x2, y2), in pixels; what lies outside of the frames is cut
+            off. `None`: all of them.
+
+    Raises:
+        VideoError: If the box lies outside of the frames.
+    """
+    if box is None:
+        return frames
+    height, width = frames.shape[-3:-1]
+    x1, y1, x2, y2 = box
+    x1, x2 = max(x1, 0), min(x2, width)
+    y1, y2 = max(y1, 0), min(y2, height)
+    if x1 >= x2 or y1 >= y2:
+        raise VideoError(
+            f"the box {tuple(box)} lies outside of the frames, which are "
+            f"{width} pixels wide and {height} high"
+        )
+    return np.ascontiguousarray(frames[..., y1:y2, x1:x2, :])
+
+
 def _sample(shown, rate, start, end, convert):
     """Yields (converted frame, how often it is sampled, seconds on display)."""
 
@@ -286,8 +313,7 @@ def _converter(stream, size, box):
     def convert(frame):
         nonlocal fixed
         image = pixels(frame)
-        if box is not None:
-            image = _cut(image, box)
+        image = cut_box(image, box)
         height, width = image.shape[:2]
         if fixed is None:
             fixed = resized(size, height, width)
@@ -299,19 +325,6 @@ def _converter(stream, size, box):
         return resize_frame(image, fixed)
 
     return convert
-
-
-def _cut(image, box):
-    height, width = image.shape[:2]
-    x1, y1, x2, y2 = box
-    x1, x2 = max(x1, 0), min(x2, width)
-    y1, y2 = max(y1, 0), min(y2, height)
-    if x1 >= x2 or y1 >= y2:
-        raise VideoError(
-            f"the box {tuple(box)} lies outside of the frames, which are "
-            f"{width} pixels wide and {height} high"
-        )
-    return np.ascontiguousarray(image[y1:y2, x1:x2])
 
 
 def _check_arguments(num_frames, frame_rate, size):

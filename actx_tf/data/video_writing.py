@@ -6,6 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from actx_tf.data.video_file import VideoError
 from actx_tf.data.video_file import import_av
 from actx_tf.data.video_file import open_video
 from actx_tf.data.video_file import video_errors
@@ -83,3 +84,32 @@ def read_comment(path: str | os.PathLike) -> str:
     """
     with video_errors(path), open_video(path) as stream:
         return stream.container.metadata.get("comment", "")
+
+
+def is_written(
+    path: str | os.PathLike, comment: str, argument: str = "videos"
+) -> bool:
+    """Whether a file is there that `write_video` wrote with a comment.
+
+    Args:
+        path: Path of the file.
+        comment: What the file is made of, and how.
+        argument: Name of the argument that gives its folder, for the error.
+            Defaults to `"videos"`.
+
+    Raises:
+        ValueError: If another file is there: it is not replaced.
+    """
+    if not os.path.exists(path):
+        return False
+    try:
+        found = read_comment(path)
+    except VideoError:
+        found = "no video"
+    if found != comment:
+        raise ValueError(
+            f"`{argument}` must not hold files of the names that are written, "
+            "but for those of the same clips and arguments. Received: "
+            f"{path}, which is {found!r}, and not {comment!r}"
+        )
+    return True

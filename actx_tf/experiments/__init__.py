@@ -6,6 +6,15 @@ Each has a function that does all of it, and goes on where it was interrupted:
 """
 
 from actx_tf.experiments.actx_training import train_actx as train_actx
+from actx_tf.experiments.benchmark_report import (
+    BenchmarkReport as BenchmarkReport,
+)
+from actx_tf.experiments.benchmark_report import (
+    benchmark_report as benchmark_report,
+)
+from actx_tf.experiments.benchmark_report import (
+    benchmark_table as benchmark_table,
+)
 from actx_tf.experiments.comparison import compare_methods as compare_methods
 from actx_tf.experiments.context_choice import choose_context as choose_context
 from actx_tf.experiments.evaluation import evaluate as evaluate

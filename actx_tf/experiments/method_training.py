@@ -69,7 +69,10 @@ def train_method(
         batches = data.make_training(
             seed, pairs, conjugates=settings.conjugate_weight > 0, **which
         )
-        return weigh(pick_inputs(batches, inputs))
+        batches = pick_inputs(batches, inputs)
+        if method.mix is not None:
+            batches = _mixed(batches, method.mix, seed, **which)
+        return weigh(batches)
 
     make_validation, most_clips = None, len(data.training)
     validate = validate or settings.patience is not None
@@ -152,3 +155,16 @@ def make_weigher(
         return lambda dataset: dataset
     weights = balanced_weights(data.training, data.task.class_names)
     return functools.partial(weigh_clips, weights=weights)
+
+
+def _mixed(batches, mix, seed, epoch=0, shard=0, num_shards=1):
+    """Mixes the clips of each batch: by the seed, the epoch and its number."""
+    fold_in = tf.random.experimental.stateless_fold_in
+
+    def mix_batch(number, batch):
+        inputs, label = batch
+        place = number * num_shards + shard
+        drawn = fold_in(tf.cast([seed, epoch], tf.int64), place)
+        return mix(inputs, drawn), label
+
+    return batches.enumerate().map(mix_batch)

@@ -5,12 +5,17 @@ import math
 from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
 from keras import layers
 from keras import ops
 
+from actx_tf.data.mixing import changing_locations
+from actx_tf.data.mixing import merge_background
+from actx_tf.data.mixing import mix_frame_of_another
+from actx_tf.data.mixing import mix_own_frame
 from actx_tf.experiments.run_data import Task
 from actx_tf.layers import AttentionalPooling
 from actx_tf.layers import MaskPooling
@@ -35,6 +40,9 @@ class Method:
         localize: Function of the model and its inputs that returns a map of
             where it looks, `(clips, time, height, width)`; `None` where it
             looks nowhere in particular.
+        mix: Function of a training batch's inputs and of a seed, two whole
+            numbers, that returns the inputs with other features; `None` if they
+            stay as they are. The labels do.
     """
 
     build: Callable[[Task, TrainingSettings], keras.Model]
@@ -42,6 +50,7 @@ class Method:
     localize: (
         Callable[[keras.Model, Mapping[str, np.ndarray]], np.ndarray] | None
     ) = None
+    mix: Callable[[dict[str, Any], Any], dict[str, Any]] | None = None
 
 
 def check_methods(settings: TrainingSettings, names: Collection[str]) -> None:
@@ -206,6 +215,24 @@ def _where_the_answer_points(model, inputs):
     return ops.convert_to_numpy(ops.relu(maps))
 
 
+def _mix_own_step(inputs, seed):
+    features, mask = inputs["features"], inputs["mask"]
+    return {**inputs, "features": mix_own_frame(features, seed, mask=mask)}
+
+
+def _mix_step_of_another(inputs, seed):
+    features, mask = inputs["features"], inputs["mask"]
+    mixed = mix_frame_of_another(features, seed, mask=mask)
+    return {**inputs, "features": mixed}
+
+
+def _merge_what_changes_least(inputs, seed):
+    features, mask = inputs["features"], inputs["mask"]
+    foreground = changing_locations(features, mask=mask)
+    mixed = merge_background(features, foreground, seed, mask=mask)
+    return {**inputs, "features": mixed}
+
+
 def steps_model(model: keras.Model, channels: int) -> keras.Model:
     """Returns what a trained model pools from each step.
 
@@ -229,6 +256,22 @@ def steps_model(model: keras.Model, channels: int) -> keras.Model:
 METHODS = {
     "average pooling": Method(
         _pool_and_classify(_average_pooling), localize=_where_the_answer_points
+    ),
+    # Baselines of the literature on static bias; of features a frame is a step.
+    "average pooling + BE": Method(
+        _pool_and_classify(_average_pooling),
+        localize=_where_the_answer_points,
+        mix=_mix_own_step,
+    ),
+    "average pooling + StillMix": Method(
+        _pool_and_classify(_average_pooling),
+        localize=_where_the_answer_points,
+        mix=_mix_step_of_another,
+    ),
+    "average pooling + FAME": Method(
+        _pool_and_classify(_average_pooling),
+        localize=_where_the_answer_points,
+        mix=_merge_what_changes_least,
     ),
     "max pooling": Method(_pool_and_classify(_max_pooling)),
     "PoseMask": Method(

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import functools
 import io
 import math
 import os
@@ -13,11 +14,13 @@ from pathlib import Path
 import numpy as np
 from keras import ops
 
+from actx_tf.data.clip_index import Clip
 from actx_tf.data.feature_store import FeatureStore
 from actx_tf.experiments.stored_evaluation import check_features
 from actx_tf.export.trained_model import ExportedModel
 from actx_tf.export.trained_model import answer
 from actx_tf.export.trained_model import class_names_of
+from actx_tf.export.trained_model import load_trained
 from actx_tf.models.actx import ActX
 from actx_tf.models.paired_model import PairedModel
 from actx_tf.ops.activations import scores as scores_of
@@ -56,6 +59,48 @@ class SceneAnswers:
     scores: Mapping[str, np.ndarray]
     where: str
     switched: ContextSwitched | None = None
+
+
+def open_classifier(
+    model: str | os.PathLike | None = None,
+    features: str | os.PathLike | None = None,
+    scores: str | os.PathLike | Mapping[str, Mapping[str, float]] | None = None,
+) -> tuple[tuple[str, ...], Callable[[Iterable[str]], SceneAnswers]]:
+    """Opens a trained model, or a table of scores.
+
+    Args:
+        model: See `scene_report`.
+        features: See `scene_report`.
+        scores: See `scene_report`.
+
+    Returns:
+        The labels that it knows as its background; and a function from the
+        names of clips to what it answers to them.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: If the arguments do not go together, or a file is wrong.
+    """
+    if scores is not None and model is None and features is None:
+        answers = given_answers(scores)
+        return (), lambda names: answers
+    if scores is None and model is not None and features is not None:
+        trained = load_trained(model)
+        return tuple(trained.background), functools.partial(
+            answers_of_model, trained, features
+        )
+    raise ValueError(
+        "`model` and `features` must be given, or `scores` alone. "
+        f"Received: model={model}, features={features}, "
+        f"scores={'given' if isinstance(scores, Mapping) else scores}"
+    )
+
+
+def labels_of(clip: Clip, answers: SceneAnswers) -> tuple[str, ...]:
+    """The classes of a clip: its label is one's name, or several with `|`."""
+    if clip.label in answers.class_names:
+        return (clip.label,)
+    return clip.labels
 
 
 def answers_of_model(

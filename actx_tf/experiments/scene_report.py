@@ -11,15 +11,14 @@ import numpy as np
 
 from actx_tf.data.clip_index import Clip
 from actx_tf.data.clip_index import read_clip_index
-from actx_tf.experiments.scene_answers import answers_of_model
-from actx_tf.experiments.scene_answers import given_answers
+from actx_tf.experiments.scene_answers import labels_of
+from actx_tf.experiments.scene_answers import open_classifier
 from actx_tf.experiments.scene_figures import SceneRow
 from actx_tf.experiments.scene_figures import others_of_other_classes
 from actx_tf.experiments.scene_figures import scene_chances
 from actx_tf.experiments.scene_figures import scene_rows
 from actx_tf.experiments.scene_figures import scene_values
 from actx_tf.experiments.stored_evaluation import clips_of_split
-from actx_tf.export.trained_model import load_trained
 
 _HINT = "find conjugates with `actx mine --splits=train,test`"
 
@@ -103,20 +102,11 @@ def scene_report(
             f"`background` must be labels of the index, {sorted(labels)}. "
             f"Received: {unknown[0]!r}"
         )
-    if scores is not None and model is None and features is None:
-        answers = given_answers(scores)
-        asked, left_out = _asked(chosen, background)
-    elif scores is None and model is not None and features is not None:
-        trained = load_trained(model)
-        asked, left_out = _asked(chosen, {*background, *trained.background})
-        names = {x: None for c in asked for x in (c.clip, *c.conjugates)}
-        answers = answers_of_model(trained, features, names)
-    else:
-        raise ValueError(
-            "`model` and `features` must be given, or `scores` alone. "
-            f"Received: model={model}, features={features}, "
-            f"scores={'given' if isinstance(scores, Mapping) else scores}"
-        )
+    own_background, answer = open_classifier(model, features, scores)
+    asked, left_out = _asked(chosen, {*background, *own_background})
+    answers = answer(
+        dict.fromkeys(x for c in asked for x in (c.clip, *c.conjugates))
+    )
     kept, conjugates = [], []
     for clip in asked:
         reason, found = _look_up(clip, answers, left_out)
@@ -150,7 +140,9 @@ def _asked(clips, background):
 
 def _look_up(clip, answers, left_out):
     """Returns why a clip is left out, and its conjugates that are there."""
-    if unknown := sorted(set(_labels(clip, answers)) - {*answers.class_names}):
+    if unknown := sorted(
+        set(labels_of(clip, answers)) - {*answers.class_names}
+    ):
         return f"the classifier does not know the class {unknown[0]!r}", ()
     if clip.clip not in answers.scores:
         return f"not in {answers.where}", ()
@@ -164,18 +156,11 @@ def _look_up(clip, answers, left_out):
     return ("" if found else "none of its conjugates is there"), found
 
 
-def _labels(clip, answers):
-    """A label can be the name of one class, or of several with `|`."""
-    if clip.label in answers.class_names:
-        return (clip.label,)
-    return clip.labels
-
-
 def _report(clips, conjugates, answers, left_out, seed):
     class_names = answers.class_names
     members = np.array(
         [
-            [name in _labels(clip, answers) for name in class_names]
+            [name in labels_of(clip, answers) for name in class_names]
             for clip in clips
         ]
     )
@@ -207,7 +192,7 @@ def _report(clips, conjugates, answers, left_out, seed):
             "switched_answer": of_switched[0][owners],
             "switched_conjugate_answer": of_switched[2],
         }
-    groups, notes = _sources(clips)
+    groups, notes = sources_of(clips)
     pairs = []
     for place, (owner, conjugate) in enumerate(
         zip(owners, paired, strict=True)
@@ -256,7 +241,9 @@ def _swapped(names, members, swap, seed):
     )
 
 
-def _sources(clips: Sequence[Clip]):
+def sources_of(
+    clips: Sequence[Clip],
+) -> tuple[np.ndarray | None, list[str]]:
     """Returns the number of each clip's source, if any is known, and notes."""
     without = sum(not clip.source for clip in clips)
     if without == len(clips):
