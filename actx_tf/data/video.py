@@ -281,6 +281,7 @@ def sample_frames(
             )
     if not sampled:
         # A clip shorter than half an interval gives its last frame.
+        assert last is not None
         frame, begin, stop = last
         yield convert(frame), 1, stop - begin
 

@@ -159,7 +159,7 @@ class ServedModel:
             checks += _check_lengths(lengths, features)
         with tf.control_dependencies(checks):
             features = tf.identity(features)
-        classify = self.model.classify
+        classify: Callable[..., dict[str, Tensor]] = self.model.classify
         if context is not None:
             classify = functools.partial(classify, context=context)
         return self._answer(features, lengths, "features", classify)

@@ -117,9 +117,18 @@ def plan_windows(
     next_frame = tf.maximum(next_begin - overlap, 0) * stride
     begins = tf.where(places < count[:, tf.newaxis], begins, none)
     next_frame = tf.where(is_done, total, next_frame)
-    numbers = (first, used, window, count, begins, next_begin, next_frame)
+    first, used, window, count, begins, next_begin, next_frame = (
+        tf.cast(x, tf.int32)
+        for x in (first, used, window, count, begins, next_begin, next_frame)
+    )
     return WindowPlan(
-        *(tf.cast(x, tf.int32) for x in numbers),
+        first=first,
+        used=used,
+        window=window,
+        count=count,
+        begins=begins,
+        next_begin=next_begin,
+        next_frame=next_frame,
         checks=[*checks, enough],
     )
 

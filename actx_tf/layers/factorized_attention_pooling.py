@@ -192,8 +192,9 @@ class FactorizedAttentionPooling(keras.layers.Layer):
         """Answers a window of a clip that goes on, by what was seen so far.
 
         AttNorm and PercentileShift are those of the earlier steps and the
-        window together; S_att and the pooling are over the window. In float32
-        whatever the dtype policy.
+        window together; S_att and the pooling are over the window, and kernels
+        larger than 1 see nothing beyond it. In float32 whatever the dtype
+        policy.
 
         Args:
             features: The feature map F of the window.
