@@ -31,7 +31,7 @@ class SavedModelRuntime(MLModel):
 
 def to_tensor(part):
     if part.datatype == "BYTES":
-        return tf.reshape(tf.constant(list(part.data)), part.shape)
+        return tf.reshape(tf.constant(list(part.data), tf.string), part.shape)
     return tf.constant(NumpyCodec.decode_input(part))
 
 

@@ -4,10 +4,12 @@
 
 The loader is the one that TF Serving uses. `<job>` is a pickle: a list of
 (inputs, outputs), the arrays by the names of the graph's tensors and the names
-of those to return. Writes the answers, or messages of errors, to `<job>.out`.
+of those to return. Writes the answers, or messages of errors, to `<job>.out`,
+and the bytes that the process holds after each to `<job>.memory`.
 """
 
 import ctypes
+import os
 import pickle
 import sys
 
@@ -149,19 +151,31 @@ class Session:
         return array
 
 
+def held_bytes(process="self"):
+    """What a process holds of the machine's memory; 0 where it cannot tell."""
+    try:
+        with open(f"/proc/{process}/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+    except FileNotFoundError:  # not Linux
+        return 0
+
+
 def main(library, path, job):
     session = Session(library, path)
     with open(job, "rb") as file:
         requests = pickle.load(file)
-    answers = []
+    answers, memory = [], []
     for inputs, outputs in requests:
         try:
             answers.append(session.run(inputs, outputs))
         except RuntimeError as error:
             answers.append(str(error))
+        memory.append(held_bytes())
     assert not {"tensorflow", "keras", "actx_tf"} & set(sys.modules)
     with open(f"{job}.out", "wb") as file:
         pickle.dump(answers, file)
+    with open(f"{job}.memory", "wb") as file:
+        pickle.dump(memory, file)
 
 
 if __name__ == "__main__":

@@ -263,6 +263,41 @@ def test_features_of_frames_are_what_the_others_answer_of(served, signatures):
             signatures["video_features"](frames=tf.constant(frames))
 
 
+def test_a_window_is_answered_by_what_was_seen_before(served, signatures):
+    clips = random_features(2, 6, 3, 4)
+    earlier = np.zeros((2, 0, 3, 4, 2), "float32")
+    first = signatures["stream"](
+        features=tf.constant(clips[:, :4]), earlier=tf.constant(earlier)
+    )
+    assert first.keys() == MAPS | {"confidences"}
+    served.check(
+        {k: v.numpy() for k, v in first.items() if k != "confidences"},
+        list(clips[:, :4]),
+    )
+    second = signatures["stream"](
+        features=tf.constant(clips[:, 4:]), earlier=first["confidences"]
+    )
+    whole = served.model(clips)
+    # S_act, all but the softmax over the window, is that of the whole clip.
+    np.testing.assert_allclose(
+        second["context_map"], whole["context_map"][:, 4:], atol=1e-5
+    )
+    of_model = served.model.classify_after(clips[:, 4:], first["confidences"])
+    np.testing.assert_allclose(
+        second["scores"], tf.nn.softmax(of_model["logits"]), atol=1e-5
+    )
+    for bad, message in (
+        (earlier[:1], "`earlier` must be of the clips"),
+        (earlier[:, :, :2], "`earlier` must be of the clips"),
+        (np.full((2, 1, 3, 4, 2), np.nan, "float32"), "must be finite"),
+        (np.zeros((2, 51, 3, 4, 2), "float32"), "at most 50 steps"),
+    ):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+            signatures["stream"](
+                features=tf.constant(clips), earlier=tf.constant(bad)
+            )
+
+
 def test_pngs_are_answered_as_the_frames_themselves(served, signatures):
     videos = make_videos(11, 6)
     frames, lengths = pad(videos)
@@ -420,7 +455,11 @@ def test_an_exported_model_says_what_it_sees(served, signatures):
         "background": [],
         "channels": CHANNELS,
         "max_steps": 50,
-        "signatures": [*SIGNATURES, "video_features", "describe"],
+        "signatures": [
+            *("serving_default", "unpadded"),
+            *("attention", "unpadded_attention", "stream"),
+            *("video", "jpeg", "video_features", "windows", "describe"),
+        ],
         "backbone": served.backbone.description,
     }
     answer = signatures["describe"](about=tf.constant(["all", "of it"]))
@@ -611,10 +650,11 @@ def test_warm_up_records_hold_a_request_for_each_signature(tmp_path):
                 for name, proto in request.inputs.items()
             }
         )
-        if warmed[-1] not in ("jpeg", "video_features"):
+        if warmed[-1] not in ("jpeg", "video_features", "windows"):
             clips = [video] if warmed[-1] == "video" else features
             served.check({k: v.numpy() for k, v in answers.items()}, clips)
-    assert sorted(warmed) == sorted([*SIGNATURES, "video_features"])
+    others = ["stream", "video_features", "windows"]
+    assert sorted(warmed) == sorted([*SIGNATURES, *others])
 
 
 @pytest.mark.parametrize(

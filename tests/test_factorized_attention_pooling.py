@@ -269,3 +269,44 @@ def test_a_sharp_map_loses_no_action(sharpness):
         assert_close(actual, np.concatenate(expected), tolerance=2e-3)
         sums.append(maps[0].sum())
     assert min(sums) < 1e-12  # it is tried
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+@pytest.mark.parametrize("use_attention_map", [True, False])
+def test_a_window_has_the_statistics_of_all_that_was_seen(
+    use_attention_map, policy
+):
+    features = clips(2, 7, 3, 4, 8)
+    layer = FactorizedAttentionPooling(
+        rho=40.0, use_attention_map=use_attention_map, dtype=policy
+    )
+    layer.build(features.shape)
+    earlier = np.zeros((2, 0, 3, 4, 1 + use_attention_map), "float32")
+    maps = []
+    for window in (features[:, :4], features[:, 4:]):
+        pooled, *of_window, confidences = layer.attend_after(window, earlier)
+        maps.append([to_numpy(x) for x in of_window])
+        earlier = np.concatenate([earlier, to_numpy(confidences)], axis=1)
+        earlier = earlier.astype("float32")
+        # F_s and F_c are means over the window, by its maps.
+        transformed = to_numpy(layer._transform(window, None))
+        transformed = transformed.reshape(window.shape)
+        for part, weights in zip(
+            np.split(to_numpy(pooled), 2, axis=-1), maps[-1], strict=True
+        ):
+            total = np.einsum("bthw,bthwc->bc", weights, transformed)
+            assert_close(part, total / weights.sum((1, 2, 3))[:, None], 1e-4)
+    tolerance = 2e-5 if policy == "float32" else 1e-2
+    first = layer(features[:, :4], return_attention_maps=True)
+    whole = layer(features, return_attention_maps=True)
+    for index in (0, 1):
+        assert_close(maps[0][index], first[1 + index], tolerance)
+    assert_close(maps[1][1], to_numpy(whole[2])[:, 4:], tolerance)
+    # S_att is a share of the window.
+    expected = to_numpy(whole[1])[:, 4:]
+    if use_attention_map:
+        shares = maps[1][0] / maps[1][0].sum((1, 2, 3), keepdims=True)
+        expected = expected / expected.sum((1, 2, 3), keepdims=True)
+        assert_close(shares, expected, tolerance)
+    else:
+        assert_close(maps[1][0], expected, tolerance)

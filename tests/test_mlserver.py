@@ -2,12 +2,8 @@
 
 import concurrent.futures
 import contextlib
-import json
+import functools
 import re
-import socket
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
@@ -19,10 +15,14 @@ import grpc  # noqa: E402
 from mlserver.grpc import dataplane_pb2 as pb  # noqa: E402
 from mlserver.grpc import dataplane_pb2_grpc  # noqa: E402
 
-from tests.harness import ROOT  # noqa: E402
+from actx_tf.client import ask_in_parts  # noqa: E402
+from actx_tf.prediction.windows import WindowMeans  # noqa: E402
+from tests import long_requests  # noqa: E402
+from tests.mlserver_process import run_mlserver  # noqa: E402
 from tests.served import make_served  # noqa: E402
 from tests.served import pad  # noqa: E402
 from tests.served import random_features  # noqa: E402
+from tests.tensorflow_c import held_bytes  # noqa: E402
 from tests.test_export import bad_requests  # noqa: E402
 from tests.test_export import encode  # noqa: E402
 
@@ -43,60 +43,10 @@ def served(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(served, tmp_path_factory):
-    """The ports of REST and gRPC of a server that runs."""
+    """A server that runs."""
     folder = tmp_path_factory.mktemp("mlserver")
-    with contextlib.ExitStack() as sockets:
-        free = [sockets.enter_context(socket.socket()) for _ in range(3)]
-        for s in free:
-            s.bind(("127.0.0.1", 0))
-        rest, grpc_port, metrics = (s.getsockname()[1] for s in free)
-    settings = {
-        "host": "127.0.0.1",
-        "http_port": rest,
-        "grpc_port": grpc_port,
-        "metrics_port": metrics,
-        "parallel_workers": 0,
-        "grpc_max_message_length": 1 << 28,
-    }
-    model = {
-        "name": "wave",
-        "implementation": "tests.mlserver_runtime.SavedModelRuntime",
-        "parameters": {"uri": str(served.path)},
-    }
-    (folder / "settings.json").write_text(json.dumps(settings))
-    (folder / "model-settings.json").write_text(json.dumps(model))
-    log = folder / "log"
-    with open(log, "w") as output:
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                "-c",
-                f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
-                "from mlserver.cli import main; main()",
-                "start",
-                str(folder),
-            ],
-            stdout=output,
-            stderr=output,
-        )
-    try:
-        ready = f"http://127.0.0.1:{rest}/v2/models/wave/ready"
-        deadline = time.monotonic() + 120
-        while True:
-            with contextlib.suppress(requests.ConnectionError):
-                if requests.get(ready, timeout=5).ok:
-                    break
-            assert process.poll() is None, log.read_text()[-4000:]
-            assert time.monotonic() < deadline, log.read_text()[-4000:]
-            time.sleep(0.2)
-        yield rest, grpc_port
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    with run_mlserver(served.path, folder) as running:
+        yield running
 
 
 def ask_by_rest(port, signature, inputs):
@@ -144,11 +94,18 @@ def ask_by_grpc(stub, signature, inputs):
     return answers
 
 
+@contextlib.contextmanager
+def stub_of(server):
+    unlimited = [("grpc.max_receive_message_length", -1)]
+    address = f"127.0.0.1:{server.grpc}"
+    with grpc.insecure_channel(address, unlimited) as channel:
+        yield dataplane_pb2_grpc.GRPCInferenceServiceStub(channel)
+
+
 @pytest.fixture(scope="module")
 def stub(server):
-    unlimited = [("grpc.max_receive_message_length", -1)]
-    with grpc.insecure_channel(f"127.0.0.1:{server[1]}", unlimited) as channel:
-        yield dataplane_pb2_grpc.GRPCInferenceServiceStub(channel)
+    with stub_of(server) as stub:
+        yield stub
 
 
 def make_request(number):
@@ -184,7 +141,7 @@ def test_200_requests_at_once_are_answered_as_the_model_does(
         # Half of each signature by REST, half by gRPC.
         signature, inputs, _ = made[number]
         if number // 5 % 2:
-            return ask_by_rest(server[0], signature, inputs)
+            return ask_by_rest(server.rest, signature, inputs)
         return ask_by_grpc(stub, signature, inputs)
 
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
@@ -213,5 +170,39 @@ def test_bad_requests_are_told_why_and_the_server_goes_on(served, server, stub):
     for case in ("channels", "zero length"):
         signature, bad, message = bad_requests()[case]
         with pytest.raises(RuntimeError, match=f"(?s)^[45]00.*{message}"):
-            ask_by_rest(server[0], signature, bad)
-    served.check(ask_by_rest(server[0], good, inputs), clips)
+            ask_by_rest(server.rest, signature, bad)
+    served.check(ask_by_rest(server.rest, good, inputs), clips)
+
+
+def test_long_videos_with_bad_requests_at_flat_memory(served, server, stub):
+    """200 requests: a video over and over, in parts."""
+    rng = np.random.default_rng(0)
+    video = rng.integers(0, 256, (120, 48, 48, 3), np.uint8)
+    images = long_requests.encode(video)
+    expected = long_requests.expected_scores(served, video, 5, 2)
+    bad = list(long_requests.bad_requests(50).values())
+    ask = functools.partial(ask_by_grpc, stub)
+    count, memory = 0, []
+
+    def counted(signature, inputs):
+        nonlocal count
+        count += 1
+        if count % 4 == 0:
+            name, wrong, message = bad[count // 4 % len(bad)]
+            with pytest.raises((grpc.RpcError, RuntimeError)) as error:
+                ask(name, wrong)
+            assert re.search(message, str(error.value), re.DOTALL)
+            count += 1
+        outputs = ask(signature, inputs)
+        memory.append(held_bytes(server.process))
+        return outputs
+
+    while count < 200:
+        means = WindowMeans()
+        for answers in ask_in_parts(counted, images, 120, 5, 2, 48):
+            begins = answers.pop("begins").tolist()
+            means.add(begins, answers, 5)
+        np.testing.assert_allclose(
+            means.result()["scores"], expected, atol=1e-5
+        )
+    assert memory[-1] - memory[19] < 0.1 * memory[19]

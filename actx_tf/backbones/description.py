@@ -311,6 +311,11 @@ class BackboneDescription:
         return self.time.receptive_radius
 
     @property
+    def is_windowed(self) -> bool:
+        """Whether a part of a clip gives the steps that the whole has there."""
+        return self.num_frames is None and self.receptive_radius is not None
+
+    @property
     def colors(self) -> int:
         """Channels of what it sees: 3 of RGB, 2 of flow."""
         return _COLORS[self.stream]

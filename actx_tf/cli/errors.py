@@ -1,5 +1,9 @@
-"""What a command raises for flags that do not go together."""
+"""What commands raise for `main`."""
 
 
 class UsageError(Exception):
     """Wrong usage; the message is a sentence about the flags."""
+
+
+class Ended(KeyboardInterrupt):
+    """Ctrl-C where that is how a command ends: nothing is left undone."""

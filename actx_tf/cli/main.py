@@ -22,6 +22,7 @@ from actx_tf.cli import scene_report
 from actx_tf.cli import similarities
 from actx_tf.cli import train
 from actx_tf.cli import view
+from actx_tf.cli.errors import Ended
 from actx_tf.cli.errors import UsageError
 from actx_tf.cli.interruption import interruptible
 from actx_tf.cli.parser import Parser
@@ -107,6 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return command.run(flags) or 0
     except UsageError as error:
         message, code = _sentence(error, flags), 2
+    except Ended:
+        return 0
     except KeyboardInterrupt:
         goes_on = getattr(command, "GOES_ON", False)
         after = "go on where it stopped" if goes_on else "begin again"

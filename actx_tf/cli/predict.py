@@ -3,6 +3,7 @@
     actx predict new.mp4 --model=runs/mine/saved_model --maps=runs/new
     actx predict videos --model=runs/mine/saved_model --output=scores.csv
     actx predict day.mp4 --model=runs/mine/saved_model --segments
+    actx predict --stream=0 --model=runs/mine/saved_model
 
 The model is a SavedModel that takes videos: see --backbone of `actx train`. Or
 it is a .keras file, and --backbone what made the features that it was trained
@@ -23,6 +24,14 @@ same command goes on with.
 and maps.mp4 (the same, moving), and action_share.png (when the action happens);
 of a folder of videos, in a folder for each. Of a clip of more than 500 frames
 they show 500. With --segments it is maps.mp4 alone, of all frames.
+
+--stream answers a video that goes on: a camera (its number), an address
+(rtsp://, http:// and so on), - for standard input, or a file, which is played
+as fast as it was recorded. Every window it writes a line, at most two windows
+later: its start and end (seconds since the first frame), the frames that were
+dropped before it because the machine was too slow, the label and the scores.
+Lines go to standard output, or to --output, as CSV or, with --format=json or a
+name that ends in .jsonl, as JSON. Ctrl-C ends it.
 """
 
 import argparse
@@ -30,6 +39,7 @@ from pathlib import Path
 
 from actx_tf.cli import files
 from actx_tf.cli import flags as kinds
+from actx_tf.cli import stream
 from actx_tf.cli.errors import UsageError
 from actx_tf.cli.parser import Parser
 from actx_tf.cli.scores import print_scores
@@ -42,7 +52,14 @@ def add_flags(parser: Parser) -> None:
     parser.add_argument(
         "videos",
         metavar="VIDEO_OR_FOLDER",
+        nargs="?",
         help="video file, or folder of videos, also in folders of it",
+    )
+    parser.add_argument(
+        "--stream",
+        metavar="SOURCE",
+        help="in its place, what goes on: number of a camera, address, - for "
+        "standard input, or file to play",
     )
     kinds.add_model(parser)
     kinds.add_backbone(parser, "for a .keras file")
@@ -80,6 +97,12 @@ def add_flags(parser: Parser) -> None:
         "commas; 0.1 to 0.9 if it is not given, of which the surest segments "
         "stay that overlap by half at most. One leaves none that overlap",
     )
+    parser.add_argument(
+        "--format",
+        choices=stream.FORMATS,
+        help="of the lines of --stream; that of the name of --output, or csv, "
+        "if it is not given",
+    )
     kinds.add_background(
         parser, "those of the model, if it is not given, are no segments"
     )
@@ -87,12 +110,18 @@ def add_flags(parser: Parser) -> None:
 
 def check(flags: argparse.Namespace) -> None:
     """Raises an error if the flags, or the files they name, are wrong."""
-    if not Path(flags.videos).exists():
+    if (flags.videos is None) == (flags.stream is None):
+        raise UsageError("give VIDEO_OR_FOLDER or --stream, one of them")
+    if flags.stream is not None:
+        stream.check(flags)
+    elif flags.format:
+        raise UsageError("--format is for --stream")
+    elif not Path(flags.videos).exists():
         raise FileNotFoundError(
             f"there is no video and no folder at {flags.videos}; give the "
             "path of one"
         )
-    if not flags.segments:
+    if not flags.segments and flags.stream is None:
         for name in ("window", "overlap", "thresholds", "background"):
             if getattr(flags, name):
                 raise UsageError(f"--{name} is for --segments")
@@ -109,6 +138,8 @@ def run(flags: argparse.Namespace) -> int:
     """Runs the subcommand; returns 1 if nothing came of it."""
     from actx_tf import experiments
 
+    if flags.stream is not None:
+        return stream.run(flags)
     videos = experiments.find_videos(flags.videos)
     find = _find_segments if flags.segments else _find_scores
     answered, failed = find(flags, videos)

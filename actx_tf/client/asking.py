@@ -8,13 +8,21 @@ from typing import Any
 import numpy as np
 
 from actx_tf.client.requests import ServingError
+from actx_tf.client.requests import ask_in_parts
 from actx_tf.client.requests import predict_by_grpc
 from actx_tf.client.requests import predict_by_rest
 from actx_tf.data.backbone_input import seen_frames
 from actx_tf.data.shown_frames import read_frames_of_clip
 from actx_tf.data.video import VideoError
+from actx_tf.data.video import video_duration
 from actx_tf.export.metadata import parse_metadata
+from actx_tf.prediction import Timeline
 from actx_tf.prediction import VideoPrediction
+from actx_tf.prediction.timeline import check_windows
+from actx_tf.prediction.timeline import timeline_of_clips
+from actx_tf.prediction.timeline import timeline_of_steps
+from actx_tf.prediction.timeline import window_steps
+from actx_tf.prediction.windows import WindowMeans
 from actx_tf.utils.optional import import_optional
 
 _MOST_BYTES = 2**31 - 2**20  # what a message of gRPC can hold
@@ -64,37 +72,166 @@ def ask(
         ValueError: If an argument is wrong.
         ImportError: If a package that is needed is not installed.
     """
-    if version is not None and label is not None:
-        raise ValueError(
-            "At most one of `version` and `label` can be given. "
-            f"Received: version={version}, label={label!r}"
+    asked = _Asked(server, model, version, label, timeout)
+    return _ask_clip(asked, video, start, end, quality)
+
+
+def ask_timeline(
+    video: str | os.PathLike,
+    server: str,
+    model: str,
+    *,
+    version: int | None = None,
+    label: str | None = None,
+    window: float | None = None,
+    overlap: float = 0.5,
+    start: float = 0.0,
+    end: float | None = None,
+    quality: int | None = None,
+    timeout: float = 60.0,
+) -> Timeline:
+    """Asks a server what happens when in a video file of any length.
+
+    The answer is that of `VideoPredictor.timeline`. The video is sent part by
+    part (see `ask_in_parts`), so that neither side ever holds more of it than
+    a few windows. The steps of some backbones depend on the whole clip: then
+    each window is a request.
+
+    Args:
+        video: As in `ask`.
+        server: As in `ask`.
+        model: As in `ask`.
+        version: As in `ask`. Defaults to `None`.
+        label: As in `ask`. Defaults to `None`.
+        window: As in `VideoPredictor.timeline`. Defaults to `None`: 10 steps.
+        overlap: As in `VideoPredictor.timeline`. Defaults to `0.5`.
+        start: As in `ask`. Defaults to `0.0`.
+        end: As in `ask`. Defaults to `None`: the end of the file.
+        quality: As in `ask`. Defaults to `None`: PNGs, which lose nothing.
+        timeout: Seconds to wait for the answer to a part. Defaults to `60.0`.
+
+    Returns:
+        A `Timeline`; `timeline.segments()` finds what happens.
+
+    Raises:
+        ServingError: If a part is not answered; the message names its frames.
+            Nothing is asked for twice.
+        VideoError: If the video cannot be read.
+        ValueError: If an argument is wrong, or the window must be given.
+        ImportError: If a package that is needed is not installed.
+    """
+    check_windows(window, overlap)
+    asked = _Asked(server, model, version, label, timeout)
+    about, description = asked.about, asked.description
+    names, background = about["class_names"], about["background"]
+    if not description.is_windowed:
+
+        def answer_clip(begin, until):
+            found = _ask_clip(asked, video, begin, until, quality)
+            return found.scores, found.num_frames
+
+        return timeline_of_clips(
+            answer_clip,
+            description,
+            lambda count: names,
+            background,
+            window,
+            overlap,
+            start,
+            video_duration(video) if end is None else end,
+            end,
         )
-    about = describe(
-        server, model, version=version, label=label, timeout=timeout
+    clip = seen_frames(description, video, start, end)
+    steps, hop = window_steps(description, window, overlap, clip)
+    size = (0, 0)
+
+    def images():
+        nonlocal size
+        for frame in clip:
+            size = frame.shape[:2]
+            yield encode_frames(frame[np.newaxis], quality)[0]
+
+    total = clip.count()
+    # A clip that is shorter is a window.
+    asked_steps = min(steps, description.time.count(total) or 1)
+    hop = min(hop, asked_steps)
+    means = WindowMeans()
+    for answers in ask_in_parts(
+        asked.predict,
+        images(),
+        total,
+        asked_steps,
+        hop,
+        _frames_of_part(description, asked_steps, hop, about["max_steps"]),
+    ):
+        begins = answers.pop("begins").tolist()
+        means.add(begins, answers, asked_steps)
+    frame_rate = clip.frame_rate
+    assert frame_rate is not None  # known after an iteration
+    return timeline_of_steps(
+        means.result(),
+        description,
+        lambda count: names,
+        background,
+        steps,
+        (total, *size),
+        frame_rate,
+        start,
     )
-    description = about["backbone"]
-    if description is None or "jpeg" not in about["signatures"]:
-        raise ServingError(
-            f"{server}, model {model}: it takes feature maps and no frames: "
-            "export it with the backbone of RGB that made its features"
+
+
+def _frames_of_part(description, steps, hop, max_steps):
+    """As many as fit in a GiB of the server's, and at least two windows."""
+    radius = description.receptive_radius
+    stride = description.frames_per_step
+    least = (steps + hop + 1) * stride + 2 * (radius + stride)
+    most = max_steps * stride
+    if least > most:
+        raise ValueError(
+            f"`window` must be shorter: the server takes {max_steps} steps at "
+            "once (`max_steps` of the model's export). "
+            f"Received: {steps} steps, and what they see before and after"
         )
+    return min(max(least, description.frames_in_memory(1.0)), most)
+
+
+class _Asked:
+    """A model of a server, which has said how it sees a video."""
+
+    def __init__(self, server, model, version, label, timeout):
+        if version is not None and label is not None:
+            raise ValueError(
+                "At most one of `version` and `label` can be given. "
+                f"Received: version={version}, label={label!r}"
+            )
+        chosen = {"version": version, "label": label, "timeout": timeout}
+        self.about = describe(server, model, **chosen)
+        self.description = self.about["backbone"]
+        self.predict = functools.partial(
+            _predict_by(server), server, model, **chosen
+        )
+        if self.description is None or "jpeg" not in self.about["signatures"]:
+            raise ServingError(
+                f"{server}, model {model}: it takes feature maps and no "
+                "frames: export it with the backbone of RGB that made its "
+                "features"
+            )
+
+
+def _ask_clip(asked, video, start, end, quality):
+    about, description = asked.about, asked.description
     images, clip_shape = _encode_clip(
         seen_frames(description, video, start, end),
         quality,
         about["max_steps"] * description.frames_per_step,
         video,
     )
-    answers = _predict_by(server)(
-        server,
-        model,
+    answers = asked.predict(
         "jpeg",
         {
             "frames": images[np.newaxis],
             "lengths": np.array([len(images)], np.int32),
         },
-        version,
-        label,
-        timeout,
     )
     action_map, context_map = (
         np.asarray(answers[name][0], np.float32) if name in answers else None

@@ -1,7 +1,7 @@
 """Requests to TF Serving, by REST and by gRPC.
 
-They are meant to be copied: `predict_by_rest` takes the standard library and
-NumPy alone.
+They are meant to be copied: `predict_by_rest` and `ask_in_parts` take the
+standard library and NumPy alone.
 """
 
 import base64
@@ -10,6 +10,9 @@ import json
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Mapping
 
 import numpy as np
@@ -150,6 +153,96 @@ def predict_by_grpc(
     return {
         name: tf.make_ndarray(value) for name, value in response.outputs.items()
     }
+
+
+def ask_in_parts(
+    ask: Callable[[str, Mapping[str, np.ndarray]], Mapping[str, np.ndarray]],
+    images: Iterable[bytes],
+    total: int,
+    window: int,
+    hop: int,
+    part: int,
+) -> Iterator[dict[str, np.ndarray]]:
+    """Asks the signature `windows` about a clip of any length.
+
+    Parts of the clip are sent one after the other. They overlap by what the
+    windows at their ends see; the server says where the next one begins. No
+    more images are held than a part has. A part is asked for once: what fails
+    ends it all.
+
+    Args:
+        ask: Sends a request: `(signature, inputs) -> outputs`, arrays by name,
+            such as `functools.partial(predict_by_rest, server, model)`.
+        images: A PNG or JPEG of each frame of the clip, read as the model's
+            `describe` says. They are taken as they are needed.
+        total: Number of the frames.
+        window: Steps of a window.
+        hop: Steps from one window to the next.
+        part: Number of the frames of a request. Too few for a window are
+            refused by the server, which says how many are needed.
+
+    Yields:
+        Of each part, arrays by name: `begins`, int `(windows,)`, the steps
+        with which its windows begin; `scores`, `(windows, classes)`; and, of a
+        model with maps, `action_map` and `context_map`, `(windows, steps,
+        height, width)`.
+
+    Raises:
+        ServingError: If a part is not answered; the message names its frames.
+        ValueError: If there are fewer or more images than `total`.
+    """
+    images = iter(images)
+    held: list[bytes] = []
+    frame = begin = 0  # of the clip: with which the part, and its windows begin
+    while begin >= 0:
+        for image in images:
+            held.append(image)
+            if len(held) == part:
+                break
+        if len(held) < min(part, total - frame):
+            raise ValueError(
+                "`images` must be as many as `total`. "
+                f"Received: {frame + len(held)} images, total={total}"
+            )
+        outputs = _ask_part(ask, held, frame, begin, total, window, hop)
+        begins = np.asarray(outputs["begins"][0])
+        yield {
+            name: np.asarray(outputs[name][0], np.float32)[begins >= 0]
+            for name in ("scores", "action_map", "context_map")
+            if name in outputs
+        } | {"begins": begins[begins >= 0]}
+        begin = int(outputs["next_begin"][0])
+        done = int(outputs["next_frame"][0]) - frame
+        held = held[done:]
+        frame += done
+    if held or next(images, None) is not None:
+        raise ValueError(
+            "`images` must be as many as `total`. "
+            f"Received: more images, total={total}"
+        )
+
+
+def _ask_part(ask, images, frame, begin, total, window, hop):
+    numbers = {
+        "lengths": len(images),
+        "begin": begin,
+        "total": total,
+        "window": window,
+        "hop": hop,
+    }
+    inputs = {name: np.array([n], np.int32) for name, n in numbers.items()}
+    inputs["frames"] = np.array([images], object)
+    where = f"frames {frame} to {frame + len(images) - 1} of {total}"
+    try:
+        outputs = ask("windows", inputs)
+    except RuntimeError as error:
+        raise ServingError(f"{where}: {error}") from error
+    named = {"begins", "scores", "next_begin", "next_frame"}
+    if missing := named - outputs.keys():
+        raise ServingError(f"{where}: the answer has no {sorted(missing)}")
+    if 0 <= outputs["next_begin"][0] <= begin:
+        raise ServingError(f"{where}: the answer goes back in the video")
+    return outputs
 
 
 def _to_json(value):

@@ -2,8 +2,11 @@
 
 import math
 import os
+from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Iterator
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
@@ -186,9 +189,9 @@ class ClipFrames:
                 convert = _no_pixels
                 if pixels:
                     shown = deinterlaced(shown)
-                    convert = _converter(stream, self._size, self._box)
+                    convert = frame_converter(stream, self._size, self._box)
                 count = seconds = 0
-                for image, copies, on_display in _sample(
+                for image, copies, on_display in sample_frames(
                     shown, rate, self._start, self._end, convert
                 ):
                     seconds += on_display
@@ -248,8 +251,24 @@ def cut_box(
     return np.ascontiguousarray(frames[..., y1:y2, x1:x2, :])
 
 
-def _sample(shown, rate, start, end, convert):
-    """Yields (converted frame, how often it is sampled, seconds on display)."""
+def sample_frames(
+    shown: Iterable[tuple[Any, Fraction, Fraction]],
+    rate: Fraction | None,
+    start: Fraction,
+    end: Fraction | None,
+    convert: Callable[[Any], Any],
+) -> Iterator[tuple[Any, int, Fraction]]:
+    """Yields (converted frame, how often it is sampled, seconds on display).
+
+    See `ClipFrames` for what is sampled.
+
+    Args:
+        shown: Frames of PyAV, each with its begin and end in seconds.
+        rate: Frames per second to take; `None`: each frame once.
+        start: Where the clip begins, in seconds.
+        end: Where it ends; `None`: with the frames.
+        convert: What makes of a frame that is taken what is yielded.
+    """
 
     def samples_before(time):
         # Sample k is taken at (k + 1/2) / rate seconds, and a little later:
@@ -289,6 +308,7 @@ def _sample(shown, rate, start, end, convert):
             )
     if not sampled:
         # A clip shorter than half an interval gives its last frame.
+        assert last is not None
         frame, begin, stop = last
         yield convert(frame), 1, stop - begin
 
@@ -305,7 +325,11 @@ def _no_pixels(frame):
     return None
 
 
-def _converter(stream, size, box):
+def frame_converter(
+    stream: Any,
+    size: int | tuple[int, int] | None,
+    box: tuple[int, int, int, int] | None = None,
+) -> Callable[[Any], np.ndarray]:
     """Returns a function: decoded frame -> RGB values, all of one size."""
     fixed = None
     pixels = pixels_of(stream)

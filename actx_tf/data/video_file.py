@@ -65,7 +65,7 @@ def open_video(path: str | os.PathLike) -> Iterator[Any]:
         "merge_pmt_versions": "1",
     }
     with open(path, "rb") as file, av.open(file, options=options) as container:
-        yield _video_stream(av, container)
+        yield video_stream(container)
 
 
 def is_image(stream: Any) -> bool:
@@ -83,8 +83,9 @@ def check_pixels(width: int, height: int) -> None:
         )
 
 
-def _video_stream(av, container):
-    kinds = av.stream.Disposition
+def video_stream(container: Any) -> Any:
+    """Returns the first video stream of an open container."""
+    kinds = import_av().stream.Disposition
     attached = kinds.attached_pic | kinds.timed_thumbnails
     streams = [
         stream

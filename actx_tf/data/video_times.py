@@ -22,7 +22,10 @@ _FIRST_PACKETS = 16
 
 
 def shown_frames(
-    stream: Any, origin: Fraction | None = None, skipped: int = 0
+    stream: Any,
+    origin: Fraction | None = None,
+    skipped: int = 0,
+    thread_type: str = "AUTO",
 ) -> Iterator[tuple[Any, Fraction, Fraction]]:
     """Yields (frame, begin, end): seconds since the first frame of the file.
 
@@ -32,11 +35,13 @@ def shown_frames(
         origin: The time stamp of the file's first frame, in seconds; `None`
             if it is the first that is read.
         skipped: So many packets are not decoded.
+        thread_type: Of FFmpeg: with `"SLICE"` no frame waits for the next ones.
+            Defaults to `"AUTO"`, the fastest.
 
     Raises:
         VideoError: At the end, if the file is truncated.
     """
-    stream.thread_type = "AUTO"
+    stream.thread_type = thread_type
     interval = nominal_interval(stream)
     packets, timed = _timed_packets(stream)
     timed = timed or origin is not None
@@ -145,6 +150,11 @@ def starts_over(stream: Any) -> bool:
     return _has_flag(stream, "ts_discont")
 
 
+def has_no_times(stream: Any) -> bool:
+    """Whether files of this format have no time stamps: FFmpeg makes them."""
+    return _has_flag(stream, "no_timestamps")
+
+
 def _check_whole(stream, interval, origin, end):
     container = stream.container
     if starts_over(stream):
@@ -216,8 +226,8 @@ def _can_begin(path, target, skipped, latest):
 def _timed_packets(stream):
     """Returns the packets of a stream, and whether their stamps tell times."""
     packets = _packets(stream)
-    if _has_flag(stream, "no_timestamps"):
-        return packets, False  # a raw stream: FFmpeg makes them up
+    if has_no_times(stream):
+        return packets, False
     first = list(itertools.islice(packets, _FIRST_PACKETS))
     stamps = [_stamp(stream, packet) for packet in first if packet.size]
     timed = len(set(stamps)) > 1 or len(stamps) == 1

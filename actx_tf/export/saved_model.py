@@ -47,7 +47,14 @@ def export_saved_model(
     - `jpeg`: `frames`, string `(batch, frames)`, each the bytes of a JPEG or,
       without loss, of a PNG, the frames of a clip of one size; and `lengths`.
     - `video_features`: `frames` alone, as in `video`. It returns `features`,
-      of which the others answer: so a long video is sent in windows.
+      of which the others answer.
+    - `windows`: a part of a long video, of which it answers windows: `frames`
+      as in `jpeg`, `lengths`, and int32 `(batch,)` each `begin`, `total`,
+      `window` and `hop`: see `actx_tf.client.ask_in_parts`. Not of a backbone
+      whose steps see the whole clip.
+    - `stream`, of an ActX: `features`, of a window, and `earlier`, float32
+      `(batch, steps, height, width, maps)`, the `confidences` that it returned
+      for the steps before: see `ActX.classify_after`.
     - `describe`: `about`, string `(batch,)`, whatever it says. It returns
       `description`, string `(batch,)`: JSON of what `read_metadata` returns,
       from which a client learns how to read a video for the model.

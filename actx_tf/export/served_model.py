@@ -11,6 +11,8 @@ import tensorflow as tf
 from actx_tf.backbones.backbone import Backbone
 from actx_tf.data.resizing import resize_frames
 from actx_tf.export.metadata import metadata_text
+from actx_tf.export.window_plan import count_locations
+from actx_tf.export.window_plan import plan_windows
 from actx_tf.models.actx import ActX
 from actx_tf.models.context_switch import CONTEXTS
 from actx_tf.models.paired_model import PairedModel
@@ -19,6 +21,7 @@ from actx_tf.ops.types import Tensor
 from actx_tf.utils.backend import check_tensorflow
 
 _MOST_PIXELS = 2**25  # of an image: 8K video has as many
+_MOST_PIXELS_OF_CLIP = 2**30  # of its images, which take 3 GiB
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_PLACES = np.array([2**24, 2**16, 2**8, 1], np.int64)
 
@@ -108,6 +111,12 @@ class ServedModel:
         for context in self.contexts:
             classify = functools.partial(self.classify, context=context)
             endpoints[f"{context}_context"] = (classify, [features, lengths])
+        if isinstance(self.model, ActX):
+            maps = 1 + self.model.use_attention_map
+            earlier = tf.TensorSpec(
+                (None, None, None, None, maps), tf.float32, "earlier"
+            )
+            endpoints["stream"] = (self.attend_after, [features, earlier])
         if self.backbone is not None and self.backbone.description.colors == 3:
             frames = (None, None, None, None, 3)
             video = tf.TensorSpec(frames, tf.uint8, "frames")
@@ -117,6 +126,15 @@ class ServedModel:
                 "jpeg": (self.attend_jpeg, [jpeg, lengths]),
                 "video_features": (self.video_features, [video]),
             }
+            if self.backbone.description.is_windowed:
+                numbers = [
+                    tf.TensorSpec((None,), tf.int32, name)
+                    for name in ("begin", "total", "window", "hop")
+                ]
+                endpoints["windows"] = (
+                    self.attend_windows,
+                    [jpeg, lengths, *numbers],
+                )
         return endpoints
 
     def classify(
@@ -141,7 +159,35 @@ class ServedModel:
             checks += _check_lengths(lengths, features)
         with tf.control_dependencies(checks):
             features = tf.identity(features)
-        return self._answer(features, lengths, "features", context)
+        classify: Callable[..., dict[str, Tensor]] = self.model.classify
+        if context is not None:
+            classify = functools.partial(classify, context=context)
+        return self._answer(features, lengths, "features", classify)
+
+    def attend_after(
+        self, features: Tensor, earlier: Tensor
+    ) -> dict[str, Tensor]:
+        features = _check_shape(features, "features")
+        earlier = _check_shape(earlier, "earlier")
+        checks = _check_sizes(features, self.max_steps, "features", "steps")
+        checks += [
+            tf.debugging.assert_less_equal(
+                tf.shape(earlier)[1],
+                self.max_steps,
+                f"`earlier` must have at most {self.max_steps} steps",
+            ),
+            tf.debugging.assert_equal(
+                tf.gather(tf.shape(earlier), [0, 2, 3]),
+                tf.gather(tf.shape(features), [0, 2, 3]),
+                "`earlier` must be of the clips, heights and widths of "
+                "`features`",
+            ),
+            tf.debugging.assert_all_finite(earlier, "`earlier` must be finite"),
+        ]
+        with tf.control_dependencies(checks):
+            features = tf.identity(features)
+        classify = functools.partial(self.model.classify_after, earlier=earlier)
+        return self._answer(features, None, "features", classify)
 
     def attend_video(
         self, frames: Tensor, lengths: Tensor
@@ -157,6 +203,62 @@ class ServedModel:
             frames = tf.identity(frames)
         return {"features": self._map_clips(self._features_of_clip, frames)}
 
+    def attend_windows(
+        self,
+        frames: Tensor,
+        lengths: Tensor,
+        begin: Tensor,
+        total: Tensor,
+        window: Tensor,
+        hop: Tensor,
+    ) -> dict[str, Tensor]:
+        frames = _check_shape(frames, "frames")
+        numbers = {"lengths": lengths, "begin": begin, "total": total}
+        numbers |= {"window": window, "hop": hop}
+        numbers = {k: _check_shape(x, k) for k, x in numbers.items()}
+        checks = self._check_frames(frames)
+        for name, values in numbers.items():
+            checks += _check_numbers(values, frames, name)
+        checks += _check_lengths(numbers["lengths"], frames)
+        with tf.control_dependencies(checks):
+            numbers = {k: tf.identity(x) for k, x in numbers.items()}
+        assert self.backbone is not None  # there is no such endpoint otherwise
+        plan = plan_windows(
+            self.backbone.description, **numbers, most_steps=self.max_steps
+        )
+        with tf.control_dependencies(plan.checks):
+            frames = tf.identity(frames)
+        most = tf.reduce_max(plan.count), tf.reduce_max(plan.window)
+        spec = {"scores": tf.TensorSpec((None, None), tf.float32)}
+        if self.has_maps:
+            shape = tf.TensorSpec((None, None, None, None), tf.float32)
+            spec |= {"action_map": shape, "context_map": shape}
+
+        def answers_of_one(arguments):
+            clip, used, begins, length, skipped = arguments
+            features = self._features_of_clip(_decode_images(clip[:used]))
+            begins = begins[begins >= 0] - skipped
+            places = begins[:, tf.newaxis] + tf.range(length)
+            answers = self._answer(tf.gather(features, places), None, "frames")
+            missing = most[0] - tf.shape(begins)[0], most[1] - length
+            padded = {"scores": tf.pad(answers["scores"], _ends(missing[0], 0))}
+            for name in spec.keys() - padded.keys():
+                ends = _ends(*missing, 0, 0)
+                padded[name] = tf.pad(answers[name], ends)
+            return padded
+
+        answers = tf.map_fn(
+            answers_of_one,
+            (frames, plan.used, plan.begins, plan.window, plan.first),
+            fn_output_signature=spec,
+            parallel_iterations=1,
+        )
+        return answers | {
+            "begins": plan.begins,
+            "next_begin": plan.next_begin,
+            "next_frame": plan.next_frame,
+        }
+
     def _attend_clips(self, clips, lengths, decode):
         clips = _check_shape(clips, "frames")
         lengths = _check_shape(lengths, "lengths")
@@ -164,7 +266,7 @@ class ServedModel:
         with tf.control_dependencies(checks):
             lengths = tf.identity(lengths)
         time = self.backbone.description.time
-        steps = _count(time, lengths)
+        steps = count_locations(time, lengths)
         enough = tf.debugging.assert_positive(
             steps,
             "`frames` must be enough for a step: at least "
@@ -204,7 +306,7 @@ class ServedModel:
         clip = resize_frames(clip, description.size)
         axes = (description.time, description.height, description.width)
         places = [
-            _count(axis, size)
+            count_locations(axis, size)
             for axis, size in zip(
                 axes, tf.unstack(tf.shape(clip)[:3]), strict=True
             )
@@ -218,10 +320,8 @@ class ServedModel:
         features = self.backbone(clip[tf.newaxis], training=False)[0]
         return tf.cast(features, tf.float32)
 
-    def _answer(self, features, lengths, name, context=None):
-        classify = self.model.classify
-        if context is not None:
-            classify = functools.partial(classify, context=context)
+    def _answer(self, features, lengths, name, classify=None):
+        classify = classify or self.model.classify
         # ReLU makes 0 of a NaN on some processors: outputs do not tell it.
         finite = tf.reduce_all(tf.math.is_finite(features), axis=(2, 3, 4))
         if lengths is None:
@@ -259,6 +359,8 @@ class ServedModel:
         if self.has_maps:
             answers["action_map"] = outputs["action_map"]
             answers["context_map"] = outputs["context_map"]
+        if "confidences" in outputs:
+            answers["confidences"] = outputs["confidences"]
         return answers
 
 
@@ -287,41 +389,46 @@ def clips_to_answers(served: ServedModel) -> Any:
     return answer
 
 
-def _count(axis, size):
-    """`Axis.count` of sizes that are known when the graph runs."""
-    for kernel, stride, padding in axis.stages:
-        if isinstance(padding, tuple):
-            size = (size + sum(padding) - kernel) // stride + 1
-            size = tf.maximum(size, 0)
-        else:
-            size = -(-size // stride)
-    return size
-
-
 def _decode_images(frames):
-    def decode(frame):
-        # A few kilobytes can claim gigabytes; what is no image fails here, too.
-        height, width = tf.cond(
-            tf.equal(tf.strings.substr(frame, 0, len(_PNG)), _PNG),
-            lambda: _png_size(frame),
-            lambda: _jpeg_size(frame),
-        )
-        check = tf.debugging.assert_less_equal(
-            height * width,
+    # A few kilobytes can claim gigabytes; what is no image fails here, too.
+    pixels = tf.map_fn(
+        _claimed_pixels, frames, fn_output_signature=tf.TensorSpec((), tf.int64)
+    )
+    checks = [
+        tf.debugging.assert_less_equal(
+            pixels,
             tf.constant(_MOST_PIXELS, tf.int64),
             f"`frames` must have at most {_MOST_PIXELS} pixels each",
+        ),
+        tf.debugging.assert_less_equal(
+            tf.reduce_sum(pixels),
+            tf.constant(_MOST_PIXELS_OF_CLIP, tf.int64),
+            f"`frames` must have at most {_MOST_PIXELS_OF_CLIP} pixels in all",
+        ),
+    ]
+    with tf.control_dependencies(checks):
+        frames = tf.identity(frames)
+
+    def decode(frame):
+        # It reads PNGs, too. Of JPEGs the other methods are less exact.
+        return tf.io.decode_jpeg(
+            frame, channels=3, dct_method="INTEGER_ACCURATE"
         )
-        with tf.control_dependencies([check]):
-            # It reads PNGs, too. Of JPEGs the other methods are less exact.
-            return tf.io.decode_jpeg(
-                frame, channels=3, dct_method="INTEGER_ACCURATE"
-            )
 
     return tf.map_fn(
         decode,
         frames,
         fn_output_signature=tf.TensorSpec((None, None, 3), tf.uint8),
     )
+
+
+def _claimed_pixels(frame):
+    height, width = tf.cond(
+        tf.equal(tf.strings.substr(frame, 0, len(_PNG)), _PNG),
+        lambda: _png_size(frame),
+        lambda: _jpeg_size(frame),
+    )
+    return height * width
 
 
 def _jpeg_size(frame):
@@ -360,6 +467,26 @@ def _check_sizes(clips, most, name, unit):
             f"`{name}` must have at most {most} {unit}",
         ),
     ]
+
+
+def _check_numbers(numbers, clips, name):
+    """Returns the checks of a number a clip, and that it is none below 0."""
+    least = 0 if name == "begin" else 1
+    return [
+        tf.debugging.assert_equal(
+            tf.shape(numbers)[0],
+            tf.shape(clips)[0],
+            f"`{name}` must have one entry a clip",
+        ),
+        tf.debugging.assert_greater_equal(
+            numbers, least, f"`{name}` must be at least {least}"
+        ),
+    ]
+
+
+def _ends(*counts):
+    """The paddings of `tf.pad` that are all at the ends."""
+    return [(0, count) for count in counts]
 
 
 def _check_lengths(lengths, clips):

@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras import ops
 
 from actx_tf.export.metadata import read_metadata
+from actx_tf.models.actx import ActX
 from actx_tf.models.load_model import load_model
 from actx_tf.models.paired_model import PairedModel
 from actx_tf.ops.activations import scores as scores_of
@@ -56,6 +57,24 @@ class ExportedModel:
         name = "unpadded_attention" if has_maps else "unpadded"
         features = tf.constant(features, tf.float32)
         return _arrays(self._model.signatures[name](features=features))
+
+    def answers_after(
+        self, features: np.ndarray, earlier: np.ndarray | None
+    ) -> dict[str, np.ndarray]:
+        """As the function `answers_after`."""
+        if "stream" not in self.signatures:
+            return self.answers(features)
+        signature = self._model.signatures["stream"]
+        if earlier is None:
+            _, specs = signature.structured_input_signature
+            maps = specs["earlier"].shape[-1]
+            earlier = _nothing_seen(features, maps)
+        return _arrays(
+            signature(
+                features=tf.constant(features, tf.float32),
+                earlier=tf.constant(earlier, tf.float32),
+            )
+        )
 
     def features(self, frames: np.ndarray) -> np.ndarray:
         """Returns the feature map of frames.
@@ -128,6 +147,38 @@ def answers(
     return _arrays({**outputs, "scores": scores})
 
 
+def answers_after(
+    model: PairedModel | ExportedModel,
+    features: np.ndarray,
+    earlier: np.ndarray | None,
+) -> dict[str, np.ndarray]:
+    """Returns what a trained model answers to windows of clips that go on.
+
+    Args:
+        model: The model. AttNorm and the percentile of an ActX are those of
+            all that was seen; others answer windows by themselves.
+        features: `(batch, time, height, width, channels)`, of the windows.
+        earlier: The `confidences` of the steps before, one after the other;
+            `None` if there are none.
+
+    Returns:
+        As `answers`; of an ActX also `confidences`, `(batch, time, height,
+        width, maps)`.
+    """
+    if isinstance(model, ExportedModel):
+        return model.answers_after(features, earlier)
+    if not isinstance(model, ActX):
+        return answers(model, features)
+    if earlier is None:
+        earlier = _nothing_seen(features, 1 + model.use_attention_map)
+    outputs = model.classify_after(
+        ops.convert_to_tensor(features, "float32"),
+        ops.convert_to_tensor(earlier, "float32"),
+    )
+    scores = scores_of(outputs["logits"], model.activation)
+    return _arrays({**outputs, "scores": scores})
+
+
 def answer(
     model: PairedModel | ExportedModel, features: np.ndarray
 ) -> dict[str, np.ndarray]:
@@ -141,9 +192,14 @@ def class_names_of(model: PairedModel | ExportedModel, count: int) -> list[str]:
     return list(model.class_names or map(str, range(count)))
 
 
+def _nothing_seen(features, maps):
+    batch, _, height, width, _ = features.shape
+    return np.zeros((batch, 0, height, width, maps), np.float32)
+
+
 def _arrays(outputs):
     return {
         name: ops.convert_to_numpy(outputs[name])
-        for name in ("scores", "action_map", "context_map")
+        for name in ("scores", "action_map", "context_map", "confidences")
         if name in outputs
     }

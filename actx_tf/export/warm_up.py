@@ -55,7 +55,15 @@ def warm_up_requests(
         if signature[0].name not in clips:
             continue
         clip = clips[signature[0].name]
-        lengths = np.full(clip.shape[0], clip.shape[1], np.int32)
+        count = clip.shape[0]
+        lengths = np.full(count, clip.shape[1], np.int32)
+        others = {
+            "lengths": lengths,
+            "begin": 0 * lengths,
+            "total": lengths,
+            "window": lengths,  # at least as many as there are steps
+            "hop": lengths,
+        }
         if signature[0].dtype == tf.string:
             clip = np.array(
                 [[tf.io.encode_jpeg(f).numpy() for f in c] for c in clip]
@@ -64,7 +72,14 @@ def warm_up_requests(
         request = log.predict_log.request
         request.model_spec.name = model_name
         request.model_spec.signature_name = name
-        for spec, value in zip(signature, (clip, lengths), strict=False):
+        for spec in signature:
+            if spec is signature[0]:
+                value = clip
+            elif spec.name == "earlier":  # nothing was seen yet
+                shape = (count, 0, *clip.shape[2:4], spec.shape[-1])
+                value = np.zeros(shape, np.float32)
+            else:
+                value = others[spec.name]
             request.inputs[spec.name].CopyFrom(tf.make_tensor_proto(value))
         logs.append(log)
     return logs

@@ -179,25 +179,63 @@ class FactorizedAttentionPooling(keras.layers.Layer):
             # and psi, and theta of a scaled clip is theta, scaled.
             scale = _scale(features)
             features = features / scale
-        action_map, context_map, logits = self._attention_maps(features, mask)
+        action_map, context_map, logits = self._attention_maps(
+            self._phi_and_psi(features), mask
+        )
         pooled = self._pool(features, logits, mask, keep_time, scale)
         if return_attention_maps:
             return pooled, action_map, context_map
         return pooled
 
-    def _attention_maps(self, features, mask):
+    def attend_after(
+        self, features: Tensor, earlier: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Answers a window of a clip that goes on, by what was seen so far.
+
+        AttNorm and PercentileShift are those of the earlier steps and the
+        window together; S_att and the pooling are over the window, and kernels
+        larger than 1 see nothing beyond it. In float32 whatever the dtype
+        policy.
+
+        Args:
+            features: The feature map F of the window.
+            earlier: The confidences of the steps before it, one window's after
+                the other's, float32 `(batch, steps, height, width, maps)`.
+                There may be none.
+
+        Returns:
+            A tuple `(pooled, action_map, context_map, confidences)`: of the
+            window, as of the call; and phi(F) and psi(F), before AttNorm, which
+            later windows are given: `(batch, time, height, width, maps)`, of
+            two maps, or phi alone with `use_attention_map=False`.
+        """
+        features = ops.cast(features, "float32")
+        confidences = self._phi_and_psi(features)
+        action_map, context_map, logits = self._attention_maps(
+            ops.concatenate([earlier, confidences], axis=1),
+            mask=None,
+            steps=ops.shape(features)[1],
+        )
+        pooled = self._pool(features, logits, None, False, None)
+        return pooled, action_map, context_map, confidences
+
+    def _phi_and_psi(self, features):
+        kernels = [self.phi.kernel]
+        if self.psi is not None:
+            kernels.append(self.psi.kernel)
+        # One product for both: F is read once.
+        return _scores(features, ops.concatenate(kernels, axis=-1))
+
+    def _attention_maps(self, phi_and_psi, mask, steps=None):
         """S and C of Eqs. 5 and 6, and logits of S / sum S and C / sum C.
 
         S is a product of two maps that can be largest at different places, and
         then sums to almost nothing: its logits keep what its values lose.
         """
-        kernels = [self.phi.kernel]
-        if self.use_attention_map:
-            kernels.append(self.psi.kernel)
-        # One product for both: F is read once.
-        phi_and_psi = _scores(features, ops.concatenate(kernels, axis=-1))
         confidence = self.att_norm(phi_and_psi[..., 0], mask=mask)
         confidence = self.alpha * self.percentile_shift(confidence, mask=mask)
+        if steps is not None:
+            confidence = confidence[:, -steps:]
         action_map = ops.sigmoid(confidence)
         context_map = 1.0 - action_map
         action_logits = ops.log_sigmoid(confidence)
@@ -209,6 +247,8 @@ class FactorizedAttentionPooling(keras.layers.Layer):
             attention = self.beta * self.att_norm(
                 phi_and_psi[..., 1], mask=mask
             )
+            if steps is not None:
+                attention = attention[:, -steps:]
             # Not `*=`: PyTorch needs the sigmoid's own output for the gradient.
             action_map = action_map * _softmax_over_locations(attention, mask)
             action_logits = action_logits + attention

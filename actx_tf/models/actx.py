@@ -215,10 +215,29 @@ class ActX(PairedModel):
         """See `PairedModel`; conjugates do not count in the mean of F_c."""
         return self._classify(features, mask, training=training, counted=False)
 
+    def classify_after(
+        self, features: Tensor, earlier: Tensor
+    ) -> dict[str, Tensor]:
+        """Answers a window of a clip that goes on, by what was seen so far.
+
+        Args:
+            features: Feature map of the window.
+            earlier: The `"confidences"` that were returned for the steps before
+                it: see `FactorizedAttentionPooling.attend_after`.
+
+        Returns:
+            As `classify`, and `"confidences"`.
+        """
+        *of_window, confidences = self.pooling.attend_after(features, earlier)
+        return {**self._answer(*of_window), "confidences": confidences}
+
     def _classify(self, features, mask, **of_switch):
         pooled, action_map, context_map = self.pooling(
             features, mask=mask, return_attention_maps=True
         )
+        return self._answer(pooled, action_map, context_map, **of_switch)
+
+    def _answer(self, pooled, action_map, context_map, **of_switch):
         pooled = self.context_switch(pooled, **of_switch)
         return {
             "logits": self.head(pooled),

@@ -3,11 +3,15 @@
 import dataclasses
 import math
 import os
+from collections.abc import Callable
 from collections.abc import Collection
+from collections.abc import Mapping
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from actx_tf.backbones.description import BackboneDescription
 from actx_tf.data.video import video_duration
 from actx_tf.export.trained_model import answers
 from actx_tf.prediction.video_model import VideoModel
@@ -93,67 +97,101 @@ def make_timeline(
     end: float | None = None,
 ) -> Timeline:
     """Answers a video in windows: see `VideoPredictor.timeline`."""
-    if window is not None and not (is_number(window) and 0 < window < np.inf):
-        raise ValueError(
-            "`window` must be seconds above 0, or None. "
-            f"Received: window={window!r}"
+    check_windows(window, overlap)
+    description, background = model.description, list(model.model.background)
+    if not description.is_windowed:
+
+        def answer_clip(begin, until):
+            clip = model.read(video, begin, until, whole=True)
+            features = np.concatenate([part for part, _ in clip.steps()])
+            found = answers(model.model, features[np.newaxis])
+            return found["scores"][0], clip.shape[0]
+
+        return timeline_of_clips(
+            answer_clip,
+            description,
+            model.class_names,
+            background,
+            window,
+            overlap,
+            start,
+            video_duration(video) if end is None else end,
+            end,
         )
+    clip = model.read(video, start, end)
+    steps, hop = window_steps(description, window, overlap, clip)
+    of_steps = answer_in_windows(
+        lambda clips: answers(model.model, clips),
+        _check_maps(clip, steps),
+        steps,
+        hop,
+    )
+    assert clip.frame_rate is not None  # all was seen
+    return timeline_of_steps(
+        of_steps,
+        description,
+        model.class_names,
+        background,
+        steps,
+        clip.shape,
+        clip.frame_rate,
+        start,
+    )
+
+
+def check_windows(window: float | None, overlap: float) -> None:
+    """Raises `ValueError` for what is no length or overlap of windows."""
+    check_window_seconds(window)
     if not (is_number(overlap) and 0 <= overlap < 1):
         raise ValueError(
             "`overlap` must be a share of a window in [0, 1). "
             f"Received: overlap={overlap!r}"
         )
-    description = model.description
-    if description.num_frames or description.receptive_radius is None:
-        return _of_clips(model, video, window, overlap, start, end)
-    return _of_feature_map(model, video, window, overlap, start, end)
 
 
-def _of_feature_map(model, video, window, overlap, start, end):
-    """Windows over the feature map, which is made once."""
-    steps = DataSettings().crop_steps
-    if window is not None:
-        steps = _to_steps(model, video, window, start, end)
-    clip = model.read(video, start, end)
-    of_steps = answer_in_windows(
-        lambda clips: answers(model.model, clips),
-        _check_windows(clip, steps),
-        steps,
-        max(1, round(steps * (1 - overlap))),
-    )
-    scores = of_steps["scores"]
-    description = model.description
-    # A step is where it looks: its borders lie in the middle between two.
-    middles = clip.shape[0] * description.time.centers(
-        len(scores), clip.shape[0]
-    )
-    borders = [0, *(middles[1:] + middles[:-1]) / 2, clip.shape[0]]
-    action_map = of_steps.get("action_map")
-    centers = None
-    if action_map is not None:
-        centers = description.centers(action_map.shape, clip.shape)
-    return Timeline(
-        times=start + np.array(borders) / clip.frame_rate,
-        scores=scores,
-        class_names=model.class_names(scores.shape[1]),
-        background=list(model.model.background),
-        window=steps * description.frames_per_step / clip.frame_rate,
-        num_frames=clip.shape[0],
-        frame_rate=clip.frame_rate,
-        action_map=action_map,
-        context_map=of_steps.get("context_map"),
-        centers=centers,
-    )
+def check_window_seconds(window: float | None) -> None:
+    """Raises `ValueError` for what is no length of windows."""
+    if window is not None and not (is_number(window) and 0 < window < np.inf):
+        raise ValueError(
+            "`window` must be seconds above 0, or None. "
+            f"Received: window={window!r}"
+        )
 
 
-def _to_steps(model, video, window, start, end):
-    """Returns how many steps a window has."""
-    rate = model.description.frame_rate
-    if rate is None:  # that of the file, which is known at its end
-        clip = model.read(video, start, end)
-        clip.count()
-        rate = clip.frame_rate
-    seconds = model.description.frames_per_step / rate
+def window_steps(
+    description: BackboneDescription,
+    window: float | None,
+    overlap: float,
+    clip: Any,
+) -> tuple[int, int]:
+    """Returns the steps of a window, and those from one to the next.
+
+    Args:
+        description: What the backbone sees.
+        window: Seconds of a window; `None`: as the crops of a training.
+        overlap: Share of a window that the next one sees too.
+        clip: Has `frame_rate` and `count()`, which is called if the rate is
+            that of the file, which is known at its end.
+
+    Raises:
+        ValueError: If a window is shorter than a step.
+    """
+    if window is None:
+        steps = DataSettings().crop_steps
+    else:
+        rate = description.frame_rate
+        if rate is None:
+            clip.count()
+            rate = clip.frame_rate
+        steps = seconds_to_steps(description, window, rate)
+    return steps, max(1, round(steps * (1 - overlap)))
+
+
+def seconds_to_steps(
+    description: BackboneDescription, window: float, frame_rate: float
+) -> int:
+    """Returns the steps of a window; raises `ValueError` if there is none."""
+    seconds = description.frames_per_step / frame_rate
     if window < seconds / 2:
         raise ValueError(
             f"`window` must be a step, {seconds:g} seconds, or more. "
@@ -162,46 +200,114 @@ def _to_steps(model, video, window, start, end):
     return round(window / seconds)
 
 
-def _check_windows(clip, steps):
+def timeline_of_steps(
+    of_steps: Mapping[str, np.ndarray],
+    description: BackboneDescription,
+    name_classes: Callable[[int], Sequence[str]],
+    background: Sequence[str],
+    steps: int,
+    clip_shape: tuple[int, int, int],
+    frame_rate: float,
+    start: float,
+) -> Timeline:
+    """Makes it of windows over a feature map.
+
+    Args:
+        of_steps: The means of the windows: see `answer_in_windows`.
+        description: What the backbone sees.
+        name_classes: Number of the scores -> names of the classes.
+        background: Names of those that show no action.
+        steps: Steps of a window.
+        clip_shape: (frames, height, width) of what was seen.
+        frame_rate: Frames per second of it.
+        start: Where in the file the clip begins, in seconds.
+    """
+    scores = of_steps["scores"]
+    # A step is where it looks: its borders lie in the middle between two.
+    middles = clip_shape[0] * description.time.centers(
+        len(scores), clip_shape[0]
+    )
+    borders = [0, *(middles[1:] + middles[:-1]) / 2, clip_shape[0]]
+    action_map = of_steps.get("action_map")
+    centers = None
+    if action_map is not None:
+        centers = description.centers(action_map.shape, clip_shape)
+    return Timeline(
+        times=start + np.array(borders) / frame_rate,
+        scores=scores,
+        class_names=name_classes(scores.shape[1]),
+        background=background,
+        window=steps * description.frames_per_step / frame_rate,
+        num_frames=clip_shape[0],
+        frame_rate=frame_rate,
+        action_map=action_map,
+        context_map=of_steps.get("context_map"),
+        centers=centers,
+    )
+
+
+def timeline_of_clips(
+    answer_clip: Callable[[float, float | None], tuple[np.ndarray, int]],
+    description: BackboneDescription,
+    name_classes: Callable[[int], Sequence[str]],
+    background: Sequence[str],
+    window: float | None,
+    overlap: float,
+    start: float,
+    stop: float,
+    end: float | None,
+) -> Timeline:
+    """Makes it of windows that are clips of their own.
+
+    Args:
+        answer_clip: (start, end) of a window, of which the end is `None` at
+            that of the file -> its scores `(classes,)`, and its frames.
+        description: What the backbone sees: each step sees all of a clip.
+        name_classes: Number of the scores -> names of the classes.
+        background: Names of those that show no action.
+        window: Seconds of a window.
+        overlap: Share of a window that the next one sees too.
+        start: Where in the file the first one begins, in seconds.
+        stop: Where the last one ends.
+        end: The same; `None` if that is the end of the file.
+
+    Raises:
+        ValueError: If `window` is not given.
+    """
+    if window is None:
+        raise ValueError(
+            "`window` must be given in seconds: the steps of "
+            f"{description.name} are those of a whole clip. "
+            "Received: window=None"
+        )
+    hops = math.ceil((stop - start - window) / (window * (1 - overlap)) - 1e-6)
+    begins = np.linspace(start, max(start, stop - window), max(0, hops) + 1)
+    ends = np.minimum(begins + window, stop)
+    found = [
+        answer_clip(begin, until if until < stop else end)
+        for begin, until in zip(begins.tolist(), ends.tolist(), strict=True)
+    ]
+    seen = sum(frames for _, frames in found)
+    times = np.unique(np.round([*begins, *ends], 6))
+    middles = (times[1:, np.newaxis] + times[:-1, np.newaxis]) / 2
+    inside = (begins <= middles) & (middles < ends)
+    of_windows = np.stack([scores for scores, _ in found])
+    scores = inside / inside.sum(1, keepdims=True) @ of_windows
+    return Timeline(
+        times=times,
+        scores=scores.astype(np.float32),
+        class_names=name_classes(scores.shape[1]),
+        background=background,
+        window=min(window, stop - start),
+        num_frames=seen,
+        frame_rate=seen / (len(begins) * min(window, stop - start)),
+    )
+
+
+def _check_maps(clip, steps):
     """Yields feature maps, as long as a window of them can be answered."""
     total = 0
     for features, _ in clip.steps():
         total += len(features)
         clip.check_map((min(total, steps), *features.shape[1:3]))
         yield features
-
-
-def _of_clips(model, video, window, overlap, start, end):
-    """Windows that are clips of their own: each step sees all of a clip."""
-    if window is None:
-        raise ValueError(
-            "`window` must be given in seconds: the steps of "
-            f"{model.description.name} are those of a whole clip. "
-            "Received: window=None"
-        )
-    stop = video_duration(video) if end is None else end
-    hops = math.ceil((stop - start - window) / (window * (1 - overlap)) - 1e-6)
-    begins = np.linspace(start, max(start, stop - window), max(0, hops) + 1)
-    ends = np.minimum(begins + window, stop)
-    of_windows = []
-    seen = 0
-    for begin, until in zip(begins.tolist(), ends.tolist(), strict=True):
-        clip = model.read(
-            video, begin, until if until < stop else end, whole=True
-        )
-        features = np.concatenate([part for part, _ in clip.steps()])
-        seen += clip.shape[0]
-        of_windows.append(answers(model.model, features[np.newaxis])["scores"])
-    times = np.unique(np.round([*begins, *ends], 6))
-    middles = (times[1:, np.newaxis] + times[:-1, np.newaxis]) / 2
-    inside = (begins <= middles) & (middles < ends)
-    scores = inside / inside.sum(1, keepdims=True) @ np.concatenate(of_windows)
-    return Timeline(
-        times=times,
-        scores=scores.astype(np.float32),
-        class_names=model.class_names(scores.shape[1]),
-        background=list(model.model.background),
-        window=min(window, stop - start),
-        num_frames=seen,
-        frame_rate=seen / (len(begins) * min(window, stop - start)),
-    )

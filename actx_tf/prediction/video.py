@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import os
 from collections.abc import Callable
+from collections.abc import Generator
 from collections.abc import Sequence
 
 import keras
@@ -12,6 +13,9 @@ import numpy as np
 from actx_tf.backbones.backbone import Backbone
 from actx_tf.data.shown_frames import read_frames_of_clip
 from actx_tf.export.trained_model import answer
+from actx_tf.prediction.stream import HISTORY
+from actx_tf.prediction.stream import StreamWindow
+from actx_tf.prediction.stream import answer_stream
 from actx_tf.prediction.timeline import Timeline
 from actx_tf.prediction.timeline import make_timeline
 from actx_tf.prediction.video_model import MEMORY
@@ -224,6 +228,50 @@ class VideoPredictor:
             ValueError: If an argument is wrong, or the window must be given.
         """
         return make_timeline(self._model, video, window, overlap, start, end)
+
+    def stream(
+        self,
+        source: int | str | os.PathLike,
+        *,
+        window: float | None = None,
+        history: float = HISTORY,
+    ) -> Generator[StreamWindow]:
+        """Yields what is seen in a video that goes on, window by window.
+
+        A window is answered once the frames are there that its steps see
+        beyond its own, but not later than a window after it. The machine's time
+        comes on top. Windows do not overlap. AttNorm and the percentile of an
+        ActX are those of all that was seen so far, of at most `history`; so
+        rho is a share of that, and a window may have none of it. Other models
+        see each window by itself.
+
+        Held are the frames of a window with those around it that its steps see,
+        and as many that wait. Of a camera, or of an address that goes on, the
+        oldest of those that wait are dropped where the machine is too slow, and
+        counted; the windows then begin anew. A pipe or a file waits.
+
+        The source is open until the generator is closed or comes to its end.
+        What comes after the last whole window is answered too, as a shorter
+        one, but for backbones whose steps see a whole clip.
+
+        Args:
+            source: Number of a camera; an address (`rtsp://`, `http://` and so
+                on); `"-"`, standard input; or the path of a file, which is
+                played as fast as it was recorded.
+            window: As in `timeline`. Defaults to `None`: 10 steps.
+            history: Seconds over which AttNorm and the percentile are taken.
+                Defaults to `600.0`.
+
+        Yields:
+            A `StreamWindow` of each window.
+
+        Raises:
+            VideoError: If the source cannot be opened, does not decode, or
+                sends nothing for ten seconds.
+            ValueError: If an argument is wrong, the window must be given, or
+                the backbone sees flow.
+        """
+        return answer_stream(self._model, source, window, history)
 
     def _answer(self, video, start, end):
         """Returns answers, and the (frames, height, width) that were seen."""

@@ -38,6 +38,7 @@ class VideoModel:
         model: The model, loaded.
         network: What makes the feature maps, in windows.
         progress: As given.
+        most_steps: Steps that the model takes at once.
         description: `BackboneDescription` of how videos are read.
 
     Raises:
@@ -60,7 +61,7 @@ class VideoModel:
             backbone = load_model(backbone)
         self.model = model
         self.network: WindowedNetwork
-        most_steps = math.inf
+        most_steps: float = math.inf
         if isinstance(model, ExportedModel):
             self.network = _exported_network(model, memory)
             most_steps = model.max_steps
@@ -69,7 +70,7 @@ class VideoModel:
         self.description = self.network.description
         self.progress = progress
         self._memory = memory
-        self._most_steps = most_steps
+        self.most_steps = most_steps
 
     def class_names(self, count: int) -> list[str]:
         """Returns the names of the classes; numbers if the model has none.
@@ -120,10 +121,10 @@ class VideoModel:
                 f"whole: it would take {gibibytes:.2g} GiB, and `memory` is "
                 f"{self._memory:g}. {_INSTEAD}"
             )
-        if map_shape[0] > self._most_steps:
+        if map_shape[0] > self.most_steps:
             raise VideoError(
                 f"{map_shape[0]} steps are too many to be answered as a "
-                f"whole: the SavedModel takes {self._most_steps} (`max_steps` "
+                f"whole: the SavedModel takes {self.most_steps} (`max_steps` "
                 f"of its export). {_INSTEAD}"
             )
 

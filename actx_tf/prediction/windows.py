@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -31,7 +33,7 @@ def answer_in_windows(
     Returns:
         Arrays by name, float32 `(steps, ...)`.
     """
-    means = _Means()
+    means = WindowMeans()
     held = np.empty(0)  # from step `first` of the feature map on
     first = total = begin = 0
     for part in parts:
@@ -53,14 +55,26 @@ def answer_in_windows(
     return means.result()
 
 
-class _Means:
-    """Means of what windows say of their steps."""
+class WindowMeans:
+    """Means, for each step, of what the windows say that it lies in."""
 
-    def __init__(self):
-        self._sums = {}
+    def __init__(self) -> None:
+        self._sums: dict[str, np.ndarray] = {}
         self._counts = np.zeros(0, np.float32)
 
-    def add(self, begins, answers, window):
+    def add(
+        self,
+        begins: Sequence[int],
+        answers: Mapping[str, np.ndarray],
+        window: int,
+    ) -> None:
+        """Adds windows.
+
+        Args:
+            begins: Steps with which they begin, ascending.
+            answers: As of `answer_in_windows`.
+            window: Steps of a window.
+        """
         missing = begins[-1] + window - len(self._counts)
         self._counts = _longer(self._counts, missing)
         for name, values in answers.items():
@@ -75,7 +89,8 @@ class _Means:
         for begin in begins:
             self._counts[begin : begin + window] += 1
 
-    def result(self):
+    def result(self) -> dict[str, np.ndarray]:
+        """Returns what `answer_in_windows` does."""
         return {
             name: sums / self._counts.reshape(-1, *[1] * (sums.ndim - 1))
             for name, sums in self._sums.items()
