@@ -34,6 +34,9 @@ from actx_tf.experiments.scene_figures import SceneRow as SceneRow
 from actx_tf.experiments.scene_report import SceneReport as SceneReport
 from actx_tf.experiments.scene_report import scene_report as scene_report
 from actx_tf.experiments.scene_table import scene_table as scene_table
+from actx_tf.experiments.self_training import (
+    conjugates_of_nothing as conjugates_of_nothing,
+)
 from actx_tf.experiments.stored_evaluation import (
     evaluate_stored as evaluate_stored,
 )
