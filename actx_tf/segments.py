@@ -86,13 +86,20 @@ def find_segments(
     background: Collection[str] = (),
     thresholds: Sequence[float] = THRESHOLDS,
     min_seconds: float = 0.0,
+    contrast: float = 1.0,
 ) -> list[Segment]:
     """Makes segments of the scores of each step of a video.
 
     For each class and threshold, steps in a row whose score is at least the
-    threshold are a segment. Its score is the mean of the class's scores over
-    its time. What several thresholds find alike is one segment. Those of
-    different thresholds lie within one another: `suppress` picks among them.
+    threshold are a segment. What several thresholds find alike is one segment.
+    Those of different thresholds lie within one another: `suppress` picks
+    among them.
+
+    A segment's score says how much it stands out: the mean of the class's
+    scores over its time, less their mean over the time around it, as far to
+    each side as `contrast` times its length; 0 if that is not less. So of
+    those within one another the best is the one at whose ends the scores fall,
+    not the one that is the peak alone.
 
     A run ends with the video, or where the score falls below the threshold,
     for however short a time: a smaller threshold bridges the gap.
@@ -109,6 +116,9 @@ def find_segments(
             `0.1`, `0.2`, ... `0.9`, which are for probabilities.
         min_seconds: Segments that are shorter are left out. Defaults to
             `0.0`.
+        contrast: Length of what counts as around a segment, on each side, as a
+            share of its own; less where the video ends. `0`: nothing does, and
+            its score is the mean over its time. Defaults to `1.0`.
 
     Returns:
         A list of `Segment`, from the highest score to the lowest; where these
@@ -126,26 +136,25 @@ def find_segments(
             f"Received: thresholds={thresholds}"
         )
     check_not_negative("min_seconds", min_seconds)
-    seconds = np.diff(times)
+    check_not_negative("contrast", contrast)
     found = []
     for index, label in enumerate(class_names):
         if label in background:
             continue
-        runs = {
-            run for level in levels for run in _runs(scores[:, index] >= level)
-        }
+        of_class = scores[:, index]
+        area = _Area(of_class, times)
+        runs = {run for level in levels for run in _runs(of_class >= level)}
         for first, stop in runs:
             start, end = float(times[first]), float(times[stop])
             if end - start >= min_seconds:
-                steps = slice(first, stop)
-                score = np.average(scores[steps, index], weights=seconds[steps])
-                found.append(Segment(start, end, label, float(score)))
+                score = _score(area, start, end, contrast)
+                found.append(Segment(start, end, label, score))
     return _ranked(found)
 
 
 def suppress(
     segments: Iterable[Segment],
-    iou: float = 0.5,
+    iou: float = 0.3,
     sigma: float | None = None,
     min_score: float = 0.001,
 ) -> list[Segment]:
@@ -164,7 +173,7 @@ def suppress(
     Args:
         segments: The segments of one video.
         iou: Overlap in [0, 1] up to which both of two segments stay. Defaults
-            to `0.5`.
+            to `0.3`.
         sigma: Width of Soft-NMS, above 0, for scores >= 0; `iou` is then not
             used. Defaults to `None`: none.
         min_score: With `sigma`, segments whose score falls below it are left
@@ -215,6 +224,31 @@ def suppress(
                 scores *= np.where(left, np.exp(-(overlaps**2) / sigma), 1.0)
                 left &= scores >= min_score
     return _ranked(kept)
+
+
+class _Area:
+    """What is under the scores of a class, from one time to another."""
+
+    def __init__(self, scores, times):
+        self.times = times
+        self._totals = np.concatenate([[0], np.cumsum(scores * np.diff(times))])
+
+    def __call__(self, start, end):
+        first, last = np.interp((start, end), self.times, self._totals)
+        return float(last - first)
+
+
+def _score(area, start, end, contrast):
+    """The mean of the scores in a segment, less that around it."""
+    margin = contrast * (end - start)
+    first = max(float(area.times[0]), start - margin)
+    last = min(float(area.times[-1]), end + margin)
+    inside = area(start, end) / (end - start)
+    around = start - first + last - end
+    if not around:
+        return inside
+    outside = (area(first, start) + area(end, last)) / around
+    return max(0.0, inside - outside)
 
 
 def _runs(high):

@@ -29,20 +29,30 @@ def write_tables(folder: pathlib.Path, report: pathlib.Path) -> None:
         report: Markdown, with `<!-- SET -->` before and `<!-- /SET -->` after
             the table of each set.
     """
-    text = report.read_text("utf-8")
     for name in GROUPS:
         if not (folder / name / "scores").is_dir():
             continue
         table = make_table(folder / name)
         print(f"\n{name}\n\n{table}")
-        text, count = re.subn(
-            rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)",
-            lambda found, table=table: f"{found[1]}\n{table}\n{found[2]}",
-            text,
-            flags=re.DOTALL,
-        )
-        if count != 1:
-            raise ValueError(f"{report}: has no place for the table of {name}")
+        put_table(report, name, table)
+
+
+def put_table(report: pathlib.Path, name: str, table: str) -> None:
+    """Puts a table in the place of the one that the report has of this name.
+
+    Args:
+        report: As of `write_tables`.
+        name: Of what the table is.
+        table: The table, in Markdown.
+    """
+    text, count = re.subn(
+        rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)",
+        lambda found: f"{found[1]}\n{table}\n{found[2]}",
+        report.read_text("utf-8"),
+        flags=re.DOTALL,
+    )
+    if count != 1:
+        raise ValueError(f"{report}: has no place for the table of {name}")
     with atomic_write(report) as draft:
         draft.write_text(text, "utf-8")
 

@@ -65,8 +65,9 @@ def test_a_moment_overlaps_nothing():
     assert temporal_iou((2, 2), (2, 2)) == 0
 
 
-def slow_segments(scores, times, thresholds):
-    """All runs of one class: tried out, step by step."""
+def slow_segments(scores, times, thresholds, contrast):
+    """All runs of one class, tried out step by step, on whole seconds."""
+    of_seconds = np.repeat(scores, np.diff(times).astype(int))
     found = set()
     for threshold in thresholds:
         for first in range(len(scores)):
@@ -75,26 +76,38 @@ def slow_segments(scores, times, thresholds):
                 before = first > 0 and scores[first - 1] >= threshold
                 after = stop < len(scores) and scores[stop] >= threshold
                 if inside and not before and not after:
-                    seconds = np.diff(times[first : stop + 1])
-                    mean = sum(scores[first:stop] * seconds) / sum(seconds)
-                    found.add((times[first], times[stop], round(mean, 9)))
+                    start, end = (
+                        int(times[k] - times[0]) for k in (first, stop)
+                    )
+                    margin = int(contrast * (end - start))
+                    score = of_seconds[start:end].mean()
+                    around = [
+                        *of_seconds[max(0, start - margin) : start],
+                        *of_seconds[end : end + margin],
+                    ]
+                    if around:
+                        score = max(0, score - np.mean(around))
+                    found.add((times[first], times[stop], round(score, 9)))
     return found
 
 
+@pytest.mark.parametrize("contrast", [0, 1, 2])
 @pytest.mark.parametrize("seed", range(8))
-def test_segments_are_the_longest_runs_of_each_threshold(seed):
+def test_segments_are_the_longest_runs_of_each_threshold(seed, contrast):
     rng = np.random.default_rng(seed)
     scores = rng.integers(0, 11, (12, 3)) / 10
     times = np.cumsum(rng.integers(1, 4, 13)).astype(float)
     thresholds = (0.3, 0.5, 0.8)
-    found = find_segments(scores, times, CLASSES, ["none"], thresholds)
+    found = find_segments(
+        scores, times, CLASSES, ["none"], thresholds, contrast=contrast
+    )
     assert {segment.label for segment in found} <= {"run", "jump"}
     for index, label in enumerate(CLASSES[:2]):
         assert {
             (segment.start, segment.end, round(segment.score, 9))
             for segment in found
             if segment.label == label
-        } == slow_segments(scores[:, index], times, thresholds)
+        } == slow_segments(scores[:, index], times, thresholds, contrast)
     ranks = [(-segment.score, segment.start, segment.end) for segment in found]
     assert ranks == sorted(ranks)
     assert len(set(found)) == len(found)
@@ -113,13 +126,26 @@ def test_the_whole_video_no_step_and_nothing():
     # Logits, and a threshold that a score just reaches.
     logits = np.array([[-3.0], [4.0]])
     (segment,) = find_segments(logits, times, names, thresholds=[4.0])
-    assert (segment.start, segment.end, segment.score) == (2, 3, 4)
+    assert (segment.start, segment.end, segment.score) == (2, 3, 4 - -3)
 
 
 def test_a_mean_weighs_steps_by_their_time():
     scores, times = np.array([[1.0], [0.5]]), np.array([0.0, 3.0, 4.0])
     (segment,) = find_segments(scores, times, ["run"], thresholds=[0.5])
     assert segment.score == pytest.approx((3 * 1.0 + 1 * 0.5) / 4)
+
+
+def test_the_best_of_those_within_one_another_ends_where_scores_fall():
+    """Neither the peak nor the slope around it, at whatever level."""
+    scores = np.array([1, 1, 6, 7, 9, 7, 6, 1, 1, 1])[:, np.newaxis] / 10
+    for level in (1.0, 0.4):
+        found = find_segments(level * scores, np.arange(11.0), ["run"])
+        assert (found[0].start, found[0].end) == (2, 7)
+        assert {(x.start, x.end) for x in found} >= {(4, 5)} or level < 1
+        plain = find_segments(
+            level * scores, np.arange(11.0), ["run"], contrast=0
+        )
+        assert (plain[0].start, plain[0].end) != (2, 7)
 
 
 def test_short_segments_are_left_out():
@@ -149,6 +175,8 @@ SCORES, TIMES = np.ones((2, 3)), np.arange(3.0)
         ({"thresholds": [np.nan]}, "`thresholds` must be"),
         ({"thresholds": 0.5}, "`thresholds` must be"),
         ({"min_seconds": -1}, "`min_seconds` must be"),
+        ({"contrast": -1}, "`contrast` must be"),
+        ({"contrast": np.nan}, "`contrast` must be"),
     ],
 )
 def test_wrong_scores(change, words):

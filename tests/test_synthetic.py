@@ -127,3 +127,36 @@ def test_a_step_s_boxes_hold_those_of_its_frames(training):
     steps = synthetic.step_boxes(training.boxes)[:, :, None]
     assert (steps[..., :2] == frames[..., :2].min(axis=2, keepdims=True)).all()
     assert (steps[..., 2:] == frames[..., 2:].max(axis=2, keepdims=True)).all()
+
+
+def test_untrimmed_videos_move_where_their_segments_are():
+    videos = list(synthetic.make_untrimmed(8, seed=3))
+    again = list(synthetic.make_untrimmed(8, seed=3))
+    for video, same in zip(videos, again, strict=True):
+        np.testing.assert_array_equal(video.frames, same.frames)
+        assert video.segments == same.segments
+        assert len(video.segments) == 3
+        acts = np.zeros(len(video.frames), bool)
+        last = 0.0
+        for segment in video.segments:
+            # A period, as in the clips, after as long a time of nothing.
+            assert segment.label in synthetic.CLASS_NAMES
+            begin, end = (
+                round(synthetic.FRAME_RATE * x)
+                for x in (segment.start, segment.end)
+            )
+            assert end - begin == 9 and segment.start >= last + 1
+            acts[begin:end] = True
+            last = segment.end
+        assert last + 1 <= len(video.frames) / synthetic.FRAME_RATE
+        # Things of the scene move all the time; the actors make it more.
+        frames = video.frames.astype(float)
+        change = np.square(np.diff(frames, axis=0)).mean(axis=(1, 2, 3))
+        assert change[acts[1:]].mean() > 1.2 * change[~acts[1:]].mean()
+    assert len({x.label for v in videos for x in v.segments}) > 4
+
+
+def test_untrimmed_videos_that_are_too_short():
+    assert len(next(synthetic.make_untrimmed(1, 59)).frames) == 59
+    with pytest.raises(ValueError, match="`num_frames` must be 59 or more"):
+        next(synthetic.make_untrimmed(1, 58))

@@ -116,8 +116,8 @@ def test_windows_of_a_long_video_are_clips_to_the_model(served, tmp_path, held):
         )
 
 
-def test_a_fight_in_the_middle_is_found_where_it_is(tmp_path):
-    """Still frames, with a clip that moves put among them."""
+def sees_brightness(class_names=("none", "bright"), **options):
+    """A model that calls bright frames "bright", and its backbone."""
     keras.utils.set_random_seed(0)
     network = keras.Sequential(
         [
@@ -128,21 +128,32 @@ def test_a_fight_in_the_middle_is_found_where_it_is(tmp_path):
     backbone = make_backbone(network, frame_rate=8.0, size=(48, 48))
     model = ActX(
         2,
-        class_names=["none", "bright"],
-        background=["none"],
+        class_names=class_names,
         description=backbone.description,
         transformation="identity",
+        **options,
     )
     model.build((None, None, None, None, 3))
     model.head.set_weights(
         [
             np.array([[0, 0.1]] * 6, "float32"),
-            np.array([0.0, -60.0], "float32"),
+            np.array([-5.0, -60.0], "float32"),
         ]
     )
+    return model, backbone
+
+
+def a_bright_stretch(path):
+    """A minute of still frames, with brighter ones from 25 to 30 seconds."""
     video = np.full((480, 48, 48, 3), 10, np.uint8)
     video[200:240] = 240
-    path = write_lossless(tmp_path / "day.mp4", video)
+    return write_lossless(path, video)
+
+
+def test_a_fight_in_the_middle_is_found_where_it_is(tmp_path):
+    """Still frames, with a clip that moves put among them."""
+    model, backbone = sees_brightness(background=["none"])
+    path = a_bright_stretch(tmp_path / "day.mp4")
     timeline = VideoPredictor(model, backbone).timeline(path, window=1.0)
     (segment,) = timeline.segments(thresholds=[0.5])
     assert segment.label == "bright"
@@ -231,17 +242,56 @@ def test_segments_of_a_timeline():
         num_frames=8,
         frame_rate=2.0,
     )
-    (segment,) = timeline.segments(thresholds=[0.5])
+    (segment,) = timeline.segments(thresholds=[0.5], contrast=0.0)
     assert (segment.start, segment.end, segment.label) == (1.0, 3.0, "run")
     assert segment.score == pytest.approx((0.8 + 0.9) / 2)
     # Of those within one another, the best that overlap too much is left.
-    nested = timeline.segments(thresholds=[0.5, 0.85])
-    assert [(x.start, x.end) for x in nested] == [(2.0, 3.0), (1.0, 3.0)]
-    assert len(timeline.segments(thresholds=[0.5, 0.85], iou=0.4)) == 1
+    nested = {"thresholds": [0.5, 0.85], "iou": 0.5}
+    for contrast, starts in ((0.0, [2.0, 1.0]), (1.0, [1.0, 2.0])):
+        found = timeline.segments(**nested, contrast=contrast)
+        assert [x.start for x in found] == starts
+        assert [x.end for x in found] == [3.0, 3.0]
+    assert timeline.segments(thresholds=[0.5, 0.85]) == found[:1]
     assert timeline.segments(background=["run", "none"]) == []
     assert timeline.segments(min_seconds=3.0) == timeline.segments(
         thresholds=[0.1, 0.2], min_seconds=3.0
     )
+
+
+def test_where_a_model_sees_nothing_no_action_scores():
+    rng = np.random.default_rng(0)
+    timeline = Timeline(
+        times=np.cumsum(rng.integers(1, 4, 41)) / 4,
+        scores=rng.random((40, 3)),
+        class_names=["run", "none", "jump"],
+        background=["none"],
+        window=1.0,
+        num_frames=8,
+        frame_rate=2.0,
+    )
+    found = timeline.stretches_of_nothing(max_score=0.6, min_seconds=0.5)
+    assert found == sorted(found)
+    seconds = np.diff(timeline.times)
+    quiet = (timeline.scores[:, [0, 2]] <= 0.6).all(axis=1)
+    inside = np.any(
+        [
+            (start <= timeline.times[:-1]) & (timeline.times[1:] <= end)
+            for start, end in found
+        ],
+        axis=0,
+    )
+    assert inside.any() and not inside[~quiet].any()
+    # What is left out is too short: a step between two that are not quiet.
+    (left_out,) = np.nonzero(quiet & ~inside)
+    assert (seconds[left_out] < 0.5).all()
+    for start, end in found:
+        assert end - start >= 0.5
+    assert timeline.stretches_of_nothing(max_score=1.0) == [
+        (timeline.times[0], timeline.times[-1])
+    ]
+    assert timeline.stretches_of_nothing(max_score=0.0) == []
+    with pytest.raises(ValueError, match="`max_score` must be"):
+        timeline.stretches_of_nothing(max_score=-1)
 
 
 def test_a_film_over_time_is_that_of_the_whole(served, tmp_path, monkeypatch):

@@ -21,6 +21,13 @@ there are none and the camera stands still:
     actx mine --way=emptied --masks=masks.npz --videos=emptied \\
         --index=index.csv --output=pairs.csv
 
+In long clips, of which the action takes a part, it finds stretches that a
+trained model calls nothing: a round of self-training. The model names a class
+that shows no action, or was trained on clips of several classes:
+
+    actx mine --way=nothing --model=runs/first/saved_model \\
+        --index=videos.csv --output=pairs.csv
+
 Action clips of the split train get conjugates; with --splits=train,test those
 of the split test too, which `actx scene-report` reads. The nearest clips are of
 a clip's own split.
@@ -46,11 +53,14 @@ from actx_tf.cli import flags as kinds
 from actx_tf.cli.errors import UsageError
 from actx_tf.cli.parser import Parser
 
-_WAYS = ("nearest", "before_and_after", "crops", "frozen", "emptied")
+_WAYS = (
+    *("nearest", "before_and_after", "crops", "frozen", "emptied"),
+    "nothing",
+)
 _MADE = ("frozen", "emptied")
 # Which ways each flag is for.
 _OPTIONS = {
-    "min_seconds": ("before_and_after", "crops"),
+    "min_seconds": ("before_and_after", "crops", "nothing"),
     "crop_seconds": ("crops",),
     "num_crops": ("crops",),
     "features": ("nearest",),
@@ -60,6 +70,10 @@ _OPTIONS = {
     "videos": _MADE,
     "at": ("frozen",),
     "masks": ("emptied",),
+    "model": ("nothing",),
+    "backbone": ("nothing",),
+    "max_score": ("nothing",),
+    "window": ("nothing",),
 }
 
 
@@ -105,8 +119,8 @@ def add_flags(parser: Parser) -> None:
     parser.add_argument(
         "--min_seconds",
         type=kinds.positive,
-        help="before_and_after, crops: conjugates are at least this long; 0.5 "
-        "if it is not given",
+        help="before_and_after, crops, nothing: conjugates are at least this "
+        "long; 0.5 if it is not given",
     )
     parser.add_argument(
         "--crop_seconds",
@@ -134,6 +148,19 @@ def add_flags(parser: Parser) -> None:
         help="emptied: file (.npz) of masks of the people in each frame, as "
         "`actx index --dataset=jhmdb --masks` writes it",
     )
+    kinds.add_model(parser, required=False, text="; nothing")
+    kinds.add_backbone(parser, "nothing: for a .keras file")
+    parser.add_argument(
+        "--max_score",
+        type=kinds.fraction,
+        help="nothing: score that each action has there at most; 0.1 if it is "
+        "not given",
+    )
+    parser.add_argument(
+        "--window",
+        type=kinds.positive,
+        help="nothing: as of `actx predict`",
+    )
     kinds.add_force(parser)
 
 
@@ -149,6 +176,10 @@ def check(flags: argparse.Namespace) -> None:
         raise UsageError(
             "--way=nearest needs --features; make them with `actx extract`"
         )
+    if flags.way == "nothing" and flags.model is None:
+        raise UsageError(
+            "--way=nothing needs --model; train it with `actx train`"
+        )
     if flags.way in _MADE and flags.videos is None:
         raise UsageError(
             f"--way={flags.way} needs --videos, a folder for the files it makes"
@@ -160,6 +191,10 @@ def check(flags: argparse.Namespace) -> None:
         files.check_features(flags.features)
     if flags.masks is not None:
         files.check_given(flags.masks, "--masks")
+    if flags.model is not None:
+        files.check_model(flags.model)
+    if flags.backbone is not None:
+        files.check_backbone(flags.backbone)
     if flags.videos is not None:
         files.check_output_folder(flags.videos, "--videos")
     files.check_output_file(flags.output)
@@ -229,6 +264,10 @@ def _mine(
     """Returns the clips, those without conjugates, and doubtful pairs."""
     from actx_tf import data
 
+    if way == "nothing":
+        from actx_tf import experiments
+
+        return *experiments.conjugates_of_nothing(clips, **options), []
     if way == "before_and_after":
         return *data.conjugates_before_and_after(clips, **options), []
     if way == "crops":

@@ -16,9 +16,9 @@ listed, and do not stop the others.
 
 With --segments a video of any length is answered in windows: what happens from
 when to when. --output then has a row a segment: video, start, end (seconds),
-label and score. A name that ends in .json gives ActivityNet's results, one in
-.coco.json COCO's JSON for videos. <output>.progress, beside it, is what the
-same command goes on with.
+label and score: how much it stands out from what is around it. A name that ends
+in .json gives ActivityNet's results, one in .coco.json COCO's JSON for videos.
+<output>.progress, beside it, is what the same command goes on with.
 
 --maps is a folder for maps.png (frames, action map and context map), maps.gif
 and maps.mp4 (the same, moving), and action_share.png (when the action happens);
@@ -95,7 +95,14 @@ def add_flags(parser: Parser) -> None:
         type=_thresholds,
         help="scores from which on a step is in a segment, separated by "
         "commas; 0.1 to 0.9 if it is not given, of which the surest segments "
-        "stay that overlap by half at most. One leaves none that overlap",
+        "stay that overlap by 0.3 at most. One leaves none that overlap",
+    )
+    parser.add_argument(
+        "--contrast",
+        type=kinds.not_negative,
+        help="a segment scores what is in it less what is around it, as far to "
+        "each side as this share of its length; 1 if it is not given, 0 for "
+        "what is in it alone",
     )
     parser.add_argument(
         "--format",
@@ -122,8 +129,9 @@ def check(flags: argparse.Namespace) -> None:
             "path of one"
         )
     if not flags.segments and flags.stream is None:
-        for name in ("window", "overlap", "thresholds", "background"):
-            if getattr(flags, name):
+        names = "window", "overlap", "thresholds", "contrast", "background"
+        for name in names:
+            if getattr(flags, name) not in (None, ()):
                 raise UsageError(f"--{name} is for --segments")
     files.check_model(flags.model)
     if flags.backbone:
@@ -215,6 +223,7 @@ def _find_segments(flags, videos):
         overlap=0.5 if flags.overlap is None else flags.overlap,
         background=flags.background or None,
         thresholds=flags.thresholds or segments.THRESHOLDS,
+        contrast=1.0 if flags.contrast is None else flags.contrast,
         start=flags.start,
         end=flags.end,
         memory=flags.memory,

@@ -13,6 +13,7 @@ import dataclasses
 import functools
 import itertools
 import math
+from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -70,7 +71,7 @@ def conjugates_before_and_after(
         bounds = 0.0, duration
         return add_stretches(clip, _margin(clip), bounds, others, min_seconds)
 
-    return _mine_files(
+    return mine_files(
         clips,
         background,
         splits,
@@ -141,7 +142,7 @@ def conjugates_around_crops(
             rows += add_stretches(crop, span, bounds, others, min_seconds)
         return rows
 
-    return _mine_files(
+    return mine_files(
         clips,
         background,
         splits,
@@ -386,11 +387,29 @@ def without_conjugates(clips: Sequence[Clip]) -> list[Clip]:
     ]
 
 
-def _mine_files(clips, background, splits, mine, reason):
-    """Replaces each action clip of the splits by what is mined.
+def mine_files(
+    clips: Sequence[Clip],
+    background: str,
+    splits: Collection[str],
+    mine: Callable[
+        [Clip, float, Sequence[tuple[float, float]]], Sequence[Clip]
+    ],
+    reason: str,
+) -> tuple[list[Clip], list[tuple[Clip, str]]]:
+    """Replaces each action clip of the splits by what is mined of its file.
 
-    `mine(clip, duration, others)` returns the rows that take its place, given
-    the seconds of its file and the stretches of it that are taken.
+    Args:
+        clips: The clips of an index.
+        background: As in `conjugates_before_and_after`.
+        splits: As in `conjugates_before_and_after`.
+        mine: `mine(clip, duration, others)` returns the rows that take the
+            place of a clip, none if it has no conjugate; given the seconds of
+            its file, and the stretches of it that no conjugate may show. What
+            it raises of `VideoError` is the reason that there is none.
+        reason: Why a clip has no conjugate, otherwise.
+
+    Returns:
+        As `conjugates_before_and_after`.
     """
     clips, taken = _prepare(clips, background, splits)
     duration = functools.cache(video_duration)

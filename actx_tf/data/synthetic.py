@@ -10,6 +10,7 @@ little, without the actor or with the actor standing still.
 
 import dataclasses
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -19,6 +20,7 @@ from keras import layers
 from actx_tf.backbones.backbone import Backbone
 from actx_tf.backbones.channels_last import channels_last
 from actx_tf.backbones.make_backbone import make_backbone
+from actx_tf.segments import Segment
 
 CLASS_NAMES = (
     "horizontal",
@@ -31,6 +33,7 @@ CLASS_NAMES = (
     "spinning",
 )
 NUM_FRAMES = 16
+FRAME_RATE = 8.0  # of untrimmed videos: frames in a second
 SIZE = 48  # pixels
 STRIDE = (4, 8, 8)  # frames and pixels that a voxel of the feature map covers
 FEATURE_SIZE = (4, 6, 6)  # time, height and width of the feature map
@@ -38,6 +41,8 @@ FEATURE_SIZE = (4, 6, 6)  # time, height and width of the feature map
 _WEIGHTS = Path(__file__).with_name("synthetic_backbone.npz")
 _PERIOD = 8.0  # frames
 _ACTING = 9  # frames: a period, up to the first pose again
+_NUM_ACTORS = 3  # of an untrimmed video
+_LEAST_GAP = 8  # frames of it in which nothing happens
 _AMPLITUDE = 4.0  # pixels
 _REACH = 14  # pixels from a thing's place to where it never gets
 _RIM = 250.0  # brightness of an actor's rim
@@ -68,6 +73,19 @@ class SyntheticClips:
     actor_masks: np.ndarray
     thing_masks: np.ndarray
     boxes: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class SyntheticVideo:
+    """An untrimmed video.
+
+    Attributes:
+        frames: The video, uint8 `(frames, 48, 48, 3)`.
+        segments: What happens, in the order of time, at 8 frames a second.
+    """
+
+    frames: np.ndarray
+    segments: tuple[Segment, ...]
 
 
 def make_part(part: str, num_clips: int) -> SyntheticClips:
@@ -153,6 +171,42 @@ def make_clips(
         clips.thing_masks[i] = masks.any(axis=0)
         clips.boxes[i] = np.stack([_boxes(mask) for mask in masks], axis=1)
     return clips
+
+
+def make_untrimmed(
+    num_videos: int,
+    num_frames: int = 160,
+    scene_seed: int = 0,
+    seed: int = 0,
+) -> Iterator[SyntheticVideo]:
+    """Makes untrimmed videos: actions in longer stretches of nothing.
+
+    A video shows one of the eight scenes, in which three actors stand still.
+    One after the other acts as those of `make_part` do, for one period of its
+    motion, 9 frames; 8 frames or more after the one before. Scene, classes,
+    places and times are drawn at random.
+
+    Args:
+        num_videos: Number of videos.
+        num_frames: Frames of a video, 59 or more. Defaults to `160`.
+        scene_seed: As in `make_clips`. Defaults to `0`.
+        seed: Other seeds have other videos. Defaults to `0`.
+
+    Yields:
+        A `SyntheticVideo` at a time, always the same for the same arguments.
+
+    Raises:
+        ValueError: If the actions do not find room.
+    """
+    least = _NUM_ACTORS * (_ACTING + _LEAST_GAP) + _LEAST_GAP
+    if num_frames < least:
+        raise ValueError(
+            f"`num_frames` must be {least} or more. Received: {num_frames=}"
+        )
+    rng = np.random.default_rng((seed, scene_seed, num_frames))
+    scenery = [_Scene(scene_seed, k) for k in range(8)]
+    for _ in range(num_videos):
+        yield _render_untrimmed(rng, scenery[rng.integers(8)], num_frames)
 
 
 def to_voxels(masks: np.ndarray) -> np.ndarray:
@@ -281,6 +335,21 @@ class _Scene:
 
 
 def _render_pair(rng, scene, label, num_actors, acts):
+    things, offset = _place_things(rng, scene, num_actors)
+
+    def film(motion, shift=0):
+        actors = [(motion, acts)] * num_actors if motion else []
+        return _film(rng, scene, things, offset, actors, NUM_FRAMES, shift)
+
+    video, masks = film(CLASS_NAMES[label])
+    conjugate, _ = film(
+        rng.choice(["standing", ""]), shift=rng.integers(-2, 3, size=2)
+    )
+    return video, conjugate, masks
+
+
+def _place_things(rng, scene, num_actors):
+    """Actors and a scene's other things, and which part of it is seen."""
     places = _places(rng, num_actors + len(scene.motions))
     angles = rng.uniform(0, np.pi, len(places))
     colors = rng.uniform(20, 235, (len(places), 3))
@@ -289,34 +358,49 @@ def _render_pair(rng, scene, label, num_actors, acts):
         _Thing(*looks, is_actor=i < num_actors)
         for i, looks in enumerate(zip(places, colors, angles, strict=True))
     ]
-    offset = rng.integers(4, 28, size=2)
+    return things, rng.integers(4, 28, size=2)
 
-    def film(actor_motion, shift=0):
-        top, left = offset - shift
-        background = scene.texture[top : top + SIZE, left : left + SIZE]
-        frames = np.repeat(background[None], NUM_FRAMES, axis=0)
-        masks = np.zeros((len(things), *frames.shape[:-1]), bool)
-        for mask, thing, motion in zip(
-            masks[num_actors:],
-            things[num_actors:],
-            scene.motions,
-            strict=True,
-        ):
-            phase = rng.uniform(0, 2 * np.pi)
-            _draw(frames, mask, thing, motion, phase, shift)
+
+def _film(rng, scene, things, offset, actors, num_frames, shift=0):
+    """Frames, and masks of the things.
+
+    `actors` are (motion, when it acts) of the first of the things; without
+    any, no actor is there.
+    """
+    top, left = offset - shift
+    background = scene.texture[top : top + SIZE, left : left + SIZE]
+    frames = np.repeat(background[None], num_frames, axis=0)
+    masks = np.zeros((len(things), *frames.shape[:-1]), bool)
+    first = len(things) - len(scene.motions)
+    for mask, thing, motion in zip(
+        masks[first:], things[first:], scene.motions, strict=True
+    ):
         phase = rng.uniform(0, 2 * np.pi)
-        actors = things[:num_actors] if actor_motion else ()
-        for mask, actor in zip(masks, actors, strict=False):
-            _draw(frames, mask, actor, actor_motion, phase, shift, acts)
-        noise = rng.standard_normal(frames.shape, np.float32)
-        frames = np.rint(frames + _NOISE * noise)
-        return np.clip(frames, 0, 255).astype(np.uint8), masks
+        _draw(frames, mask, thing, motion, phase, shift)
+    phase = rng.uniform(0, 2 * np.pi)
+    for mask, actor, (motion, acts) in zip(masks, things, actors, strict=False):
+        _draw(frames, mask, actor, motion, phase, shift, acts)
+    noise = rng.standard_normal(frames.shape, np.float32)
+    frames = np.rint(frames + _NOISE * noise)
+    return np.clip(frames, 0, 255).astype(np.uint8), masks
 
-    video, masks = film(CLASS_NAMES[label])
-    conjugate, _ = film(
-        rng.choice(["standing", ""]), shift=rng.integers(-2, 3, size=2)
+
+def _render_untrimmed(rng, scene, num_frames):
+    gaps = _LEAST_GAP * np.arange(1, _NUM_ACTORS + 1)
+    acted = _ACTING * np.arange(_NUM_ACTORS)
+    room = num_frames - gaps[-1] - acted[-1] - _ACTING - _LEAST_GAP
+    spare = np.sort(rng.integers(room + 1, size=_NUM_ACTORS))
+    begins = (spare + gaps + acted).tolist()
+    labels = rng.choice(CLASS_NAMES, size=_NUM_ACTORS).tolist()
+    acts = [slice(begin, begin + _ACTING) for begin in begins]
+    things, offset = _place_things(rng, scene, _NUM_ACTORS)
+    actors = list(zip(labels, acts, strict=True))
+    frames, _ = _film(rng, scene, things, offset, actors, num_frames)
+    segments = tuple(
+        Segment(when.start / FRAME_RATE, when.stop / FRAME_RATE, label)
+        for when, label in zip(acts, labels, strict=True)
     )
-    return video, conjugate, masks
+    return SyntheticVideo(frames, segments)
 
 
 def _boxes(mask):
@@ -348,13 +432,13 @@ class _Thing:
     is_actor: bool
 
 
-def _draw(frames, mask, thing, motion, phase, shift, acts=slice(NUM_FRAMES)):
+def _draw(frames, mask, thing, motion, phase, shift, acts=slice(None)):
     """Paints a thing, which moves during `acts`, into `frames` and `mask`."""
-    begin, end, _ = acts.indices(NUM_FRAMES)
-    time = np.clip(np.arange(NUM_FRAMES), begin, end - 1)
+    begin, end, _ = acts.indices(len(frames))
+    time = np.clip(np.arange(len(frames)), begin, end - 1)
     swing = 2 * np.pi * time / _PERIOD + phase
     sin, cos = np.sin(swing), np.cos(swing)
-    still = np.zeros(NUM_FRAMES)
+    still = np.zeros(len(frames))
     dy, dx = {
         "horizontal": (still, sin),
         "vertical": (sin, still),

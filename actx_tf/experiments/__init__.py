@@ -51,6 +51,9 @@ from actx_tf.experiments.segment_evaluation import (
 from actx_tf.experiments.segment_evaluation import (
     evaluate_segments as evaluate_segments,
 )
+from actx_tf.experiments.self_training import (
+    conjugates_of_nothing as conjugates_of_nothing,
+)
 from actx_tf.experiments.stored_evaluation import (
     StoredEvaluation as StoredEvaluation,
 )

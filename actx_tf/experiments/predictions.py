@@ -44,6 +44,7 @@ def predict(
     overlap: float = 0.5,
     background: Collection[str] | None = None,
     thresholds: Sequence[float] = THRESHOLDS,
+    contrast: float = 1.0,
     start: float = 0.0,
     end: float | None = None,
     memory: float = MEMORY,
@@ -67,6 +68,7 @@ def predict(
         background: Of segments: names of classes that are nothing to find.
             Defaults to those of the model.
         thresholds: Of segments: as in `find_segments`.
+        contrast: Of segments: as in `find_segments`. Defaults to `1.0`.
         start: As in `predict_video`. Defaults to `0.0`.
         end: As in `predict_video`. Defaults to the end of the file.
         memory: As in `predict_video`. Defaults to `1.0`.
@@ -99,6 +101,7 @@ def predict(
             overlap=overlap,
             background=background,
             thresholds=thresholds,
+            contrast=contrast,
             start=start,
             end=end,
             memory=memory,

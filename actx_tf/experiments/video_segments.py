@@ -39,6 +39,7 @@ def segment_videos(
     overlap: float = 0.5,
     background: Collection[str] | None = None,
     thresholds: Sequence[float] = THRESHOLDS,
+    contrast: float = 1.0,
     start: float = 0.0,
     end: float | None = None,
     memory: float = MEMORY,
@@ -63,6 +64,7 @@ def segment_videos(
         overlap: As in `VideoPredictor.timeline`. Defaults to `0.5`.
         background: As in `Timeline.segments`. Defaults to the model's.
         thresholds: As in `find_segments`.
+        contrast: As in `find_segments`. Defaults to `1.0`.
         start: As in `predict_video`. Defaults to `0.0`.
         end: As in `predict_video`. Defaults to the end of the file.
         memory: As in `predict_video`. Defaults to `1.0`.
@@ -86,6 +88,7 @@ def segment_videos(
         "overlap": overlap,
         "background": None if background is None else sorted(background),
         "thresholds": [float(level) for level in thresholds],
+        "contrast": contrast,
     }
     done: dict[str, dict[str, Any]] = {}
     if output is not None:
@@ -112,7 +115,9 @@ def segment_videos(
                         end=end,
                     )
                     segments = timeline.segments(
-                        background=background, thresholds=thresholds
+                        background=background,
+                        thresholds=thresholds,
+                        contrast=contrast,
                     )
                     if save is not None:
                         save(Path(video), timeline, segments)

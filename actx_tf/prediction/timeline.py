@@ -21,6 +21,7 @@ from actx_tf.segments import Segment
 from actx_tf.segments import find_segments
 from actx_tf.segments import suppress
 from actx_tf.settings import DataSettings
+from actx_tf.utils.checks import check_not_negative
 from actx_tf.utils.checks import is_number
 
 
@@ -62,8 +63,9 @@ class Timeline:
         *,
         background: Collection[str] | None = None,
         thresholds: Sequence[float] = THRESHOLDS,
-        iou: float = 0.5,
+        iou: float = 0.3,
         min_seconds: float = 0.0,
+        contrast: float = 1.0,
     ) -> list[Segment]:
         """Returns what happens from when to when: see `find_segments`.
 
@@ -71,8 +73,9 @@ class Timeline:
             background: Names of classes that are nothing to find. Defaults to
                 `None`: those of the model.
             thresholds: As in `find_segments`.
-            iou: As in `suppress`. Defaults to `0.5`.
+            iou: As in `suppress`. Defaults to `0.3`.
             min_seconds: As in `find_segments`. Defaults to `0.0`.
+            contrast: As in `find_segments`. Defaults to `1.0`.
 
         Raises:
             ValueError: If an argument is wrong.
@@ -84,8 +87,39 @@ class Timeline:
             self.background if background is None else background,
             thresholds,
             min_seconds,
+            contrast,
         )
         return suppress(found, iou)
+
+    def stretches_of_nothing(
+        self, *, max_score: float = 0.1, min_seconds: float = 0.5
+    ) -> list[tuple[float, float]]:
+        """Returns where the model sees no action: conjugates for another.
+
+        Args:
+            max_score: Score that each class that shows an action has at most.
+                Defaults to `0.1`.
+            min_seconds: Stretches that are shorter are left out. Defaults to
+                `0.5`.
+
+        Returns:
+            The (start, end) of each stretch, in seconds from the beginning of
+            the file, in the order of time.
+
+        Raises:
+            ValueError: If an argument is wrong.
+        """
+        check_not_negative("max_score", max_score)
+        is_action = [x not in self.background for x in self.class_names]
+        largest = self.scores[:, is_action].max(axis=1, initial=0.0)
+        found = find_segments(
+            -largest[:, np.newaxis],
+            self.times,
+            ["nothing"],
+            thresholds=[-max_score],
+            min_seconds=min_seconds,
+        )
+        return sorted((x.start, x.end) for x in found)
 
 
 def make_timeline(
