@@ -179,19 +179,23 @@ def _long_enough(runner, shape, is_free):
     """
     steps = [None] * 3
     for axis in (axis for axis in range(3) if is_free[axis]):
-        longer = shape
+        longer, mistake = shape, None
         while True:
             try:
                 steps[axis] = _Prober(runner, axis, longer).steps()
             except _Irregular as irregular:
                 mistake = irregular
             else:
-                break
+                if steps[axis] is not None or runner.takes_all(axis, longer):
+                    break
             sizes = list(longer)
             sizes[axis] *= 2
             longer = tuple(sizes)
             if sizes[axis] > _LONGEST or not runner.map_shape(longer):
-                raise ValueError(str(mistake))
+                if mistake is not None:
+                    raise ValueError(str(mistake))
+                longer = shape  # it takes this size alone
+                break
         if longer != shape:
             # Others were counted in clips that were too short for this one.
             return _long_enough(runner, longer, is_free)
@@ -203,28 +207,6 @@ def _without_arguments(error):
     message = re.sub(r"\x1b\[\d+m", "", str(error))
     message = message.split("\n\nArguments received by")[0]
     return message.split(".call().\n\n")[-1]
-
-
-class _Irregular(Exception):
-    """The counts do not grow by one with each so many frames or pixels."""
-
-
-@dataclasses.dataclass(frozen=True)
-class _Steps:
-    """How the number of locations grows.
-
-    Attributes:
-        stride: Frames or pixels from one location to the next.
-        size: A size of the clip, the least that gives `count` locations.
-        count: Number of locations.
-    """
-
-    stride: int
-    size: int
-    count: int
-
-    def at(self, size):
-        return self.count + (size - self.size) // self.stride
 
 
 class _Irregular(Exception):
@@ -399,7 +381,11 @@ class _Prober:
         more = twice - count
         if more <= 0 or thrice - twice != more or size % more:
             return None
-        return _Steps(size // more, size, count)
+        steps = _Steps(size // more, size, count)
+        for times in (4, 6, 8):
+            if self._count(times * size) not in (None, steps.at(times * size)):
+                return None
+        return steps
 
     def _whole_ends(self, size, stride):
         """`_ends`, or `None` if they can be cut off by those of the clip."""

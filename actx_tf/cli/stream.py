@@ -18,7 +18,10 @@ _DIGITS = 4  # of a score
 
 def check(flags: argparse.Namespace) -> None:
     """Raises an error if flags do not go with `--stream`."""
-    for name in ("segments", "overlap", "thresholds", "background", "maps"):
+    for name in (
+        *("segments", "overlap", "thresholds", "contrast"),
+        *("background", "maps"),
+    ):
         if getattr(flags, name):
             raise UsageError(f"--{name} is for files, not for --stream")
     if flags.start or flags.end is not None:

@@ -424,7 +424,7 @@ def mine_files(
             ]
             problem = reason
             try:
-                rows = mine(clip, duration(clip.file), others)
+                rows = list(mine(clip, duration(clip.file), others))
             except VideoError as error:
                 rows, problem = [], str(error)
             if not rows:
@@ -432,7 +432,7 @@ def mine_files(
                 missing.append((clip, problem))
             # No clip of another split is to get the same stretch.
             taken[clip.file] += [
-                _Taken(row.clip, clip.split, False, row.start, row.end)
+                _Taken(row.clip, clip.split, False, *_stretch(row))
                 for row in rows
                 if row.split == CONJUGATE
             ]
@@ -469,9 +469,14 @@ def _is_taken(other, clip):
     return other.is_action or other.split != clip.split
 
 
+def _stretch(clip):
+    """Returns where a clip begins and ends."""
+    return clip.start, math.inf if clip.end is None else clip.end
+
+
 def _margin(clip):
-    """Returns where a clip begins and ends, with the margin around it."""
-    start, end = clip.start, math.inf if clip.end is None else clip.end
+    """The same, with the margin around it."""
+    start, end = _stretch(clip)
     try:
         return (
             min(start, float(clip.extra.get("extended_start") or start)),

@@ -127,13 +127,14 @@ def iterate_stretch(
     if view is not None:
         box = _box(video, view, square=isinstance(description.size, int))
     frames = seen_frames(description, clip.file, start, end, box)
-    frame, read = None, 0
+    read = 0
     for frame in itertools.islice(frames, skipped, skipped + count):
         read += 1
-        yield frame if view is None else view.apply(frame)
+        last = frame if view is None else view.apply(frame)
+        yield last
     # Where the rate of a file varies, a frame can be lost to rounding.
-    for _ in range(count - read):
-        yield frame if view is None else view.apply(frame)
+    for _ in range(count - read if read else 0):
+        yield last
 
 
 def read_stretch(

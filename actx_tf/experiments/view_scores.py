@@ -1,10 +1,12 @@
 """What a model answers to clips of video files, in one view of each or more."""
 
+import functools
 from collections.abc import Iterator
 from collections.abc import Sequence
 
 import numpy as np
 
+from actx_tf.backbones.backbone import Backbone
 from actx_tf.backbones.description import BackboneDescription
 from actx_tf.data.augmentation import View
 from actx_tf.data.extraction import FeatureExtractor
@@ -45,8 +47,14 @@ def view_scores(
         `(clips, classes)`.
 
     Raises:
+        TypeError: If the backbone does not say what it sees.
         VideoError: If a video cannot be read.
     """
+    if not isinstance(model.backbone, Backbone):
+        raise TypeError(
+            "`model` must have a backbone that says what it sees. "
+            f"Received: model.backbone={model.backbone}"
+        )
     extractor = FeatureExtractor(model.backbone, memory=_MEMORY)
     rows = []
     with progress_bar(len(videos), 0, progress) as bar:
@@ -59,7 +67,9 @@ def view_scores(
                 spatial_views,
             )
             scores = [
-                answer(model, extractor(frames, lambda n=n: n)[0])["scores"]
+                answer(model, extractor(frames, functools.partial(int, n))[0])[
+                    "scores"
+                ]
                 for frames, n in views
             ]
             rows.append(np.mean(scores, axis=0))
