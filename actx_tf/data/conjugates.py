@@ -490,9 +490,9 @@ def _margin(clip):
 
 
 def _overlaps(clip, taken):
-    end = math.inf if clip.end is None else clip.end
+    start, end = _stretch(clip)
     return any(
-        other.start < end and clip.start < other.end
+        other.start < end and start < other.end
         for other in taken.get(clip.file, ())
         if _is_taken(other, clip)
     )
