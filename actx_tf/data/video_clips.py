@@ -127,14 +127,16 @@ def iterate_stretch(
     if view is not None:
         box = _box(video, view, square=isinstance(description.size, int))
     frames = seen_frames(description, clip.file, start, end, box)
-    read = 0
-    for frame in itertools.islice(frames, skipped, skipped + count):
-        read += 1
-        last = frame if view is None else view.apply(frame)
-        yield last
+    shown: Iterator[np.ndarray] = itertools.islice(
+        frames, skipped, skipped + count
+    )
+    if view is not None:
+        shown = map(view.apply, shown)
+    # There is at least one: `ClipFrames` sees to that.
+    for number, frame in enumerate(shown, 1):
+        yield frame
     # Where the rate of a file varies, a frame can be lost to rounding.
-    for _ in range(count - read if read else 0):
-        yield last
+    yield from [frame] * (count - number)
 
 
 def read_stretch(
