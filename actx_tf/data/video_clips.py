@@ -132,11 +132,13 @@ def iterate_stretch(
     )
     if view is not None:
         shown = map(view.apply, shown)
-    # There is at least one: `ClipFrames` sees to that.
-    for number, frame in enumerate(shown, 1):
+    given = 0
+    for frame in shown:
         yield frame
-    # Where the rate of a file varies, a frame can be lost to rounding.
-    yield from [frame] * (count - number)
+        given += 1
+    # Where the rate of a file varies, a frame can be lost to rounding; but
+    # there is at least one: `ClipFrames` sees to that.
+    yield from [frame] * (count - given)
 
 
 def read_stretch(
