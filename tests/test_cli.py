@@ -133,7 +133,7 @@ MISTAKES = [
     # Nothing given.
     ("index", None, 2, "required: --root, --output"),
     ("extract", None, 2, "required: --index, --output"),
-    ("predict", None, 2, "required: VIDEO_OR_FOLDER, --model"),
+    ("predict", None, 2, "required: --model"),
     ("export", None, 2, "required: --model, --output"),
     ("ask", None, 2, "required: VIDEO, --name"),
     ("fit", None, 2, "required: VIDEOS, --output"),
