@@ -100,11 +100,11 @@ def make_table(folder: pathlib.Path) -> str:
     )
     shown = [c for c in columns if any(c in row for row in cells.values())]
     lines = [
-        ["", *shown, "to average pooling"],
-        ["---"] * (len(shown) + 2),
+        ["", "seeds", *shown, "to average pooling"],
+        ["---"] * (len(shown) + 3),
     ]
-    for name, row in cells.items():
-        line = [name]
+    for name, row in sorted(cells.items()):
+        line = [name, str(_seeds(folder, name))]
         for column in shown:
             mean, error = row.get(column, (np.nan, np.nan))
             line.append("" if np.isnan(mean) else f"{mean:.3f} ± {error:.3f}")
@@ -117,6 +117,15 @@ def make_table(folder: pathlib.Path) -> str:
             line[-1] = f"{difference:+.3f} ({low:+.3f} to {high:+.3f})"
         lines.append(line)
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def _seeds(folder, name):
+    """From how many seeds a run was trained, on each of the parts."""
+    files = [
+        file.stem.rsplit("-", 2) for file in (folder / "scores").glob("*.npz")
+    ]
+    parts = collections.Counter(part for run, part, _ in files if run == name)
+    return min(parts.values())
 
 
 def _read_runs(folder):

@@ -52,7 +52,8 @@ def test_a_cell_is_the_mean_over_clips_and_seeds_and_its_standard_error(
     write_run(folder, "average pooling, 0.001", first)
     write_run(folder, "average pooling, 0.003", ~first)
     table = make_table(folder)
-    accuracy, difference = row(table, "ActX")
+    seeds, accuracy, difference = row(table, "ActX")
+    assert (seeds, row(table, "average pooling, 0.001")[0]) == ("2", "1")
     mean, error = map(float, accuracy.split(" ± "))
     clips = (first + second.astype(float)) / 2
     assert mean == pytest.approx(clips.mean(), abs=5e-4)
@@ -71,7 +72,7 @@ def test_clips_of_one_source_are_one_observation(tmp_path):
         folder.parent.mkdir()
         index(folder, source)
         write_run(folder, "ActX", np.arange(40) // 10 % 2)
-        errors.append(float(row(make_table(folder), "ActX")[0].split(" ± ")[1]))
+        errors.append(float(row(make_table(folder), "ActX")[1].split(" ± ")[1]))
     assert errors[0] == pytest.approx(0.5 / 40**0.5, rel=0.1)
     assert errors[1] == pytest.approx(0.5 / 4**0.5, rel=0.1)
 
@@ -82,7 +83,7 @@ def test_a_run_that_is_not_finished_is_left_out_and_named(tmp_path, capsys):
     write_run(folder, "ActX", np.ones(40))
     write_run(folder, "max pooling, 0.001", np.ones(30))
     table = make_table(folder)
-    assert row(table, "ActX")[0] == "1.000 ± 0.000"
+    assert row(table, "ActX")[1] == "1.000 ± 0.000"
     assert "max pooling" not in table
     assert "max pooling, 0.001 is left out: 30 clips" in capsys.readouterr().out
 
@@ -95,7 +96,7 @@ def test_each_table_stands_in_its_place(tmp_path):
     write_run(tmp_path / "built_in", "ActX", np.ones(40))
     write_tables(tmp_path, report)
     text = report.read_text()
-    assert text.startswith("Before\n<!-- built_in -->\n\n|  | accuracy")
+    assert text.startswith("Before\n<!-- built_in -->\n\n|  | seeds | accuracy")
     assert text.endswith("|\n\n<!-- /built_in -->\nend\n")
     assert "old" not in text
     report.write_text("nothing")
