@@ -64,16 +64,17 @@ def conjugates_of_nothing(
             clip is a part of the frame (`box`), there is no action clip in one
             of `splits`, or a name of a conjugate is taken.
     """
-    if isinstance(model, (str, os.PathLike)):
-        model = load_trained(model)
-    if model.activation == "softmax" and not model.background:
+    trained = (
+        load_trained(model) if isinstance(model, (str, os.PathLike)) else model
+    )
+    if trained.activation == "softmax" and not trained.background:
         raise ValueError(
             "`model` must have a class that shows no action (`background`), "
             "or score each class by itself (activation='sigmoid'): this one "
             "sees some action in each moment. "
-            f"Received: class_names={model.class_names}"
+            f"Received: class_names={trained.class_names}"
         )
-    predictor = VideoPredictor(model, backbone, memory=memory)
+    predictor = VideoPredictor(trained, backbone, memory=memory)
     for clip in clips:
         if clip.box is not None:
             raise ValueError(
