@@ -391,9 +391,7 @@ def mine_files(
     clips: Sequence[Clip],
     background: str,
     splits: Collection[str],
-    mine: Callable[
-        [Clip, float, Sequence[tuple[float, float]]], Sequence[Clip]
-    ],
+    mine: Callable[[Clip, float, Sequence[tuple[float, float]]], list[Clip]],
     reason: str,
 ) -> tuple[list[Clip], list[tuple[Clip, str]]]:
     """Replaces each action clip of the splits by what is mined of its file.
@@ -404,8 +402,9 @@ def mine_files(
         splits: As in `conjugates_before_and_after`.
         mine: `mine(clip, duration, others)` returns the rows that take the
             place of a clip, none if it has no conjugate; given the seconds of
-            its file, and the stretches of it that no conjugate may show. What
-            it raises of `VideoError` is the reason that there is none.
+            its file, and the stretches of it that no conjugate may show.
+            Conjugates have an end. A `VideoError` that it raises is the reason
+            that there is none.
         reason: Why a clip has no conjugate, otherwise.
 
     Returns:
@@ -434,7 +433,7 @@ def mine_files(
             taken[clip.file] += [
                 _Taken(row.clip, clip.split, False, *_stretch(row))
                 for row in rows
-                if row.split == CONJUGATE
+                if row.split == CONJUGATE and row.end is not None
             ]
         mined += rows
     check_new_names(mined)

@@ -64,7 +64,9 @@ def conjugates_of_nothing(
             clip is a part of the frame (`box`), there is no action clip in one
             of `splits`, or a name of a conjugate is taken.
     """
-    trained = model if isinstance(model, PairedModel) else load_trained(model)
+    trained = (
+        load_trained(model) if isinstance(model, (str, os.PathLike)) else model
+    )
     if trained.activation == "softmax" and not trained.background:
         raise ValueError(
             "`model` must have a class that shows no action (`background`), "

@@ -12,6 +12,7 @@ import numpy as np
 
 from actx_tf.backbones.backbone import Backbone
 from actx_tf.data.shown_frames import read_frames_of_clip
+from actx_tf.export.trained_model import ExportedModel
 from actx_tf.export.trained_model import answer
 from actx_tf.prediction.stream import HISTORY
 from actx_tf.prediction.stream import StreamWindow
@@ -122,7 +123,7 @@ class VideoPredictor:
     """`predict_video` of many videos: what is loaded is loaded once.
 
     Args:
-        model: As in `predict_video`.
+        model: As in `predict_video`; or what `load_trained` returned.
         backbone: As in `predict_video`.
         memory: As in `predict_video`. Defaults to `1.0`.
         progress: Whether to show a bar of the frames of each video. Defaults to
@@ -140,7 +141,7 @@ class VideoPredictor:
 
     def __init__(
         self,
-        model: keras.Model | str | os.PathLike,
+        model: keras.Model | ExportedModel | str | os.PathLike,
         backbone: Backbone | str | os.PathLike | None = None,
         *,
         memory: float = MEMORY,
