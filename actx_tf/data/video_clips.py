@@ -132,11 +132,13 @@ def iterate_stretch(
     )
     if view is not None:
         shown = map(view.apply, shown)
-    # There is at least one: `ClipFrames` sees to that.
-    for number, frame in enumerate(shown, 1):
+    read = 0
+    for frame in shown:
+        read += 1
         yield frame
-    # Where the rate of a file varies, a frame can be lost to rounding.
-    yield from [frame] * (count - number)
+    # Where the rate of a file varies, a frame can be lost to rounding. There is
+    # at least one: `ClipFrames` sees to that.
+    yield from [frame] * (count - read)
 
 
 def read_stretch(

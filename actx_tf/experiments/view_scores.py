@@ -1,10 +1,12 @@
 """What a model answers to clips of video files, in one view of each or more."""
 
+import functools
 from collections.abc import Iterator
 from collections.abc import Sequence
 
 import numpy as np
 
+from actx_tf.backbones.backbone import Backbone
 from actx_tf.backbones.description import BackboneDescription
 from actx_tf.data.augmentation import View
 from actx_tf.data.extraction import FeatureExtractor
@@ -46,7 +48,13 @@ def view_scores(
 
     Raises:
         VideoError: If a video cannot be read.
+        ValueError: If the model has no backbone that says what it sees.
     """
+    if not isinstance(model.backbone, Backbone):
+        raise ValueError(
+            "`model` must have a Backbone, to answer videos. "
+            f"Received: backbone={model.backbone}"
+        )
     extractor = FeatureExtractor(model.backbone, memory=_MEMORY)
     rows = []
     with progress_bar(len(videos), 0, progress) as bar:
@@ -58,10 +66,10 @@ def view_scores(
                 temporal_views,
                 spatial_views,
             )
-            scores = [
-                answer(model, extractor(frames, lambda n=n: n)[0])["scores"]
-                for frames, n in views
-            ]
+            scores = []
+            for frames, count in views:
+                features, _ = extractor(frames, functools.partial(int, count))
+                scores.append(answer(model, features)["scores"])
             rows.append(np.mean(scores, axis=0))
             bar.update()
     return np.stack(rows)
