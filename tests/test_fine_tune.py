@@ -328,9 +328,13 @@ with tempfile.TemporaryDirectory() as folder:
     folder = pathlib.Path(folder)
     index = t.make_index(folder / "clips")
     settings = dataclasses.replace(t.SETTINGS, epochs=2)
-    one, *_ = t.tune(index, folder / "one", settings)
+    one, *_ = t.tune(index, folder / "one", settings, batch_size=2)
     fine_tuning.make_strategy = lambda name: two
-    other, *_ = t.tune(index, folder / "two", settings)
+    other, *_ = t.tune(index, folder / "two", settings, batch_size=2)
+    try:
+        t.tune(index, folder / "three", settings, batch_size=3)
+    except ValueError as error:
+        assert "`batch_size` must be a multiple of 2" in str(error)
     t.assert_same_weights(other, one, 1e-4)
     assert one.context_switch.is_known() and other.context_switch.is_known()
 print("equal")

@@ -52,7 +52,7 @@ class View(NamedTuple):
         """Mirrors and recolours a frame.
 
         Args:
-            frame: uint8 `(..., height, width, 3)`.
+            frame: The frame, uint8 `(..., height, width, 3)`.
         """
         if self.flip:
             frame = frame[..., ::-1, :]

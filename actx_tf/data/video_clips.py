@@ -132,13 +132,13 @@ def iterate_stretch(
     )
     if view is not None:
         shown = map(view.apply, shown)
-    given = 0
+    read = 0
     for frame in shown:
+        read += 1
         yield frame
-        given += 1
-    # Where the rate of a file varies, a frame can be lost to rounding; but
-    # there is at least one: `ClipFrames` sees to that.
-    yield from [frame] * (count - given)
+    # Where the rate of a file varies, a frame can be lost to rounding. There is
+    # at least one: `ClipFrames` sees to that.
+    yield from [frame] * (count - read)
 
 
 def read_stretch(

@@ -103,6 +103,12 @@ def fine_tune(
     """
     devices = make_strategy(strategy)
     is_chief = training.is_chief(devices)
+    replicas = devices.num_replicas_in_sync
+    if data_settings.batch_size % replicas:
+        raise ValueError(
+            f"`batch_size` must be a multiple of {replicas}, the number of "
+            f"devices. Received: batch_size={data_settings.batch_size}"
+        )
     index = read_clip_index(
         data_settings.index, data_settings.conjugates_column
     )

@@ -47,13 +47,13 @@ def view_scores(
         `(clips, classes)`.
 
     Raises:
-        TypeError: If the backbone does not say what it sees.
         VideoError: If a video cannot be read.
+        ValueError: If the model has no backbone that says what it sees.
     """
     if not isinstance(model.backbone, Backbone):
-        raise TypeError(
-            "`model` must have a backbone that says what it sees. "
-            f"Received: model.backbone={model.backbone}"
+        raise ValueError(
+            "`model` must have a Backbone, to answer videos. "
+            f"Received: backbone={model.backbone}"
         )
     extractor = FeatureExtractor(model.backbone, memory=_MEMORY)
     rows = []
@@ -66,12 +66,10 @@ def view_scores(
                 temporal_views,
                 spatial_views,
             )
-            scores = [
-                answer(model, extractor(frames, functools.partial(int, n))[0])[
-                    "scores"
-                ]
-                for frames, n in views
-            ]
+            scores = []
+            for frames, count in views:
+                features, _ = extractor(frames, functools.partial(int, count))
+                scores.append(answer(model, features)["scores"])
             rows.append(np.mean(scores, axis=0))
             bar.update()
     return np.stack(rows)
