@@ -331,11 +331,13 @@ with tempfile.TemporaryDirectory() as folder:
     one, *_ = t.tune(index, folder / "one", settings, batch_size=4)
     fine_tuning.make_strategy = lambda name: two
     other, *_ = t.tune(index, folder / "two", settings, batch_size=4)
-    for size in (3, 5):  # shares that differ, and a last batch of one clip
+    for size in (3, 5):
         try:
             t.tune(index, folder / "three", settings, batch_size=size)
         except ValueError as error:
             assert "`batch_size` must be a multiple of 2" in str(error)
+        else:
+            raise AssertionError(size)
 print("equal")
 """
     assert run_fresh(code) == "equal\n"
