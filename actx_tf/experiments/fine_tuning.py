@@ -103,12 +103,6 @@ def fine_tune(
     """
     devices = make_strategy(strategy)
     is_chief = training.is_chief(devices)
-    replicas = devices.num_replicas_in_sync
-    if data_settings.batch_size % replicas:
-        raise ValueError(
-            f"`batch_size` must be a multiple of {replicas}, the number of "
-            f"devices. Received: batch_size={data_settings.batch_size}"
-        )
     index = read_clip_index(
         data_settings.index, data_settings.conjugates_column
     )
@@ -124,6 +118,7 @@ def fine_tune(
         make_training = _weighed(make_training, weigh)
         make_validation = _weighed(make_validation, weigh)
         make_training(epoch=0)
+        _check_shares(data, devices.num_replicas_in_sync)
         if is_chief:
             run_folder.keep_settings(
                 output,
@@ -220,6 +215,30 @@ def _load(settings, training_settings, make):
     if settings.recompute:
         backbone.recompute_activations()
     return initial, backbone
+
+
+def _check_shares(data, devices):
+    """Refuses batches of which a device gets no clip, or not its part.
+
+    TensorFlow's convolutions of no clips fail.
+    """
+    size = data.settings.batch_size
+    counts = [len(data.training)]
+    if data.validation is not None:
+        counts.append(len(data.validation.clips))
+    for count in counts:
+        rest = count % size
+        if (
+            size % devices
+            or 0 < rest < devices
+            or count < size
+            and (rest % devices)
+        ):
+            raise ValueError(
+                f"`batch_size` must be a multiple of {devices}, the number of "
+                "devices, and leave no fewer clips than that for the last "
+                f"batch. Received: batch_size={size}, and {count} clips"
+            )
 
 
 def _crop_frames(settings, backbone):
