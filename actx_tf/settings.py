@@ -12,6 +12,7 @@ from actx_tf.utils.checks import is_number
 
 DTYPE_POLICIES = ("float32", "mixed_bfloat16")
 CLASS_WEIGHTS = ("balanced",)
+MIXINGS = ("BE", "StillMix", "FAME")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,6 +195,9 @@ class FineTuningSettings:
             shown, as a share of the frame's. Defaults to `0.8`.
         color: By which share brightness, contrast and saturation change at
             most. Defaults to `0.2`.
+        mixing: `"BE"`, `"StillMix"` or `"FAME"`, ways to mix training clips
+            against static bias: see `actx_tf.data.mixing.MIXINGS`. Defaults to
+            none.
         frozen: What the names of the backbone's layers begin with that are not
             trained. Batch normalization never is. Defaults to none.
         backbone_rate: Learning rate of the backbone, as a share of that of the
@@ -225,6 +229,7 @@ class FineTuningSettings:
     sided: tuple[str, ...] = ()
     smallest_crop: float = 0.8
     color: float = 0.2
+    mixing: str | None = None
     frozen: tuple[str, ...] = ()
     backbone_rate: float = 0.01
     layer_decay: float = 1.0
@@ -255,6 +260,11 @@ class FineTuningSettings:
                 f"Received: smallest_crop={self.smallest_crop!r}"
             )
         check_rate("color", self.color)
+        if self.mixing not in (None, *MIXINGS):
+            raise ValueError(
+                f"`mixing` must be None or one of {MIXINGS}. "
+                f"Received: mixing={self.mixing!r}"
+            )
 
 
 # Weights that are good already move by less, and sooner.

@@ -1,7 +1,7 @@
 r"""Trains ActX along with its backbone, on video files, with a mixing of yours.
 
 What `actx fine-tune` does, as a script to change. Here each clip is mixed with
-a frame of another one, half and half, so that the scene tells less.
+the mean of another one's frames, half and half, so that the scene tells less.
 
     python examples/fine_tune.py --index=pairs.csv --background=none \
         --output=runs/tuned
@@ -15,7 +15,7 @@ Run the same command again to go on after an interruption, with the next epoch.
 
 import sys
 
-import numpy as np
+import tensorflow as tf
 from absl import app
 from absl import flags
 
@@ -34,10 +34,12 @@ flags.DEFINE_integer("epochs", 10, "epochs")
 flags.DEFINE_string("output", "runs/tuned", "folder for what is written")
 
 
-def mix(clips, other, random):
-    """Adds a frame of another clip to all frames of a clip, half and half."""
-    frame = other[:, random.integers(other.shape[1])]
-    return 0.5 * clips + 0.5 * frame[:, np.newaxis]
+def mix(clips, seed):
+    """Adds the mean frame of another clip to all frames of a clip."""
+    frames = tf.cast(clips, tf.float32)
+    mean = tf.reduce_mean(frames, axis=1, keepdims=True)
+    mixed = 0.5 * frames + 0.5 * tf.roll(mean, 1, axis=0)
+    return tf.cast(mixed, clips.dtype)
 
 
 def make_backbone():

@@ -7,6 +7,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from actx_tf.data import Augmentation
 from actx_tf.data import Clip
@@ -16,6 +17,7 @@ from actx_tf.data import make_video_pair_dataset
 from actx_tf.data import video_clips
 from actx_tf.data.augmentation import View
 from actx_tf.data.backbone_input import seen_frames
+from actx_tf.data.mixing import MIXINGS
 from actx_tf.data.video_clips import read_stretch
 from tests.described import describe
 from tests.lossless import write_lossless
@@ -252,26 +254,52 @@ def test_clips_are_mixed_with_others_of_the_batch(videos, clips):
     settings = {"shuffle": False, "batch_size": 3}
     plain = batches(videos, clips, **settings)
 
-    def mix(clips, other, random):
-        return 0.1 * clips + 0.5 * other + random.integers(100)
+    def mix(clips, seed):
+        quarter = clips // 4
+        return quarter + tf.roll(quarter, 1, 0) + tf.cast(seed[0] % 9, "uint8")
 
     mixed = batches(videos, clips, **settings, mixing=mix)
     for (inputs, _), (expected, _) in zip(mixed, plain, strict=True):
         assert set(inputs) == set(expected)
-        others = np.roll(expected["features"].astype(float), 1, axis=0)
+        given = inputs["has_conjugate"]
+        features, conjugate = expected["features"], expected["conjugate"]
+        shown = np.where(given[:, None, None, None, None], conjugate, features)
         added = []
-        # A conjugate is mixed with the same, and by the same draws.
-        for key in ("features", "conjugate"):
-            added.append(inputs[key] - 0.1 * expected[key] - 0.5 * others)
-        assert np.ptp(added) <= 1.001  # of rounding
+        # Conjugates are mixed as their clips are: of the same seed, and with
+        # the clip where another has none.
+        for key, frames in (("features", features), ("conjugate", shown)):
+            quarter = frames // 4
+            more = inputs[key] - quarter - np.roll(quarter, 1, axis=0)
+            added.append(more if key == "features" else more[given])
+        assert np.ptp(np.concatenate(added)) == 0
+        assert not inputs["conjugate"][~given].any()
     again = batches(videos, clips, **settings, mixing=mix)
     np.testing.assert_array_equal(
         joined(mixed, "features"), joined(again, "features")
     )
     other = batches(videos, clips, **settings, mixing=mix, seed=1)
     assert (joined(mixed, "features") != joined(other, "features")).any()
-    with pytest.raises(Exception, match="`mixing` must return clips"):
-        batches(videos, clips, mixing=lambda clips, other, random: clips[:1])
+    for wrong in (
+        lambda clips, seed: clips[:, :1],
+        lambda clips, seed: tf.cast(clips, tf.float32),
+    ):
+        with pytest.raises(ValueError, match="`mixing` must return clips"):
+            batches(videos, clips, mixing=wrong)
+
+
+@pytest.mark.parametrize("name", MIXINGS)
+def test_the_mixings_of_the_papers_change_clips_and_keep_labels(
+    name, videos, clips
+):
+    settings = {"shuffle": False, "batch_size": 3}
+    plain = batches(videos, clips, **settings)
+    mixed = batches(videos, clips, **settings, mixing=MIXINGS[name])
+    before, after = (joined(x, "features") for x in (plain, mixed))
+    assert before.dtype == after.dtype and (before != after).any()
+    for (inputs, label), (_, known) in zip(mixed, plain, strict=True):
+        np.testing.assert_array_equal(label, known)
+        missing = ~inputs["has_conjugate"]
+        assert not inputs["conjugate"][missing].any()
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from actx_tf.cli import flags as kinds
 from actx_tf.cli.parser import Parser
 from actx_tf.settings import CLASS_WEIGHTS
 from actx_tf.settings import DTYPE_POLICIES
+from actx_tf.settings import MIXINGS
 from actx_tf.settings import DataSettings
 from actx_tf.settings import TrainingSettings
 from actx_tf.settings import help_of_settings
@@ -27,7 +28,11 @@ _KINDS: dict[str | type, Callable[[str], Any]] = {
     float: kinds.not_negative,
     tuple: kinds.names,
 }
-_CHOICES = {"class_weight": CLASS_WEIGHTS, "dtype_policy": DTYPE_POLICIES}
+_CHOICES = {
+    "class_weight": CLASS_WEIGHTS,
+    "dtype_policy": DTYPE_POLICIES,
+    "mixing": MIXINGS,
+}
 
 
 def add(parser: Parser, only: Collection[str] = ()) -> None:

@@ -38,6 +38,7 @@ from actx_tf.data.masks import Masks as Masks
 from actx_tf.data.masks import write_masks as write_masks
 from actx_tf.data.mixing import changing_locations as changing_locations
 from actx_tf.data.mixing import merge_background as merge_background
+from actx_tf.data.mixing import merge_moving as merge_moving
 from actx_tf.data.mixing import mix_frame_of_another as mix_frame_of_another
 from actx_tf.data.mixing import mix_own_frame as mix_own_frame
 from actx_tf.data.mixing import moving_foreground as moving_foreground

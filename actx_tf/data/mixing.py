@@ -138,6 +138,26 @@ def merge_background(
     return tf.where(replaced, tf.gather(clips, others), clips)
 
 
+def merge_moving(
+    clips: Any, seed: Any, share: float = 0.5, mask: Any = None
+) -> tf.Tensor:
+    """`merge_background` of what moves in the frames: FAME.
+
+    Args:
+        clips: As in `moving_foreground`.
+        seed: Two whole numbers.
+        share: As in `merge_background`. Defaults to `0.5`.
+        mask: As in `mix_own_frame`. Defaults to `None`.
+
+    Returns:
+        The merged clips.
+
+    Raises:
+        ValueError: If an argument is wrong.
+    """
+    return merge_background(clips, moving_foreground(clips), seed, share, mask)
+
+
 def moving_foreground(clips: Any) -> tf.Tensor:
     """Returns where something moves in the frames of clips: the way of FAME.
 
@@ -271,3 +291,11 @@ def _check_share(name, value):
         raise ValueError(
             f"`{name}` must be in [0, 1]. Received: {name}={value!r}"
         )
+
+
+# Of frames, by the names of the papers' methods.
+MIXINGS = {
+    "BE": mix_own_frame,
+    "StillMix": mix_frame_of_another,
+    "FAME": merge_moving,
+}

@@ -21,9 +21,8 @@ from actx_tf.data.video_clips import frame_size
 from actx_tf.data.video_clips import read_stretch
 from actx_tf.utils.checks import check_positive
 
-# Clips, other clips, and where random numbers are drawn from -> clips. All are
-# uint8 `(batch, frames, height, width, 3)`; what is returned may be float.
-Mixing = Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray]
+# Clips and a seed of two numbers -> clips: see `actx_tf.data.mixing`.
+Mixing = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 def make_video_pair_dataset(
@@ -68,11 +67,11 @@ def make_video_pair_dataset(
             backbone sees them, or the square in the middle of them.
         sided: Names of the classes of which left and right matter: their clips
             are not mirrored. Defaults to none.
-        mixing: Function that mixes each clip with another one of the batch, as
-            against static bias. It takes the clips, the other clips and a
-            `np.random.Generator`, and returns clips. It is called twice, with
-            the same others and the same random numbers: of the clips, and of
-            their conjugates. Defaults to none.
+        mixing: Function that mixes the clips of a batch, against static bias:
+            `mix_own_frame`, `mix_frame_of_another`, `merge_moving` or one like
+            them, of uint8 clips in TensorFlow's graphs. It is called twice,
+            with the same seed: of the clips, and of their conjugates. Defaults
+            to none.
         background: As in `make_pair_dataset`. Defaults to none.
         shuffle: As in `make_pair_dataset`. Defaults to `True`.
         seed: As in `make_pair_dataset`. Defaults to `0`.
@@ -245,29 +244,31 @@ def _read(video, description, first, count, view):
 def _mix_with(mixing):
     """Returns what mixes the clips of a batch with one another."""
 
-    def mix(clips, other, draw):
-        mixed = np.asarray(mixing(clips, other, np.random.default_rng(draw)))
-        if mixed.shape != clips.shape:
+    def checked(clips, seed):
+        mixed = mixing(clips, seed)
+        if mixed.dtype != clips.dtype or not (
+            mixed.shape.is_compatible_with(clips.shape)
+        ):
             raise ValueError(
-                "`mixing` must return clips of the shape of those it is given, "
-                f"{clips.shape}. Received: {mixed.shape}"
+                "`mixing` must return clips of the shape and the type of those "
+                f"it is given, {clips.shape} and {clips.dtype.name}. "
+                f"Received: {mixed.shape} and {mixed.dtype.name}"
             )
-        if mixed.dtype != np.uint8:
-            mixed = np.clip(np.rint(mixed), 0, 255).astype("uint8")
-        return mixed
+        return tf.ensure_shape(mixed, clips.shape)
 
     def map_batch(inputs, label):
         inputs = dict(inputs)
-        draw = inputs.pop("draw")
-        other = tf.roll(inputs["features"], 1, axis=0)
-        for key in ("features", "conjugate"):
-            clips = inputs[key]
-            # The shares of some shards can be empty.
-            draws = tf.concat([draw[:1], [0]], 0)[0]
-            mixed = tf.numpy_function(
-                mix, [clips, other, draws], tf.uint8, stateful=False
-            )
-            inputs[key] = tf.ensure_shape(mixed, clips.shape)
+        # The shares of some shards can be empty.
+        draw = tf.concat([inputs.pop("draw")[:1], [0]], 0)[0]
+        seed, clips = tf.stack([draw, 0]), inputs["features"]
+        has_conjugate = inputs["has_conjugate"][:, None, None, None, None]
+        # A clip without a conjugate stands for it, to be mixed into others.
+        shown = tf.where(has_conjugate, inputs["conjugate"], clips)
+        mixed = checked(shown, seed)
+        inputs["features"] = checked(clips, seed)
+        inputs["conjugate"] = tf.where(
+            has_conjugate, mixed, tf.zeros_like(mixed)
+        )
         return inputs, label
 
     return map_batch

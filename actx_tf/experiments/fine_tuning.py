@@ -18,6 +18,7 @@ from actx_tf.data.augmentation import Augmentation
 from actx_tf.data.clip_index import SPLITS
 from actx_tf.data.clip_index import class_names_of
 from actx_tf.data.clip_index import read_clip_index
+from actx_tf.data.mixing import MIXINGS
 from actx_tf.data.video_clips import find_readable
 from actx_tf.data.video_pairs import Mixing
 from actx_tf.data.video_pairs import make_video_dataset
@@ -85,7 +86,8 @@ def fine_tune(
             `init`.
         backbone_settings: What the backbone is made of, as JSON can hold it.
             It is kept with the other settings. Defaults to none.
-        mixing: As in `make_video_pair_dataset`. Defaults to none.
+        mixing: As in `make_video_pair_dataset`, in the place of that of the
+            settings. Defaults to none.
         strategy: As of `make_strategy`. Defaults to `"none"`.
         report: Function of a line of what is done. Defaults to `print`.
 
@@ -127,7 +129,8 @@ def fine_tune(
                         f"backbone {name}": value
                         for name, value in (backbone_settings or {}).items()
                     },
-                    "mixing": getattr(mixing, "__qualname__", mixing and "yes"),
+                    "mixing function": mixing
+                    and getattr(mixing, "__qualname__", "yes"),
                     **dataclasses.asdict(data_settings),
                     **dataclasses.asdict(settings),
                 },
@@ -284,7 +287,7 @@ def _read(settings, index, backbone, mixing, report):
             settings.flip, settings.smallest_crop, settings.color
         ),
         sided=settings.sided,
-        mixing=mixing,
+        mixing=mixing or MIXINGS.get(settings.mixing),
         background=settings.background,
         seed=settings.seed,
     )
