@@ -129,8 +129,11 @@ def fine_tune(
                         f"backbone {name}": value
                         for name, value in (backbone_settings or {}).items()
                     },
-                    "mixing function": mixing
-                    and getattr(mixing, "__qualname__", "yes"),
+                    "mixing function": (
+                        getattr(mixing, "__qualname__", "yes")
+                        if mixing
+                        else None
+                    ),
                     **dataclasses.asdict(data_settings),
                     **dataclasses.asdict(settings),
                 },
