@@ -40,8 +40,8 @@ def fold_batch_norms(
         network: A functional or sequential model, or a backbone of one. Any
             other is returned as it is.
         dtype_policy: Policy of Keras' own layers, such as `"mixed_bfloat16"`.
-            `Rescaling`, `Normalization` and layers of your own compute as they
-            did. Defaults to `None`: all do.
+            `Rescaling` and `Normalization` then compute in float32, and layers
+            of your own as they did. Defaults to `None`: all do.
 
     Returns:
         A network with weights of its own: what is trained later does not
@@ -90,10 +90,10 @@ class _Copier:
 
     def copy(self, network):
         """Returns a copy; the network itself if its layers are not known."""
-        if isinstance(network, Backbone):
+        if type(network) is Backbone:
             inner = self.copy(network.network)
             return Backbone(inner, network.description, name=network.name)
-        if isinstance(network, AdaptedNetwork):
+        if type(network) is AdaptedNetwork:
             inner = self.copy(network.network)
             return AdaptedNetwork(inner, **network.options, name=network.name)
         if type(network) is keras.Sequential and network.built:
@@ -140,8 +140,9 @@ class _Copier:
         if folded:
             config["use_bias"] = True
         if self._policy is not None and _can_follow(kind):
-            self.changes += layer.dtype_policy.name != self._policy
-            config["dtype"] = self._policy
+            policy = "float32" if kind in _OF_THE_INPUT else self._policy
+            self.changes += layer.dtype_policy.name != policy
+            config["dtype"] = policy
         return kind.from_config(config)
 
 
@@ -151,8 +152,7 @@ def _is_model(layer):
 
 def _can_follow(kind):
     """Whether a kind of layer computes in any dtype that it is given."""
-    of_keras = kind.__module__.startswith("keras.")
-    return (of_keras and kind not in _OF_THE_INPUT) or kind is MaxPooling3D
+    return kind.__module__.startswith("keras.") or kind is MaxPooling3D
 
 
 def _products_before(model):
