@@ -19,6 +19,9 @@ process, TensorFlow included. Frames at a window's borders are computed twice.
 """
 
 import argparse
+import dataclasses
+import functools
+import itertools
 import os
 import pathlib
 import tempfile
@@ -191,10 +194,10 @@ def parts_of(clip, description, features, folder):
             pass
 
     writer = FeatureStoreWriter(folder / "written", description)
-    names = map(str, range(2**20))
+    numbers = itertools.count()
 
     def write():
-        writer.add(next(names), features, "none", "train", 25.0, count)
+        writer.add(str(next(numbers)), features, "none", "train", 25.0, count)
 
     return {
         "FFmpeg": ffmpeg,
@@ -205,8 +208,6 @@ def parts_of(clip, description, features, folder):
 
 
 def extractions_of(clip, backbone, folder):
-    import dataclasses
-
     from actx_tf.data import FeatureExtractor
     from actx_tf.data import FeatureStoreWriter
     from actx_tf.data.extraction import store_clips
@@ -226,9 +227,8 @@ def extractions_of(clip, backbone, folder):
         writer = FeatureStoreWriter(
             folder / dtype, backbone.description, compute_dtype=dtype
         )
-        runs[dtype] = lambda parts=(extractor, writer, iter(range(2**20))): (
-            extract(*parts)
-        )
+        numbers = itertools.count()
+        runs[dtype] = functools.partial(extract, extractor, writer, numbers)
     return runs
 
 
