@@ -338,6 +338,99 @@ def test_other_features_are_not_added(clips, tmp_path, sees, words):
             extract(some, tmp_path / "f", make_backbone(**sees))
 
 
+def with_batch_norm():
+    """Two products of blocks of 2 frames, 8 rows and 8 columns."""
+    keras.utils.set_random_seed(0)
+    frames = keras.Input((None, *SIZE, 3))
+    x = keras.layers.Rescaling(1 / 127.5, -1)(frames)
+    x = keras.layers.Conv3D(8, (2, 8, 8), (2, 8, 8), use_bias=False)(x)
+    normalization = keras.layers.BatchNormalization()
+    x = keras.layers.Dense(3)(keras.layers.ReLU()(normalization(x)))
+    normalization.moving_mean.assign(np.linspace(-1, 1, 8))
+    normalization.moving_variance.assign(np.linspace(0.1, 2, 8))
+    description = make_backbone().description
+    return Backbone(keras.Model(frames, x), description)
+
+
+@pytest.fixture
+def processor(monkeypatch, tmp_path):
+    """Returns a function that makes this a processor with such flags."""
+
+    def become(flags):
+        path = tmp_path / "cpuinfo"
+        path.write_text(f"processor : 0\nflags : fpu {flags} sse\n")
+        monkeypatch.setattr("actx_tf.data.compute_dtype._CPU_INFO", path)
+
+    become("avx512_bf16")
+    return become
+
+
+@pytest.mark.parametrize("made_in", ["float32", "mixed_bfloat16"])
+def test_the_arithmetic_is_what_was_asked(
+    moving_clip, tmp_path, processor, made_in
+):
+    keras.config.set_dtype_policy(made_in)
+    backbone = with_batch_norm()
+    keras.config.set_dtype_policy("float32")
+    for name in ("float32", "bfloat16"):
+        arguments = {"dtype": "float32", "compute_dtype": name}
+        extract([moving_clip], tmp_path / name, backbone, **arguments)
+    frames, _ = read_clip(moving_clip.file, size=SIZE)
+    exact = Backbone.from_config(with_batch_norm().get_config())
+    exact.set_weights(backbone.get_weights())
+    expected = exact(frames[np.newaxis].astype("float32"), training=False)[0]
+    error = {}
+    for name in ("float32", "bfloat16"):
+        with FeatureStore(tmp_path / name) as store:
+            assert store.compute_dtype == name
+            assert store.description == backbone.description
+            error[name] = np.abs(store["moving"] - expected).max()
+    largest = np.abs(expected).max()
+    assert error["float32"] < 1e-5 * largest
+    assert 1e-4 * largest < error["bfloat16"] < 0.02 * largest
+
+
+def test_a_store_has_one_arithmetic(clips, tmp_path, processor):
+    path, backbone = tmp_path / "f", with_batch_norm()
+    assert not extract(clips[:1], path, backbone, compute_dtype="bfloat16")
+    assert not extract(clips[:1], path, backbone, compute_dtype="bfloat16")
+    words = "compute_dtype='float32' .not 'bfloat16'"
+    with pytest.raises(ValueError, match=words):
+        extract(clips[:2], path, backbone)
+    with pytest.raises(ValueError, match="`compute_dtype` must be.*'float8'"):
+        extract(clips[:2], path, backbone, compute_dtype="float8")
+    with FeatureStore(path) as store:
+        assert list(store) == ["a"]
+
+
+def test_half_the_memory_for_a_value_is_twice_the_window(processor):
+    windows = [
+        FeatureExtractor(
+            with_batch_norm(), memory=0.05, compute_dtype=name
+        ).window
+        for name in ("float32", "bfloat16")
+    ]
+    assert windows[1] == pytest.approx(2 * windows[0], abs=1)
+
+
+def test_a_processor_without_bfloat16_is_told(processor):
+    for flags in ("avx512_bf16", "amx_bf16 amx_tile", "asimd bf16"):
+        processor(flags)
+        FeatureExtractor(with_batch_norm(), compute_dtype="bfloat16")
+    processor("avx512f")
+    with pytest.warns(RuntimeWarning, match="much longer than float32"):
+        FeatureExtractor(with_batch_norm(), compute_dtype="bfloat16")
+
+
+def test_a_network_of_no_keras_layers_has_its_own_arithmetic(processor):
+    backbone = backbones.make_backbone(
+        lambda clip: clip[:, ::2, ::8, ::8], size=SIZE, name="every eighth"
+    )
+    FeatureExtractor(backbone)
+    with pytest.raises(ValueError, match="`network` must be a functional"):
+        FeatureExtractor(backbone, compute_dtype="bfloat16")
+
+
 def test_frames_resized_in_another_way_are_refused(clips, tmp_path):
     backbone = make_backbone(resizing="nearest")
     with pytest.raises(ValueError, match="resizing='nearest'"):
@@ -502,6 +595,7 @@ def test_the_command_refuses_to_mix_settings(clips, tmp_path, weights):
         (["--size=32"], "frame_rate=16.0 (not 6.0)"),
         (["--size=64", "--frame_rate=6"], "size=64 (not 32)"),
         ([*first, "--frames_per_step=2"], "time=steps of 2 "),
+        ([*first, "--compute_dtype=bfloat16"], "compute_dtype='bfloat16'"),
     ):
         result = run_actx("extract", *flags, *others)
         assert result.returncode == 1

@@ -103,6 +103,20 @@ def test_a_model_without_maps_has_scores(video, served):
     assert prediction.action_map is None and prediction.centers is None
 
 
+def test_bfloat16_answers_nearly_the_same(video, served, monkeypatch):
+    monkeypatch.setattr(
+        "actx_tf.data.compute_dtype._multiplies_bfloat16", lambda: True
+    )
+    exact, rounded = (
+        VideoPredictor(served.model, served.backbone, compute_dtype=name)
+        for name in ("float32", "bfloat16")
+    )
+    difference = np.abs(exact(video).scores - rounded(video).scores).max()
+    assert 0 < difference < 0.02
+    with pytest.raises(ValueError, match="float32 for a SavedModel"):
+        VideoPredictor(served.path, compute_dtype="bfloat16")
+
+
 def test_what_lacks_is_told(video, served, tmp_path):
     with pytest.raises(ValueError, match="`backbone` must be given"):
         predict_video(video, served.model)

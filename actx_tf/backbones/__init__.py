@@ -1,6 +1,9 @@
 """Networks from clips to feature maps."""
 
 from actx_tf.backbones.backbone import Backbone as Backbone
+from actx_tf.backbones.fold_batch_norms import (
+    fold_batch_norms as fold_batch_norms,
+)
 from actx_tf.backbones.from_onnx import from_onnx as from_onnx
 from actx_tf.backbones.from_saved_model import (
     from_saved_model as from_saved_model,

@@ -14,14 +14,16 @@ class MaxPooling3D(keras.layers.MaxPooling3D):
 
     def call(self, inputs: Tensor) -> Tensor:
         shape = ops.shape(inputs)
-        x = ops.max_pool(
-            ops.reshape(inputs, (*shape[:2], -1, shape[4])),
-            (self.pool_size[0], 1),
-            (self.strides[0], 1),
-            self.padding,
-            data_format="channels_last",
-        )
-        steps = ops.shape(x)[1]
+        x, steps = inputs, shape[1]
+        if (self.pool_size[0], self.strides[0]) != (1, 1):
+            x = ops.max_pool(
+                ops.reshape(x, (*shape[:2], -1, shape[4])),
+                (self.pool_size[0], 1),
+                (self.strides[0], 1),
+                self.padding,
+                data_format="channels_last",
+            )
+            steps = ops.shape(x)[1]
         x = ops.max_pool(
             ops.reshape(x, (-1, *shape[2:])),
             self.pool_size[1:],

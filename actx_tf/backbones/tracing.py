@@ -140,7 +140,7 @@ class _Tracer:
         # What subclasses do is not known.
         if type(layer) is keras.Sequential:
             return self._in_graph(_functional(layer), seen)
-        if _is_functional(layer):
+        if is_functional(layer):
             return self._in_graph(layer, seen)
         if type(layer) is layers.TimeDistributed:
             return [self._of_slices(layer.layer, *seen)]
@@ -220,7 +220,8 @@ def _functional(sequential):
         raise _Unknown from error
 
 
-def _is_functional(layer):
+def is_functional(layer: keras.layers.Layer) -> bool:
+    """Whether it is a functional model, whose graph tells all that it does."""
     call = getattr(type(layer), "call", None)
     return getattr(call, "__qualname__", "") == "Functional.call"
 

@@ -12,7 +12,7 @@ brings:
         --backbone=inception_i3d
 
 What the backbone sees of a video is stored with the features. A store takes
-features of one backbone that sees videos in one way.
+features of one backbone that sees videos in one way, and of one arithmetic.
 """
 
 import argparse
@@ -65,6 +65,7 @@ def add_flags(parser: Parser) -> None:
         default="float16",
         help="how features are stored",
     )
+    kinds.add_compute_dtype(parser)
     parser.add_argument(
         "--window",
         type=kinds.whole,
@@ -197,6 +198,7 @@ def run(flags: argparse.Namespace) -> int:
         "memory": flags.memory,
         "window": flags.window,
         "dtype": flags.dtype,
+        "compute_dtype": flags.compute_dtype,
     }
     clips = read_clip_index(flags.index, flags.conjugates_column)
     backbone = None

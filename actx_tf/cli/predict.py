@@ -66,6 +66,7 @@ def add_flags(parser: Parser) -> None:
     parser.add_argument("--output", help="table (CSV or JSON) to write")
     parser.add_argument("--maps", help="folder for figures and films")
     kinds.add_stretch(parser)
+    kinds.add_compute_dtype(parser)
     parser.add_argument(
         "--memory",
         type=kinds.positive,
@@ -134,6 +135,11 @@ def check(flags: argparse.Namespace) -> None:
             if getattr(flags, name) not in (None, ()):
                 raise UsageError(f"--{name} is for --segments")
     files.check_model(flags.model)
+    if flags.compute_dtype != "float32" and Path(flags.model).is_dir():
+        raise UsageError(
+            "--compute_dtype is for a .keras file: a SavedModel computes as it "
+            "was exported"
+        )
     if flags.backbone:
         files.check_backbone(flags.backbone)
     if flags.output:
@@ -182,6 +188,7 @@ def _find_scores(flags, videos):
         start=flags.start,
         end=flags.end,
         memory=flags.memory,
+        compute_dtype=flags.compute_dtype,
         save=save if flags.maps else None,
     )
     if len(videos) == 1 and rows:
@@ -227,6 +234,7 @@ def _find_segments(flags, videos):
         start=flags.start,
         end=flags.end,
         memory=flags.memory,
+        compute_dtype=flags.compute_dtype,
         save=save,
     )
     for video, entries in found.items():

@@ -18,6 +18,7 @@ from actx_tf.backbones.backbone import Backbone
 from actx_tf.backbones.description import BackboneDescription
 from actx_tf.data.backbone_input import seen_frames
 from actx_tf.data.clip_index import Clip
+from actx_tf.data.compute_dtype import for_inference
 from actx_tf.data.feature_store import FeatureStore
 from actx_tf.data.feature_store_writer import FeatureStoreWriter
 from actx_tf.data.read_ahead import read_ahead
@@ -39,6 +40,7 @@ def extract_features(
     memory: float = 4.0,
     window: int | None = None,
     dtype: str = "float16",
+    compute_dtype: str = "float32",
     progress: bool = True,
 ) -> list[tuple[Clip, str]]:
     """Stores the feature map of each clip.
@@ -68,6 +70,10 @@ def extract_features(
             to what fits in `memory`.
         dtype: `"float16"` or `"float32"`: how the features are stored.
             Defaults to `"float16"`.
+        compute_dtype: `"float32"`, or `"bfloat16"`, which takes about half of
+            the time on a processor that has it; see `FeatureExtractor`. It is
+            stored, too: a store takes features of one arithmetic. Defaults to
+            `"float32"`.
         progress: Whether to show a progress bar. Defaults to `True`.
 
     Returns:
@@ -76,8 +82,12 @@ def extract_features(
     Raises:
         ValueError: If an argument is wrong, or the store holds other features.
     """
-    extractor = FeatureExtractor(backbone, memory=memory, window=window)
-    with FeatureStoreWriter(store_path, backbone.description, dtype) as writer:
+    extractor = FeatureExtractor(
+        backbone, memory=memory, window=window, compute_dtype=compute_dtype
+    )
+    with FeatureStoreWriter(
+        store_path, backbone.description, dtype, compute_dtype
+    ) as writer:
         failed = changed_clips(clips, store_path)
         missing = [clip for clip in clips if clip.clip not in writer]
         bar = progress_bar(len(clips), len(clips) - len(missing), progress)
@@ -103,6 +113,7 @@ class WindowedNetwork:
         description: What it sees.
         memory: As in `extract_features`. Defaults to `4`.
         window: As in `extract_features`. Defaults to what fits in `memory`.
+        bytes_per_value: What a value takes in the network. Defaults to `4`.
 
     Attributes:
         description: What it sees.
@@ -120,6 +131,7 @@ class WindowedNetwork:
         *,
         memory: float = 4.0,
         window: int | None = None,
+        bytes_per_value: int = 4,
     ) -> None:
         check_number("memory", memory)
         if window is not None:
@@ -130,7 +142,7 @@ class WindowedNetwork:
                 f"Received: memory={memory}"
             )
         if window is None:
-            window = description.frames_in_memory(memory)
+            window = description.frames_in_memory(memory * 4 / bytes_per_value)
         self.description = description
         self.window = window
         self._network = network
@@ -181,10 +193,16 @@ class WindowedNetwork:
 class FeatureExtractor(WindowedNetwork):
     """A backbone as a function of clips of any length: see `WindowedNetwork`.
 
+    What runs is the backbone as it is now, its batch normalization folded into
+    the layers before it: see `backbones.fold_batch_norms`.
+
     Args:
         backbone: The backbone.
         memory: As in `extract_features`. Defaults to `4`.
         window: As in `extract_features`. Defaults to what fits in `memory`.
+        compute_dtype: `"float32"`, or `"bfloat16"`: the products of Keras' own
+            layers then have 8 significant bits, and take half of the time and
+            memory. The features still are float32. Defaults to `"float32"`.
 
     Raises:
         TypeError: If the backbone has no description.
@@ -206,6 +224,7 @@ class FeatureExtractor(WindowedNetwork):
         *,
         memory: float = 4.0,
         window: int | None = None,
+        compute_dtype: str = "float32",
     ) -> None:
         check_tensorflow("Extracting features")
         description = getattr(backbone, "description", None)
@@ -214,9 +233,10 @@ class FeatureExtractor(WindowedNetwork):
                 "`backbone` must be a Backbone, which tells what it sees. "
                 f"Received: backbone={backbone!r:.80}"
             )
+        folded = for_inference(backbone, compute_dtype)
         # Without a signature each new number of frames would be traced again.
         network = tf.function(
-            lambda frames: backbone(frames, training=False),
+            lambda frames: tf.cast(folded(frames, training=False), tf.float32),
             input_signature=(
                 tf.TensorSpec((1, *backbone.input_shape[1:]), tf.float32),
             ),
@@ -225,7 +245,13 @@ class FeatureExtractor(WindowedNetwork):
         def run(frames):
             return network(frames[np.newaxis].astype("float32"))[0].numpy()
 
-        super().__init__(run, description, memory=memory, window=window)
+        super().__init__(
+            run,
+            description,
+            memory=memory,
+            window=window,
+            bytes_per_value=2 if compute_dtype == "bfloat16" else 4,
+        )
         # A backbone that does not fit fails now.
         made = network.get_concrete_function().structured_outputs.shape
         channels = description.channels

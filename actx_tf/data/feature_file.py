@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 
 from actx_tf.backbones.description import BackboneDescription
+from actx_tf.data.compute_dtype import check_compute_dtype
 from actx_tf.utils.untrusted_files import check_link
 from actx_tf.utils.untrusted_files import plain_dataset
 
@@ -22,7 +23,8 @@ _MOST_TEXT = 10_000
 _MOST_BYTES = 60_000  # HDF5 holds 64 kB in an attribute
 _FORMAT = "actx_tf features"
 _VERSION = 3
-_FIELDS = ("format", "version", "made_by", "dtype", "channels")
+_COMPUTE_DTYPE = "compute_dtype"  # float32 where it is missing
+_FIELDS = ("format", "version", "made_by", "dtype", "channels", _COMPUTE_DTYPE)
 _ATTRIBUTES = {
     "label": str,
     "split": str,
@@ -42,11 +44,13 @@ class Header:
             words that tell how they were made.
         dtype: `"float16"` or `"float32"`.
         channels: Number of channels; `None` as long as it is unknown.
+        compute_dtype: `"float32"` or `"bfloat16"`: the backbone's arithmetic.
     """
 
     made_by: BackboneDescription | str
     dtype: str = "float16"
     channels: int | None = None
+    compute_dtype: str = "float32"
 
     def __post_init__(self) -> None:
         made_by = self.made_by
@@ -73,6 +77,7 @@ class Header:
                 f"`dtype` must be one of {DTYPES}. "
                 f"Received: dtype={self.dtype!r:.80}"
             )
+        check_compute_dtype(self.compute_dtype)
 
     def differences(self, other: "Header") -> list[str]:
         """What differs in another one, each as `field=other's (not this)`."""
@@ -83,7 +88,7 @@ class Header:
                 found = [f"made_by={_told(theirs)} (not {_told(ours)})"]
         else:
             found = ours.differences(theirs)
-        for field in ("dtype", "channels"):
+        for field in ("dtype", "channels", _COMPUTE_DTYPE):
             ours, theirs = getattr(self, field), getattr(other, field)
             if ours != theirs and None not in (ours, theirs):
                 # The channels are part of a description, too.
@@ -98,6 +103,7 @@ class Header:
             "made_by": self._json(),
             "dtype": self.dtype,
             "channels": self.channels,
+            _COMPUTE_DTYPE: self.compute_dtype,
         }
 
     @classmethod
@@ -141,6 +147,9 @@ class Header:
                 made_by,
                 _typed(values, "dtype", str),
                 _typed(values, "channels", int),
+                _typed(
+                    {_COMPUTE_DTYPE: "float32", **values}, _COMPUTE_DTYPE, str
+                ),
             )
         # JSON of deep nesting raises RecursionError.
         except (RecursionError, TypeError, ValueError) as error:

@@ -42,6 +42,8 @@ class FeatureStore(collections.abc.Mapping):
             kind.
         channels: Number of channels of every feature map.
         dtype: NumPy dtype of every feature map.
+        compute_dtype: Arithmetic of the backbone that made them: `"float32"`
+            or `"bfloat16"`.
 
     Example:
 
@@ -82,6 +84,7 @@ class FeatureStore(collections.abc.Mapping):
         )
         self.channels = header.channels
         self.dtype = np.dtype(header.dtype)
+        self.compute_dtype = header.compute_dtype
 
     def _join(self, first, file):
         if differences := first.header.differences(file.header):

@@ -45,6 +45,8 @@ class FeatureStoreWriter:
             must be what made those that the store holds already.
         dtype: `"float16"` or `"float32"`: how the features are stored.
             Defaults to `"float16"`.
+        compute_dtype: Arithmetic of the backbone, as in `extract_features`.
+            Defaults to `"float32"`.
 
     Attributes:
         path: Path of the folder.
@@ -60,8 +62,8 @@ class FeatureStoreWriter:
 
     Raises:
         ValueError: If an argument is wrong, or the store holds features of
-            another backbone, sampling or dtype. The message tells what
-            differs.
+            another backbone, sampling, dtype or arithmetic. The message tells
+            what differs.
         RuntimeError: If another writer has the store open.
     """
 
@@ -70,9 +72,10 @@ class FeatureStoreWriter:
         path: str | os.PathLike,
         made_by: BackboneDescription | str,
         dtype: str = "float16",
+        compute_dtype: str = "float32",
     ) -> None:
         self.path = pathlib.Path(path)
-        self._header = Header(made_by, dtype)
+        self._header = Header(made_by, dtype, compute_dtype=compute_dtype)
         self._draft: _Draft | None = None
         if self.path.is_file():
             FeatureStore(self.path).close()  # tells what is wrong with it
@@ -198,15 +201,22 @@ class FeatureStoreWriter:
         journals = self.path.rglob("*/*.journal")
         for folder in sorted({journal.parent for journal in journals}):
             # Of a killed worker: a writer of that folder saves its clips.
-            made_by, dtype = self._header.made_by, self._header.dtype
-            with FeatureStoreWriter(folder, made_by, dtype):
+            ours = self._header
+            with FeatureStoreWriter(
+                folder, ours.made_by, ours.dtype, ours.compute_dtype
+            ):
                 pass
         try:
             store = FeatureStore(self.path)
         except FileNotFoundError:
             return set()
         with store:
-            header = Header(store.made_by, store.dtype.name, store.channels)
+            header = Header(
+                store.made_by,
+                store.dtype.name,
+                store.channels,
+                store.compute_dtype,
+            )
             self._check(header, self.path)
             return set(store)
 

@@ -30,6 +30,7 @@ def extract_features_on_ray(
     memory: float = 4.0,
     window: int | None = None,
     dtype: str = "float16",
+    compute_dtype: str = "float32",
     progress: bool = True,
 ) -> list[tuple[Clip, str]]:
     """Stores the feature map of each clip, as `extract_features` does.
@@ -56,6 +57,7 @@ def extract_features_on_ray(
         memory: As in `extract_features`, for each worker. Defaults to `4.0`.
         window: As in `extract_features`. Defaults to `None`.
         dtype: As in `extract_features`. Defaults to `"float16"`.
+        compute_dtype: As in `extract_features`. Defaults to `"float32"`.
         progress: As in `extract_features`. Defaults to `True`.
 
     Returns:
@@ -70,7 +72,11 @@ def extract_features_on_ray(
     check_positive("num_workers", num_workers)
     ray = import_optional("ray", "Extraction on many machines")
     store_path = pathlib.Path(store_path).absolute()
-    settings: dict[str, Any] = {"memory": memory, "window": window}
+    settings: dict[str, Any] = {
+        "memory": memory,
+        "window": window,
+        "compute_dtype": compute_dtype,
+    }
     # What does not fit fails here, and not in the workers.
     description: Any = FeatureExtractor(make_backbone(), **settings).description
 
@@ -78,11 +84,16 @@ def extract_features_on_ray(
         _limit_threads(cpus_per_worker)
         extractor = FeatureExtractor(make_backbone(), **settings)
         with FeatureStoreWriter(
-            store_path / f"worker-{number}", extractor.description, dtype
+            store_path / f"worker-{number}",
+            extractor.description,
+            dtype,
+            compute_dtype,
         ) as writer:
             yield from store_clips(share, extractor, writer)
 
-    with FeatureStoreWriter(store_path, description, dtype) as writer:
+    with FeatureStoreWriter(
+        store_path, description, dtype, compute_dtype
+    ) as writer:
         messages = {
             clip.clip: message
             for clip, message in changed_clips(clips, store_path)

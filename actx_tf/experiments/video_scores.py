@@ -55,6 +55,7 @@ def score_videos(
     start: float = 0.0,
     end: float | None = None,
     memory: float = MEMORY,
+    compute_dtype: str = "float32",
     save: Callable[[Path, VideoPrediction], Any] | None = None,
     progress: bool = True,
 ) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
@@ -62,7 +63,8 @@ def score_videos(
 
     A row has the `video`, the `label` with the largest score, `score_<class>`
     for each class, and what made it: the `bytes` of the file, the `model`, with
-    a digest of its content, and `start` and `end`. The table is CSV, or JSON if
+    a digest of its content and what is not computed in float32, and `start`
+    and `end`. The table is CSV, or JSON if
     its name ends in `.json`. It is whole whenever it is looked at; the same
     call goes on after an interruption, and rows that are there are not made
     again, unless the file has another size.
@@ -76,6 +78,7 @@ def score_videos(
             `0.0`.
         end: Where it ends. Defaults to the end of the file.
         memory: As in `predict_video`. Defaults to `1.0`.
+        compute_dtype: As in `predict_video`. Defaults to `"float32"`.
         save: Called with each video and its `VideoPrediction`. Defaults to
             none, which is faster.
         progress: Whether to show a progress bar. Defaults to `True`.
@@ -91,13 +94,17 @@ def score_videos(
             the table is of another model, stretch or kind.
     """
     paths = [str(video) for video in videos]
-    made_by = describe_making(model, output, start, end)
+    made_by = describe_making(model, output, start, end, compute_dtype)
     table = {} if output is None else _read(output, made_by)
     left = videos_left(paths, table)
     failed: list[tuple[str, str]] = []
     if left:
         predictor = VideoPredictor(
-            model, backbone, memory=memory, progress=progress
+            model,
+            backbone,
+            memory=memory,
+            progress=progress,
+            compute_dtype=compute_dtype,
         )
         # Of one video there is the bar of its frames.
         several = progress and len(paths) > 1
@@ -154,6 +161,7 @@ def describe_making(
     output: str | os.PathLike | None,
     start: float,
     end: float | None,
+    compute_dtype: str,
 ) -> dict[str, str]:
     """Returns what a table is made by, in words: it holds that of one model."""
     made_by = {"start": str(start), "end": "" if end is None else str(end)}
@@ -165,6 +173,8 @@ def describe_making(
             f"model goes on with it. Received: model={model!r:.80}"
         )
     name = f"{Path(model).name}, {fingerprint(model)}"
+    if compute_dtype != "float32":
+        name += f", {compute_dtype}"
     return {"model": name, **made_by}
 
 

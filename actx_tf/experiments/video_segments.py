@@ -43,6 +43,7 @@ def segment_videos(
     start: float = 0.0,
     end: float | None = None,
     memory: float = MEMORY,
+    compute_dtype: str = "float32",
     save: Callable[[Path, Timeline, list[Segment]], Any] | None = None,
     progress: bool = True,
 ) -> tuple[dict[str, list[Segment]], list[tuple[str, str]]]:
@@ -68,6 +69,7 @@ def segment_videos(
         start: As in `predict_video`. Defaults to `0.0`.
         end: As in `predict_video`. Defaults to the end of the file.
         memory: As in `predict_video`. Defaults to `1.0`.
+        compute_dtype: As in `predict_video`. Defaults to `"float32"`.
         save: Called with each video, its `Timeline` and its segments. Defaults
             to none.
         progress: Whether to show progress bars. Defaults to `True`.
@@ -83,7 +85,7 @@ def segment_videos(
             other settings.
     """
     paths = [str(video) for video in videos]
-    made_by = describe_making(model, output, start, end) | {
+    made_by = describe_making(model, output, start, end, compute_dtype) | {
         "window": window,
         "overlap": overlap,
         "background": None if background is None else sorted(background),
@@ -98,7 +100,11 @@ def segment_videos(
     failed: list[tuple[str, str]] = []
     if left:
         predictor = VideoPredictor(
-            model, backbone, memory=memory, progress=progress
+            model,
+            backbone,
+            memory=memory,
+            progress=progress,
+            compute_dtype=compute_dtype,
         )
         several = progress and len(paths) > 1
         bar = progress_bar(len(paths), len(paths) - len(left), several)

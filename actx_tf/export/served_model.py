@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from actx_tf.backbones.backbone import Backbone
+from actx_tf.backbones.fold_batch_norms import fold_batch_norms
 from actx_tf.data.resizing import resize_frames
 from actx_tf.export.metadata import metadata_text
 from actx_tf.export.window_plan import count_locations
@@ -60,8 +61,9 @@ class ServedModel:
         self.model = model
         self.max_steps = max_steps
         self.channels = _channels(model)
-        self.backbone = check_backbone(backbone or model.backbone, model)
-        _check_exportable(self.backbone)
+        backbone = check_backbone(backbone or model.backbone, model)
+        _check_exportable(backbone)
+        self.backbone = backbone and fold_batch_norms(backbone)
         outputs = model.classify(tf.zeros((1, 2, 2, 2, self.channels)))
         self.has_maps = "action_map" in outputs
         is_switched = isinstance(model, ActX) and (

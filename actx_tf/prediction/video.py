@@ -81,6 +81,7 @@ def predict_video(
     start: float = 0.0,
     end: float | None = None,
     memory: float = MEMORY,
+    compute_dtype: str = "float32",
 ) -> VideoPrediction:
     """Runs a model on a video file.
 
@@ -103,6 +104,9 @@ def predict_video(
             file.
         memory: GiB that a window of frames may take, and the feature map of a
             clip as a whole. Defaults to `1.0`.
+        compute_dtype: `"float32"` or `"bfloat16"`, the arithmetic of the
+            backbone of a Keras model: see `FeatureExtractor`. Defaults to
+            `"float32"`.
 
     Returns:
         A `VideoPrediction`.
@@ -114,9 +118,10 @@ def predict_video(
         ValueError: If an argument is wrong, the model takes features and no
             backbone is given, or the backbone is not that of its features.
     """
-    return VideoPredictor(model, backbone, memory=memory)(
-        video, start=start, end=end
+    predictor = VideoPredictor(
+        model, backbone, memory=memory, compute_dtype=compute_dtype
     )
+    return predictor(video, start=start, end=end)
 
 
 class VideoPredictor:
@@ -128,6 +133,7 @@ class VideoPredictor:
         memory: As in `predict_video`. Defaults to `1.0`.
         progress: Whether to show a bar of the frames of each video. Defaults to
             `False`.
+        compute_dtype: As in `predict_video`. Defaults to `"float32"`.
 
     Attributes:
         description: `BackboneDescription` of how videos are read.
@@ -146,8 +152,11 @@ class VideoPredictor:
         *,
         memory: float = MEMORY,
         progress: bool = False,
+        compute_dtype: str = "float32",
     ) -> None:
-        self._model = VideoModel(model, backbone, memory, progress)
+        self._model = VideoModel(
+            model, backbone, memory, progress, compute_dtype
+        )
         self.description = self._model.description
 
     def scores(

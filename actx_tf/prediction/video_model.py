@@ -10,6 +10,7 @@ import numpy as np
 
 from actx_tf.backbones.backbone import Backbone
 from actx_tf.data.backbone_input import seen_frames
+from actx_tf.data.compute_dtype import check_compute_dtype
 from actx_tf.data.extraction import FeatureExtractor
 from actx_tf.data.extraction import WindowedNetwork
 from actx_tf.data.extraction import progress_bar
@@ -33,6 +34,7 @@ class VideoModel:
         backbone: As in `predict_video`.
         memory: As in `predict_video`.
         progress: Whether to show a bar of the frames of each video.
+        compute_dtype: As in `predict_video`.
 
     Attributes:
         model: The model, loaded.
@@ -54,6 +56,7 @@ class VideoModel:
         backbone: Backbone | str | os.PathLike | None,
         memory: float,
         progress: bool = False,
+        compute_dtype: str = "float32",
     ) -> None:
         if isinstance(model, (str, os.PathLike)):
             model = load_trained(model)
@@ -63,10 +66,19 @@ class VideoModel:
         self.network: WindowedNetwork
         most_steps: float = math.inf
         if isinstance(model, ExportedModel):
+            check_compute_dtype(compute_dtype)
+            if compute_dtype != "float32":
+                raise ValueError(
+                    "`compute_dtype` must be float32 for a SavedModel, which "
+                    "computes as it was exported. "
+                    f"Received: compute_dtype={compute_dtype!r}"
+                )
             self.network = _exported_network(model, memory)
             most_steps = model.max_steps
         else:
-            self.network = _keras_network(model, backbone, memory)
+            self.network = _keras_network(
+                model, backbone, memory, compute_dtype
+            )
         self.description = self.network.description
         self.progress = progress
         self._memory = memory
@@ -253,7 +265,7 @@ def _exported_network(model, memory):
     )
 
 
-def _keras_network(model, backbone, memory):
+def _keras_network(model, backbone, memory, compute_dtype):
     backbone = check_backbone(backbone or model.backbone, model)
     if backbone is None:
         raise ValueError(
@@ -262,4 +274,6 @@ def _keras_network(model, backbone, memory):
             "on (`actx extract --save_backbone` writes it). "
             f"Received: backbone={backbone}"
         )
-    return FeatureExtractor(backbone, memory=memory)
+    return FeatureExtractor(
+        backbone, memory=memory, compute_dtype=compute_dtype
+    )
