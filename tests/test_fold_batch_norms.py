@@ -252,6 +252,24 @@ def test_leaves_the_network_as_it_is():
     assert (outputs(network, inputs) == expected).all()
 
 
+def doubled(x):
+    return 2 * x
+
+
+@pytest.mark.parametrize("policy", [None, "mixed_bfloat16"])
+def test_layers_of_functions_stay_as_they_are(policy):
+    image = keras.Input((8, 9, 4))
+    x = layers.Conv2D(4, 3, kernel_regularizer=lambda kernel: 0.0)(image)
+    x = layers.BatchNormalization()(x)
+    x = layers.Conv2D(4, 1, activation=lambda x: x / 3)(
+        layers.Lambda(doubled)(x)
+    )
+    network = with_random_statistics(keras.Model(image, x))
+    folded = fold_batch_norms(network, policy)
+    assert normalizations(folded) == 0
+    assert_same(network, folded, clips(2, 8, 9, 4), 0.02 if policy else 1e-5)
+
+
 class Subclassed(keras.Model):
     def __init__(self):
         super().__init__()

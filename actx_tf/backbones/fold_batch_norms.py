@@ -19,6 +19,7 @@ _PRODUCTS = (
     *(layers.Conv1D, layers.Conv2D, layers.Conv3D, layers.Dense),
     *(layers.DepthwiseConv1D, layers.DepthwiseConv2D),
 )
+_OF_THE_TRAINING = ("_initializer", "_regularizer", "_constraint")
 # 255 shades, less a mean, are more than bfloat16 tells apart.
 _OF_THE_INPUT = (layers.Rescaling, layers.Normalization)
 
@@ -138,12 +139,21 @@ class _Copier:
             return layer
         config = layer.get_config()
         if folded:
-            config["use_bias"] = True
-        if self._policy is not None and _can_follow(kind):
+            config = {
+                key: value
+                for key, value in config.items()
+                if not key.endswith(_OF_THE_TRAINING)
+            } | {"use_bias": True}
+        follows = self._policy is not None and _can_follow(kind)
+        if follows:
             policy = "float32" if kind in _OF_THE_INPUT else self._policy
-            self.changes += layer.dtype_policy.name != policy
             config["dtype"] = policy
-        return kind.from_config(config)
+        try:
+            copy = kind.from_config(config)
+        except Exception:  # it holds a function, which Keras does not load
+            return layer
+        self.changes += follows and layer.dtype_policy.name != policy
+        return copy
 
 
 def _is_model(layer):

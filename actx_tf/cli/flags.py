@@ -83,9 +83,9 @@ def add_compute_dtype(parser: Parser) -> None:
         choices=("float32", "bfloat16"),
         default="float32",
         help="arithmetic of the backbone. bfloat16 takes about half of the "
-        "time and memory on processors that have it (AVX512-BF16, AMX) and "
-        "GPUs, and longer than float32 on others; the features of I3D then "
-        "have a cosine of 0.9997 or more to those of float32",
+        "time and two thirds of the memory on processors that have it "
+        "(AVX512-BF16, AMX) and GPUs, and longer than float32 on others; the "
+        "features of I3D then have a cosine of 0.9997 to those of float32",
     )
 
 

@@ -31,6 +31,9 @@ from actx_tf.utils.checks import check_number
 from actx_tf.utils.checks import check_positive
 from actx_tf.utils.optional import import_optional
 
+# Of I3D as measured: frames, and what rescales them, stay float32.
+_SHARE_IN_BFLOAT16 = 2 / 3
+
 
 def extract_features(
     clips: Sequence[Clip],
@@ -113,7 +116,8 @@ class WindowedNetwork:
         description: What it sees.
         memory: As in `extract_features`. Defaults to `4`.
         window: As in `extract_features`. Defaults to what fits in `memory`.
-        bytes_per_value: What a value takes in the network. Defaults to `4`.
+        share: What a frame takes of the memory that the description says.
+            Defaults to `1.0`.
 
     Attributes:
         description: What it sees.
@@ -131,7 +135,7 @@ class WindowedNetwork:
         *,
         memory: float = 4.0,
         window: int | None = None,
-        bytes_per_value: int = 4,
+        share: float = 1.0,
     ) -> None:
         check_number("memory", memory)
         if window is not None:
@@ -142,7 +146,7 @@ class WindowedNetwork:
                 f"Received: memory={memory}"
             )
         if window is None:
-            window = description.frames_in_memory(memory * 4 / bytes_per_value)
+            window = description.frames_in_memory(memory / share)
         self.description = description
         self.window = window
         self._network = network
@@ -202,7 +206,8 @@ class FeatureExtractor(WindowedNetwork):
         window: As in `extract_features`. Defaults to what fits in `memory`.
         compute_dtype: `"float32"`, or `"bfloat16"`: the products of Keras' own
             layers then have 8 significant bits, and take half of the time and
-            memory. The features still are float32. Defaults to `"float32"`.
+            two thirds of the memory. The features still are float32. Defaults
+            to `"float32"`.
 
     Raises:
         TypeError: If the backbone has no description.
@@ -250,7 +255,7 @@ class FeatureExtractor(WindowedNetwork):
             description,
             memory=memory,
             window=window,
-            bytes_per_value=2 if compute_dtype == "bfloat16" else 4,
+            share=_SHARE_IN_BFLOAT16 if compute_dtype == "bfloat16" else 1.0,
         )
         # A backbone that does not fit fails now.
         made = network.get_concrete_function().structured_outputs.shape
