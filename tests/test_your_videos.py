@@ -28,6 +28,10 @@ SMALL = {
         "--weights={weights}",
     ],
     "train": ["--epochs=1", "--seeds=1", "--batch_size=4"],
+    "fine-tune": [
+        *("--backbone=mobilenet_v2_clip", "--weights={weights}"),
+        *("--size=32,32", "--epochs=1", "--crop_frames=8"),
+    ],
 }
 
 
@@ -68,7 +72,7 @@ def test_step_by_step(tmp_path, strong_weights):
     video = random.integers(0, 256, (8, 48, 32, 3), np.uint8)
     write_lossless(tmp_path / "new.mp4", video)
     found = commands()
-    assert len(found) == 6
+    assert len(found) == 7
     for _, name, *flags in found:
         flags += [x.format(weights=strong_weights) for x in SMALL.get(name, [])]
         result = run_actx(name, *flags, cwd=tmp_path)
@@ -80,6 +84,7 @@ def test_step_by_step(tmp_path, strong_weights):
     assert metadata["class_names"] == ["jump", "none", "run"]
     page = (mine / "clips.html").read_text(encoding="utf-8")
     assert "jump" in page and 'src="http' not in page
+    assert (tmp_path / "runs" / "tuned" / "actx.keras").is_file()
     names = {file.name for file in (tmp_path / "runs" / "new").iterdir()}
     assert {"maps.png", "maps.gif", "maps.mp4", "action_share.png"} <= names
 
