@@ -26,10 +26,12 @@ demo: $(VENV)/.video
 	@echo "Open runs/demo/clips.html in a browser. The action map should light"
 	@echo "up on the thing with the light rim while it acts; see its Help."
 
-# In two halves, since a process keeps some memory of each network it has run.
+# In four parts, since a process keeps some memory of each network it has run.
 test: $(VENV)/.dev lint
-	$(PYTEST) tests/test_[a-e]*.py
-	$(PYTEST) tests/test_[f-z]*.py
+	$(PYTEST) tests/test_[a-c]*.py
+	$(PYTEST) tests/test_[d-l]*.py
+	$(PYTEST) tests/test_[m-r]*.py
+	$(PYTEST) tests/test_[s-z]*.py
 	KERAS_BACKEND=jax $(PYTEST) $(BACKEND_TESTS)
 	KERAS_BACKEND=torch $(PYTEST) $(BACKEND_TESTS)
 
