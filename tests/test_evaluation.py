@@ -358,8 +358,8 @@ def test_segments(tmp_path):
     ("found", "words"),
     [
         (
-            {"a": [(0, 2, "runn")]},
-            "of 1 classes that the truth does not name, 'runn (1)'",
+            {"a": [(0, 2, "runs")]},
+            "of 1 classes that the truth does not name, 'runs (1)'",
         ),
         ({"x": [(0, 2, "run")]}, "1 segments in 1 of 1 videos that the truth"),
         ({"videos/a.mp4": [(0, 2, "run")]}, "see --by_stem"),
