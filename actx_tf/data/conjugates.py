@@ -320,15 +320,7 @@ def add_stretches(
         ),
     }
     conjugates = [
-        dataclasses.replace(
-            clip,
-            clip=f"{clip.clip}.{name}",
-            label=CONJUGATE,
-            split=CONJUGATE,
-            conjugates=(),
-            start=begin,
-            end=stop,
-        )
+        stretch_of(clip, name, begin, stop)
         for name, (begin, stop) in stretches.items()
         if round(stop - begin, 3) >= min_seconds
     ]
@@ -387,6 +379,26 @@ def without_conjugates(clips: Sequence[Clip]) -> list[Clip]:
     ]
 
 
+def stretch_of(clip: Clip, name: str, start: float, end: float) -> Clip:
+    """Returns a conjugate: another stretch of the file of a clip.
+
+    Args:
+        clip: The action clip.
+        name: What is added to its name.
+        start: Where the stretch begins, in seconds.
+        end: Where it ends.
+    """
+    return dataclasses.replace(
+        clip,
+        clip=f"{clip.clip}.{name}",
+        label=CONJUGATE,
+        split=CONJUGATE,
+        conjugates=(),
+        start=start,
+        end=end,
+    )
+
+
 def mine_files(
     clips: Sequence[Clip],
     background: str,
@@ -402,9 +414,8 @@ def mine_files(
         splits: As in `conjugates_before_and_after`.
         mine: `mine(clip, duration, others)` returns the rows that take the
             place of a clip, none if it has no conjugate; given the seconds of
-            its file, and the stretches of it that no conjugate may show.
-            Conjugates have an end. A `VideoError` that it raises is the reason
-            that there is none.
+            its file, and the stretches of it that no conjugate may show. A
+            `VideoError` that it raises is the reason that there is none.
         reason: Why a clip has no conjugate, otherwise.
 
     Returns:
@@ -423,7 +434,7 @@ def mine_files(
             ]
             problem = reason
             try:
-                rows = list(mine(clip, duration(clip.file), others))
+                rows = mine(clip, duration(clip.file), others)
             except VideoError as error:
                 rows, problem = [], str(error)
             if not rows:
@@ -433,7 +444,7 @@ def mine_files(
             taken[clip.file] += [
                 _Taken(row.clip, clip.split, False, *_stretch(row))
                 for row in rows
-                if row.split == CONJUGATE and row.end is not None
+                if row.split == CONJUGATE
             ]
         mined += rows
     check_new_names(mined)

@@ -262,7 +262,8 @@ def _mix_with(mixing):
         draw = tf.concat([inputs.pop("draw")[:1], [0]], 0)[0]
         seed, clips = tf.stack([draw, 0]), inputs["features"]
         has_conjugate = inputs["has_conjugate"][:, None, None, None, None]
-        # A clip without a conjugate stands for it, to be mixed into others.
+        # What others are mixed with has to be there: where there is no
+        # conjugate, the clip itself.
         shown = tf.where(has_conjugate, inputs["conjugate"], clips)
         mixed = checked(shown, seed)
         inputs["features"] = checked(clips, seed)

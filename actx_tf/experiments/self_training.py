@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 
 from actx_tf.backbones import Backbone
-from actx_tf.data.clip_index import CONJUGATE
 from actx_tf.data.clip_index import Clip
 from actx_tf.data.conjugates import mine_files
+from actx_tf.data.conjugates import stretch_of
 from actx_tf.export.trained_model import load_trained
 from actx_tf.models import PairedModel
 from actx_tf.prediction import VideoPredictor
@@ -91,15 +91,7 @@ def conjugates_of_nothing(
             end=clip.end,
         )
         conjugates = [
-            dataclasses.replace(
-                clip,
-                clip=f"{clip.clip}.nothing{number}",
-                label=CONJUGATE,
-                split=CONJUGATE,
-                conjugates=(),
-                start=start,
-                end=end,
-            )
+            stretch_of(clip, f"nothing{number}", start, end)
             for number, (start, end) in enumerate(
                 stretch
                 for found in timeline.stretches_of_nothing(
