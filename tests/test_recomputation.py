@@ -77,9 +77,9 @@ import numpy as np, tensorflow as tf
 from actx_tf.backbones import InceptionI3D
 from actx_tf.experiments.trained_layers import choose_trained
 from tests.test_recomputation import gradients
-backbone = InceptionI3D(False, None, (None, 112, 112, 3))
+backbone = InceptionI3D(False, None, (None, 224, 224, 3))
 choose_trained(backbone)
-clip = np.zeros((1, 64, 112, 112, 3), "uint8")
+clip = np.zeros((1, 64, 224, 224, 3), "uint8")
 if sys.argv[1] == "again":
     backbone.recompute_activations()
 gradients(backbone, clip)
@@ -87,7 +87,8 @@ status = open("/proc/self/status").read()
 print(int(re.search(r"VmHWM:\\s*(\\d+)", status)[1]) // 1024)
 """
     kept, again = (int(run_fresh(code, how)) for how in ("kept", "again"))
-    assert kept - again > 40  # MiB
+    print(kept, again)
+    assert kept - again > 100  # MiB; 330 to 480 where it was measured
 
 
 @pytest.mark.parametrize(
