@@ -46,7 +46,7 @@ class Session:
         for name in ("TF_TensorByteSize", "TF_StringGetSize"):
             getattr(self.tf, name).restype = ctypes.c_size_t
         self.tf.TF_Message.restype = ctypes.c_char_p
-        self.status = ctypes.c_void_p(self.tf.TF_NewStatus())
+        status = ctypes.c_void_p(self.tf.TF_NewStatus())
         self.graph = ctypes.c_void_p(self.tf.TF_NewGraph())
         tags = (ctypes.c_char_p * 1)(b"serve")
         self.session = ctypes.c_void_p(
@@ -58,18 +58,22 @@ class Session:
                 1,
                 self.graph,
                 None,
-                self.status,
+                status,
             )
         )
-        self.check()
+        self.check(status)
 
-    def check(self):
-        if self.tf.TF_GetCode(self.status):
-            message = self.tf.TF_Message(self.status)
-            raise RuntimeError(message.decode(errors="replace"))
+    def check(self, status):
+        """Raises the error that a status holds, and deletes it."""
+        code = self.tf.TF_GetCode(status)
+        message = self.tf.TF_Message(status).decode(errors="replace")
+        self.tf.TF_DeleteStatus(status)
+        if code:
+            raise RuntimeError(message)
 
     def run(self, inputs, outputs):
         """Returns the arrays of `outputs`, given those of `inputs`."""
+        status = ctypes.c_void_p(self.tf.TF_NewStatus())  # of this thread
         values = (ctypes.c_void_p * len(inputs))(
             *map(self.to_tensor, inputs.values())
         )
@@ -86,11 +90,11 @@ class Session:
             None,
             0,
             None,
-            self.status,
+            status,
         )
         for value in values:
             self.tf.TF_DeleteTensor(ctypes.c_void_p(value))
-        self.check()
+        self.check(status)
         return [self.to_array(result) for result in results]
 
     def places(self, names):
