@@ -184,8 +184,9 @@ class FineTuningSettings:
             `False`.
         init: Path of a trained model (`.keras`) to begin with: all of its
             weights but those of the classes are taken. Defaults to none.
-        crop_frames: Frames of a training crop; of a backbone that sees a fixed
-            number of frames, they are that many. Defaults to `64`.
+        crop_frames: Frames of a training crop, no more than the longest clip
+            has; of a backbone that sees a fixed number of frames, they are that
+            many. Defaults to `64`.
         batch_size: Pairs in a batch. Defaults to `4`.
         flip: Whether left and right change places in half of the training
             clips. Defaults to `True`.

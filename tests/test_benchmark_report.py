@@ -125,6 +125,17 @@ def test_contrasted_accuracy_is_that_of_the_scene_report(index, tmp_path):
         assert ours[name][:3] == theirs[other][:3]
 
 
+def test_an_index_without_scenes_of_clips(tmp_path):
+    """Only those know `scene_of` and `scene_label`."""
+    clips = [clip for name in ANSWERS for clip in rows_of(name, ("stripes",))]
+    for clip in clips:
+        del clip.extra["scene_of"], clip.extra["scene_label"]
+    write_clip_index(tmp_path / "index.csv", clips)
+    scores = scores_by_hand("stripes")
+    report = benchmark_report(tmp_path / "index.csv", scores=scores)
+    assert report.rows["stripes"][0] == 4
+
+
 def test_a_kind_without_swaps(index):
     report = benchmark_report(index, scores=scores_by_hand("stripes"))
     figures = report.rows["stripes"][1]
@@ -154,8 +165,16 @@ def test_what_is_left_out_is_said(tmp_path):
     assert [r["clip"] for r in report.clips] == ["d"]
     with pytest.raises(ValueError, match="tests that the classifier can"):
         benchmark_report(path, scores=scores, split="train")
+    with pytest.raises(ValueError, match="`background` must be.*'nonne'"):
+        benchmark_report(path, scores=scores, background=("nonne",))
     with pytest.raises(ValueError, match="`model` and `features` must be"):
         benchmark_report(path, model="m.keras")
+    for missing in ("scene_label", "actor"):
+        for clip in clips:
+            clip.extra.pop(missing)
+        write_clip_index(path, clips)
+        with pytest.raises(ValueError, match="`index` must be.*all tests"):
+            benchmark_report(path, scores=scores)
     write_clip_index(path, [Clip("a", "a.mp4", "run", "test")])
     with pytest.raises(ValueError, match="`index` must be that of all tests"):
         benchmark_report(path, scores=scores)

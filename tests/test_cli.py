@@ -11,6 +11,7 @@ import pytest
 
 from actx_tf.cli import main as command
 from actx_tf.cli import training_flags
+from actx_tf.cli.flags import names
 from actx_tf.cli.main import COMMANDS
 from actx_tf.cli.main import main
 from actx_tf.cli.main import make_parser
@@ -54,6 +55,7 @@ def folder(tmp_path, monkeypatch):
         "video.mp4",
     ):
         (tmp_path / name).touch()
+    (tmp_path / "linked.csv").symlink_to("index.csv")
     monkeypatch.chdir(tmp_path)
 
     def forbidden():
@@ -159,7 +161,7 @@ MISTAKES = [
     # A wrong file or folder.
     ("index", "--root=gone", 1, "there is no folder at gone"),
     ("index", "--root=notes.txt", 1, "notes.txt (--root) is a file, not a"),
-    ("index", "--output=empty", 1, "empty (--output) is a folder"),
+    ("index", "--output=runs", 1, "runs (--output) is a folder"),
     ("index", "--output=gone/out.csv", 1, "there is no folder gone"),
     ("extract", "--index=empty", 1, "empty (--index) is a folder, not a file"),
     ("extract", "--output=notes.txt", 1, "notes.txt (--output) is a file"),
@@ -213,7 +215,22 @@ MISTAKES = [
     ("extract", "--backbone=model.keras --size=64", 2, "says itself"),
     ("extract", "--save_backbone=b.h5", 2, "must end with .keras"),
     ("mine", "--way=crops", 2, "--features is not for --way=crops"),
-    ("mine", "--output=./index.csv", 2, "another file than --index"),
+    # What is written must not be what is read, by whatever path.
+    ("mine", "--output=./index.csv", 2, "another path than --index"),
+    ("evaluate", "--output=index.csv", 2, "another path than --index"),
+    ("evaluate", "--output=linked.csv", 2, "another path than --index"),
+    ("evaluate", "--report=features", 2, "another path than --features"),
+    (
+        "evaluate",
+        "--model= --index= --features= --segments=notes.txt --truth=index.csv "
+        "--output=notes.txt",
+        2,
+        "--output must be another path than --segments",
+    ),
+    ("scene-report", "--chosen=model.keras", 2, "another path than --model"),
+    ("scene-report", "--page=a --output=a", 2, "--page must be another path"),
+    ("ask", "--output=video.mp4", 2, "another path than the video"),
+    ("fit", "--output=videos", 2, "another path than the videos"),
     ("evaluate", "--model= --index=", 2, "required: --index, --model; or"),
     ("evaluate", "--by_stem", 2, "--by_stem is for --segments and --truth"),
     ("evaluate", "--segments=s.csv", 2, "--features is not for --segments"),
@@ -229,6 +246,7 @@ MISTAKES = [
     ("fit", "--patience=0", 2, "--patience"),
     ("scene-benchmark", "--actors=masks", 2, "--actors=masks needs --masks"),
     ("scene-benchmark", "--scenes=space", 2, "--scenes must be one or more"),
+    ("scene-benchmark", "--scenes=noise,noise", 2, "each once, not 'noise,n"),
     ("scene-benchmark", "--masks=gone.npz", 1, "there is no file at gone.npz"),
     ("scene-benchmark", "--output=.", 2, "another folder than that of --index"),
     ("scene-report", "--tests --page=out.html", 2, "--page is not for --tests"),
@@ -247,6 +265,12 @@ MISTAKES = [
         "--init=model.keras --frame_rate=8",
         2,
         "--frame_rate is what --init says itself",
+    ),
+    (
+        "fine-tune",
+        "--init=runs/actx.keras --output=runs/../runs",
+        2,
+        "another folder than that of --init",
     ),
     ("fine-tune", "--smallest_crop=0", 2, "--smallest_crop must be in (0, 1]"),
     ("fine-tune", "--color=1", 2, "--color must be a number in [0, 1)"),
@@ -325,6 +349,14 @@ def test_nothing_heavy_is_loaded_for_help_and_mistakes():
         """,
         warm=False,
     )
+
+
+def test_a_name_can_hold_what_separates_names():
+    """Labels are the names of folders, in which commas are allowed."""
+    assert names("sit,none") == ("sit", "none")
+    assert names('"jump, high",none') == ("jump, high", "none")
+    assert names('say "hi"') == ('say "hi"',)
+    assert names("") == names(",") == ()
 
 
 def test_flags_of_a_training_are_the_settings():

@@ -273,9 +273,16 @@ def test_labels_are_listed_once(folder):
         (("--way=crops", "--num_crops=0"), "--num_crops: must be"),
         (
             ("--way=before_and_after", "--output=../{folder}/index.csv"),
-            "--output must be another file than --index",
+            "--output must be another path than --index",
         ),
-        (("--way=crops", "--crop_seconds=9"), "no conjugate was found"),
+        (
+            ("--way=crops", "--crop_seconds=9"),
+            "no conjugate was found for any of 4 clips; the lines above",
+        ),
+        (
+            ("--way=crops", "--crop_seconds=9", "--background=rnu"),
+            "no conjugate was found for any of 4 clips; is --background=rnu",
+        ),
         (("--way=frozen",), "--way=frozen needs --videos, a folder"),
         (("--way=emptied", "--videos=index.csv"), "(--videos) is a file"),
         (

@@ -393,6 +393,16 @@ def test_videos_by_the_names_of_their_files(tmp_path):
     found["more/a.mp4"] = []
     code, _, err = of_segments(tmp_path, found, "--by_stem")
     assert code == 1 and "more/a.mp4" in err and "--by_stem must" in err
+    # Names that hold points, and paths of Windows.
+    found = {
+        r"C:\videos\clip.1.MP4": [(0, 2, "run")],
+        "clip.2.mp4": [(3, 4, "run")],
+    }
+    true = {"clip.1": [(0, 2, "run")], "clip.2": [(1, 4, "jump")]}
+    code, out, err = of_segments(tmp_path, found, "--by_stem", true=true)
+    assert code == 0, err
+    rows = {row["class"]: row for row in read(tmp_path / "table.csv")}
+    assert float(rows["run"]["AP@0.1"]) == 1 and rows["run"]["found"] == "2"
 
 
 def test_the_truth_is_annotations_of_activitynet(tmp_path):
@@ -416,6 +426,14 @@ def test_the_truth_is_annotations_of_activitynet(tmp_path):
     assert "3 videos, 3 true segments, 1 found" in out
     code, _, err = actx("evaluate", *flags)
     assert code == 1 and "--split must be one of ['validation']" in err
+
+
+def test_a_split_of_a_truth_that_has_none(tmp_path):
+    truth = write_results(tmp_path / "truth.json", TRUE)
+    flags = ["evaluate", f"--segments={truth}", f"--truth={truth}"]
+    assert actx(*flags)[0] == 0
+    code, _, err = actx(*flags, "--split=validation")
+    assert code == 1 and "--split is for --truth in the form" in err
 
 
 def test_files_that_hold_no_segments(tmp_path):

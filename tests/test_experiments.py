@@ -14,6 +14,7 @@ from actx_tf.data import FeatureStore
 from actx_tf.data import FeatureStoreWriter
 from actx_tf.data import read_clip_index
 from actx_tf.data import store_similarities
+from actx_tf.data import write_clip_index
 from actx_tf.experiments import DataSettings
 from actx_tf.experiments import FineTuningSettings
 from actx_tf.experiments import TrainingSettings
@@ -367,6 +368,19 @@ def test_the_policy_of_the_caller_is_left_as_it_was(folder, tmp_path):
     )
     assert model.dtype_policy.name == "mixed_bfloat16"
     assert keras.config.dtype_policy() == before
+
+
+def test_one_class_is_nothing_to_tell_apart(folder, tmp_path):
+    settings = settings_of(folder)
+    clips = read_clip_index(settings.index)
+    path = tmp_path / "one.csv"
+    write_clip_index(path, [dataclasses.replace(x, label="a") for x in clips])
+    settings = dataclasses.replace(settings, index=str(path))
+    with pytest.raises(ValueError, match=r"two classes or more.*\['a'\]"):
+        experiments.load_data(settings)
+    # Of several classes a clip, one can be there or not.
+    settings = dataclasses.replace(settings, multi_label=True)
+    assert experiments.load_data(settings).task.class_names == ("a",)
 
 
 @pytest.mark.parametrize(

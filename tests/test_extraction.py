@@ -602,6 +602,10 @@ def test_the_command_refuses_to_mix_settings(clips, tmp_path, weights):
         assert words in result.stderr and "Traceback" not in result.stderr
     result = run_actx("extract", *flags, *first)
     assert result.returncode == 0 and "2 of 2 clips" in result.stdout
+    # So is what is not the backbone of another store.
+    result = run_actx("extract", *flags, f"--output={tmp_path / 'g'}")
+    assert result.returncode == 1 and "of another network" in result.stderr
+    assert not (tmp_path / "g").exists()
     # What is refused, or done already, leaves the backbone's file as it is.
     assert (tmp_path / "backbone.keras").read_bytes() == backbone
 

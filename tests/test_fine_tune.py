@@ -14,11 +14,14 @@ from actx_tf.backbones import MobileNetV2Clip
 from actx_tf.backbones import make_backbone
 from actx_tf.data import Clip
 from actx_tf.data import find_readable
+from actx_tf.data import read_clip_index
 from actx_tf.data import write_clip_index
 from actx_tf.experiments import FineTuningSettings
 from actx_tf.experiments import TrainingSettings
 from actx_tf.experiments import fine_tune
+from actx_tf.experiments import fine_tuning
 from actx_tf.experiments import trained_layers
+from actx_tf.experiments.scene_answers import given_answers
 from actx_tf.experiments.trained_layers import choose_trained
 from actx_tf.experiments.trained_layers import make_optimizer
 from actx_tf.experiments.view_scores import view_scores
@@ -127,9 +130,14 @@ def test_what_is_left_behind(trained, index):
         scores = list(csv.DictReader(file))
     assert [row["clip"] for row in scores] == ["c5", "c7"]
     for row in scores:
-        values = {name: float(row[name]) for name in model.class_names}
+        values = {
+            name: float(row[f"score_{name}"]) for name in model.class_names
+        }
         assert sum(values.values()) == pytest.approx(1)
         assert row["answer"] == max(values, key=values.get)
+    # A table that `actx scene-report` takes, whatever a class is called.
+    read = given_answers(output / "scores.csv")
+    assert read.class_names == model.class_names
     right = np.mean([row["answer"] == row["label"] for row in scores])
     assert figures["accuracy"] == right
     card = (output / "model_card.md").read_text("utf-8")
@@ -141,6 +149,19 @@ def test_what_is_left_behind(trained, index):
     assert loaded.class_names == ["jump", "none", "run"]
     assert loaded.background == ["none"]
     assert "_trained_" in loaded.description.name
+
+
+def test_a_crop_is_no_longer_than_the_longest_clip(index):
+    said = []
+    settings = data_settings(index, crop_frames=10**9)
+    clips = read_clip_index(index)
+    _, make_training, _, videos = fine_tuning._read(
+        settings, clips, tiny(), None, said.append
+    )
+    longest = max(video.frames for video in videos.values())
+    inputs, _ = make_training(epoch=0).element_spec
+    assert inputs["features"].shape[1] == longest
+    assert said[-1] == f"crop_frames: {longest}, for no clip is longer"
 
 
 def test_goes_on_as_if_never_interrupted(trained, index, tmp_path):

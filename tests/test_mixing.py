@@ -179,6 +179,12 @@ def test_errors():
         mixing.mix_frame_of_another(clips, SEED, share=-0.1)
     with pytest.raises(ValueError, match="`share` must be in"):
         mixing.merge_background(clips, clips[:, 0, ..., 0] > 0, SEED, 2)
+    with pytest.raises(ValueError, match="`seed` must have the shape"):
+        mixing.mix_own_frame(clips, 7)
+    with pytest.raises(ValueError, match="`mask` must have the shape"):
+        mixing.mix_own_frame(clips, SEED, mask=np.ones((1, 2), bool))
+    with pytest.raises(ValueError, match="`foreground` must have the shape"):
+        mixing.merge_background(clips, clips[:, 0, 1:, :, 0] > 0, SEED)
     with pytest.raises(ValueError, match="`clips` must be uint8"):
         mixing.moving_foreground(clips)
     with pytest.raises(ValueError, match="`clips` must have the shape"):

@@ -14,6 +14,8 @@ from actx_tf.data import ClipFrames
 from actx_tf.data import VideoError
 from actx_tf.data import synthetic
 from actx_tf.data.extraction import WindowedNetwork
+from actx_tf.experiments import score_videos
+from actx_tf.experiments import segment_videos
 from actx_tf.models import ACF
 from actx_tf.models import ActX
 from actx_tf.prediction import VideoPredictor
@@ -101,6 +103,26 @@ def test_a_model_without_maps_has_scores(video, served):
     prediction = predict_video(video, model, served.backbone)
     assert prediction.scores.sum() == pytest.approx(1)
     assert prediction.action_map is None and prediction.centers is None
+
+
+def test_scores_that_are_not_finite_are_no_answer(video, served):
+    model = ACF(2, class_names=["a", "b"])
+    model.build((None, None, None, None, CHANNELS))
+    model.head.bias.assign([0.0, np.nan])
+    predictor = VideoPredictor(model, served.backbone)
+    for ask in (
+        predictor,
+        predictor.scores,
+        predictor.timeline,
+        lambda video: list(predictor.stream(video)),
+    ):
+        with pytest.raises(VideoError, match="not finite: nan of '"):
+            ask(video)
+    # One such video does not end the answers to others.
+    for answer in (score_videos, segment_videos):
+        found, failed = answer([video], model, backbone=served.backbone)
+        assert not found
+        assert [name for name, _ in failed] == [str(video)]
 
 
 def test_bfloat16_answers_nearly_the_same(video, served, monkeypatch):

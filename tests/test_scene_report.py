@@ -363,6 +363,8 @@ def test_what_cannot_be_asked(index, tmp_path, kinds):
     )
     with pytest.raises(ValueError, match="it has no conjugate.*actx mine"):
         scene_report(tmp_path / "unpaired.csv", scores=scores)
+    with pytest.raises(ValueError, match="it has no conjugate.*actx mine"):
+        scene_report(tmp_path / "unpaired.csv", **model)
     for wrong in (
         {},
         {"c0": {"run": 1.0}},
@@ -456,8 +458,9 @@ def test_the_context_that_pairs_speak_for(
     assert choose_context(report, most_lost) == chosen
     with pytest.raises(ValueError, match="no context switch|without one"):
         choose_context(SceneReport(report.rows, [], [], []))
-    with pytest.raises(ValueError, match="`most_lost` must be"):
-        choose_context(report, -0.1)
+    for wrong in (-0.1, 1.5, np.nan):
+        with pytest.raises(ValueError, match="`most_lost` must be in"):
+            choose_context(report, wrong)
 
 
 def test_a_model_with_the_context_chosen(folder, tmp_path):
@@ -486,6 +489,25 @@ def test_a_model_with_the_context_chosen(folder, tmp_path):
     )
     assert result.returncode == 2
     assert "--chosen takes a .keras file" in result.stderr
+
+
+def test_a_model_without_a_choice_keeps_the_table(folder, tmp_path):
+    """The switch of a model that was not trained is not known."""
+    model = load_model(folder / "actx.keras")
+    new = ActX.from_config(model.get_config())
+    new.build((None, None, None, None, CHANNELS))
+    new.save(tmp_path / "new.keras")
+    result = run_actx(
+        *("scene-report", "--features=features", "--index=pairs.csv"),
+        f"--model={tmp_path / 'new.keras'}",
+        f"--chosen={tmp_path / 'chosen.keras'}",
+        f"--output={tmp_path / 'pairs.csv'}",
+        cwd=folder,
+    )
+    assert result.returncode == 1
+    assert "--chosen needs a trained ActX" in result.stderr
+    assert len(read(tmp_path / "pairs.csv")) == 8
+    assert not (tmp_path / "chosen.keras").exists()
 
 
 def test_the_command(folder):

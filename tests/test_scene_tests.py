@@ -246,9 +246,11 @@ def test_masks_that_are_found_are_compared_with_those_that_are_given(world):
         ({"scenes": ("space",)}, "`scenes` must be one or more"),
         ({"scenes": "stripes"}, "`scenes` must be one or more"),
         ({"scenes": ()}, "`scenes` must be one or more"),
+        ({"scenes": ("noise", "noise")}, "each once"),
         ({"split": "train"}, "split 'train'"),
         ({"split": "conjugate"}, "split 'conjugate'"),
         ({"background": ("run", "jump")}, "must hold action clips"),
+        ({"background": ("rnu",)}, "`background` must be labels of the clips"),
     ],
 )
 def test_errors(world, tmp_path, changed, message):

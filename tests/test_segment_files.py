@@ -136,8 +136,11 @@ COCO = (
 @pytest.mark.parametrize(
     ("kind", "text", "words"),
     [
-        ("csv", "", ":1: the columns"),
-        ("csv", "video,start,end\na,1,2\n", ":1: the columns ['label']"),
+        ("csv", "", ":1: expected the columns video, start, end, label"),
+        ("csv", "video,start,end\na,1,2\n", ":1: expected the columns"),
+        ("csv", "video;start;end;label\na;1;2;b\n", ":1: expected the colu"),
+        ("csv", "video,video,start,end,label\n", ":1: expected the columns"),
+        ("csv", "video,start,end,label\n,1,2,run\n", ":2: `video` is empty"),
         ("csv", "video,start,end,label\na,1,2,run\na,1,2\n", ":3: more or few"),
         ("csv", "video,start,end,label\na,1,2,run,1\n", ":2: more or fewer"),
         ("csv", "video,start,end,label\na,x,2,run\n", ":2: could not convert"),
@@ -149,6 +152,11 @@ COCO = (
         ("activitynet", "[" * 100_000, ":1: not JSON"),
         ("activitynet", "[]", ": expected an object with an object `results`"),
         ("activitynet", '{"results": []}', ": expected an object"),
+        (
+            "activitynet",
+            '{"results": {"a": [], "b": [], "b": []}}',
+            ": 'b' is there twice",
+        ),
         ("activitynet", VIDEO % "{}", ": video 'a': expected a list"),
         ("activitynet", VIDEO % "[1]", ": video 'a': expected a segment"),
         (

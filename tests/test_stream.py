@@ -285,6 +285,7 @@ def test_a_camera_of_the_network(simple, camera, monkeypatch):
     ("source", "words"),
     [
         ("none.mp4", "'none.mp4': there is no such file"),
+        (".", "'.': it is a folder, not a file"),
         ("7", "'7': "),
         ("http://me:secret@127.0.0.1:1/a?key=secret", "'http://127.0.0.1:1/a'"),
         ("rtsp://me:secret@127.0.0.1:1/a", "'rtsp://127.0.0.1:1/a'"),
@@ -372,6 +373,11 @@ def test_the_command_writes_lines(served, simple, tmp_path, capfd, at_once):
     # The lines of another stream are not written over.
     assert main([*flags, f"--output={output}"]) == 1
     assert "is there already" in capfd.readouterr().err
+    # A source that cannot be opened leaves no file that its next try meets.
+    output = tmp_path / "none.csv"
+    assert main([*flags, "--stream=none.mp4", f"--output={output}"]) == 1
+    assert not output.exists()
+    capfd.readouterr()
     assert main([*flags[:-1], "--stream=none.mp4"]) == 1
     _, error = capfd.readouterr()
     assert error.splitlines()[-1] == (

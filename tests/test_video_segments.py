@@ -168,6 +168,7 @@ def test_another_model_or_setting_is_refused(served, folder, tmp_path):
         (other.path, {}, "model=1, "),
         (served.path, {"window": 2.0}, r"window=2.0 \(then 1.0\)"),
         (served.path, {"start": 0.5}, r"start=0.5 \(then 0.0\)"),
+        (served.path, {"overlap": 0.0}, r"overlap=0.0 \(then 0.5\)"),
         (served.path, {"background": ["wave"]}, r"background=\['wave'\]"),
     ):
         with pytest.raises(ValueError, match=f"begun with other.*{words}"):
@@ -209,6 +210,10 @@ def test_what_cannot_be_written_is_refused(served, folder, tmp_path):
         segment_videos(video, served.path, output, window=0.1, progress=False)
     progress = tmp_path / "few.csv.progress"
     assert not progress.exists()
+    # What is wrong is said before a video is read.
+    for wrong in ({"background": ["wvae"]}, {"thresholds": [np.nan]}):
+        with pytest.raises(ValueError, match=f"`{next(iter(wrong))}` must be"):
+            segment_videos(["gone.mp4"], served.path, **(OPTIONS | wrong))
     segment_videos(video, served.path, output, **OPTIONS)
     header = progress.read_text().partition("\n")[0] + "\n"
     for begun in ("", header[:9], header.replace("1.0", "3.0")):

@@ -16,7 +16,6 @@ features of one backbone that sees videos in one way, and of one arithmetic.
 """
 
 import argparse
-import contextlib
 import functools
 import os
 from collections.abc import Callable
@@ -190,6 +189,7 @@ def run(flags: argparse.Namespace) -> int:
     from actx_tf.data import extract_features
     from actx_tf.data import extract_features_on_ray
     from actx_tf.data import read_clip_index
+    from actx_tf.utils.atomic_write import atomic_write
 
     make = functools.partial(
         make_backbone, flags.backbone, backbone_settings(flags)
@@ -202,6 +202,9 @@ def run(flags: argparse.Namespace) -> int:
     }
     clips = read_clip_index(flags.index, flags.conjugates_column)
     backbone = None
+    if flags.save_backbone and os.path.exists(flags.save_backbone):
+        backbone = make()
+        _check_the_same(backbone, flags.save_backbone)
     if flags.engine == "ray":
         failed = extract_features_on_ray(
             clips,
@@ -212,29 +215,33 @@ def run(flags: argparse.Namespace) -> int:
             **settings,
         )
     else:
-        backbone = make()
+        backbone = backbone or make()
         failed = extract_features(clips, backbone, flags.output, **settings)
-    # Not before the store has taken the features of it.
-    if flags.save_backbone:
-        _save(backbone or make(), flags.save_backbone)
+    # Not before the store has taken the features of it; one that is there
+    # keeps its bytes.
+    if flags.save_backbone and not os.path.exists(flags.save_backbone):
+        with atomic_write(flags.save_backbone) as draft:
+            (backbone or make()).save(draft)
     print(f"{len(clips) - len(failed)} of {len(clips)} clips are stored")
     for clip, message in failed:
         print(f"failed: {clip.clip}: {message}")
     return int(bool(clips) and len(failed) == len(clips))
 
 
-def _save(backbone, path):
-    """Writes the backbone; one that is there already keeps its bytes."""
+def _check_the_same(backbone, path):
+    """Other stores may be of the backbone that is there."""
     from actx_tf.models import load_model
-    from actx_tf.utils.atomic_write import atomic_write
 
-    if os.path.isfile(path):
-        with contextlib.suppress(ValueError):
-            there = getattr(load_model(path), "description", None)
-            if there == backbone.description:
-                return
-    with atomic_write(path) as draft:
-        backbone.save(draft)
+    there = load_model(path)
+    differences = [type(there).__name__]
+    if isinstance(there, type(backbone)):
+        differences = there.description.differences(backbone.description)
+    if differences:
+        raise FileExistsError(
+            f"{path} (--save_backbone) is there already, and of another "
+            "network: give another file. "
+            f"Received: {', '.join(differences)}"
+        )
 
 
 def make_backbone(name: str, settings: dict[str, Any]) -> "Backbone":

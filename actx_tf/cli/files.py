@@ -2,11 +2,47 @@
 
 Each function raises `FileNotFoundError`, or `ValueError` for what is there and
 is something else. The message is a sentence that names the subcommand that
-makes what is missing.
+makes what is missing. What two flags say of one file is a `UsageError`.
 """
 
+import argparse
 import os
 from pathlib import Path
+
+from actx_tf.cli.errors import UsageError
+
+# Flags that name what is written. All of it is written over.
+_WRITTEN = ("output", "page", "chosen", "report", "save_backbone", "maps")
+# What is read, as a sentence calls it.
+_READ = {
+    **{
+        name: f"--{name}"
+        for name in (
+            *("root", "index", "features", "similarities", "model", "init"),
+            *("scores", "segments", "truth", "masks", "boxes"),
+            *("backbone", "weights"),
+        )
+    },
+    "video": "the video",
+    "videos": "the videos",
+}
+# These can be a name, too, that an output may have.
+_NAMES = ("backbone", "weights")
+
+
+def check_apart(flags: argparse.Namespace) -> None:
+    """Raises `UsageError` if what is written is another path that is given."""
+    others: dict[str, str] = {}
+    for name in (*_READ, *_WRITTEN):
+        path = getattr(flags, name, None)
+        if not isinstance(path, str) or not path:
+            continue
+        if name in _NAMES and not os.path.isfile(path):
+            continue
+        for other, what in others.items() if name in _WRITTEN else ():
+            if _are_same(path, other):
+                raise UsageError(f"--{name} must be another path than {what}")
+        others[path] = _READ.get(name, f"--{name}")
 
 
 def check_index(path: str) -> None:
@@ -133,6 +169,12 @@ def check_output_folder(path: str, flag: str = "--output") -> None:
     if not nearest.is_dir():
         raise ValueError(f"{nearest}, where {path} ({flag}) lies, is a file")
     _check_writable(nearest, flag)
+
+
+def _are_same(path, other):
+    if os.path.exists(path) and os.path.exists(other):
+        return os.path.samefile(path, other)
+    return os.path.realpath(path) == os.path.realpath(other)
 
 
 def _check_file(path, flag, what, hint):

@@ -27,6 +27,7 @@ train`.
 
 import argparse
 import functools
+import os
 
 from actx_tf.cli import extract
 from actx_tf.cli import files
@@ -62,6 +63,12 @@ def check(flags: argparse.Namespace) -> None:
         files.check_given(flags.init, "--init")
         if not flags.init.endswith(".keras"):
             raise UsageError("--init must be a .keras file")
+        written = os.path.join(flags.output, "actx.keras")
+        if os.path.realpath(written) == os.path.realpath(flags.init):
+            raise UsageError(
+                f"--output must be another folder than that of --init, which "
+                f"{written} would take the place of"
+            )
     if flags.backbone is not None or flags.init is None:
         flags.backbone = flags.backbone or extract.NAMES[0]
         extract.check_backbone_flags(flags)

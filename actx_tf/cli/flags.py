@@ -1,6 +1,7 @@
 """Flags that several subcommands share, and the kinds of their values."""
 
 import argparse
+import csv
 import math
 from collections.abc import Callable
 from typing import Any
@@ -57,7 +58,8 @@ def add_background(parser: Parser, text: str) -> None:
         type=names,
         default=(),
         metavar="LABELS",
-        help=f"labels that show no action, separated by commas: {text}",
+        help="labels that show no action, separated by commas, one that holds "
+        f"commas in double quotes: {text}",
     )
 
 
@@ -99,8 +101,8 @@ def add_force(parser: Parser) -> None:
 
 
 def names(text: str) -> tuple[str, ...]:
-    """A list of names, separated by commas."""
-    return tuple(name for name in text.split(",") if name)
+    """Names, separated by commas; as in CSV, one that holds some in quotes."""
+    return tuple(name for name in next(csv.reader([text]), []) if name)
 
 
 def whole(text: str) -> int:

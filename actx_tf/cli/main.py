@@ -11,6 +11,7 @@ from actx_tf.cli import ask
 from actx_tf.cli import evaluate
 from actx_tf.cli import export
 from actx_tf.cli import extract
+from actx_tf.cli import files
 from actx_tf.cli import fine_tune
 from actx_tf.cli import fit
 from actx_tf.cli import index
@@ -103,6 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = COMMANDS[flags.command]
     try:
         with interruptible():
+            files.check_apart(flags)
             command.check(flags)
             import_tensorflow()
             return command.run(flags) or 0

@@ -44,7 +44,6 @@ nowhere, as two scenes do; `actx similarities` says so of the other ways' pairs.
 
 import argparse
 import collections
-import os
 from collections.abc import Collection
 from typing import Any
 
@@ -184,8 +183,6 @@ def check(flags: argparse.Namespace) -> None:
         raise UsageError(
             f"--way={flags.way} needs --videos, a folder for the files it makes"
         )
-    if os.path.realpath(flags.output) == os.path.realpath(flags.index):
-        raise UsageError("--output must be another file than --index")
     files.check_index(flags.index)
     if flags.features is not None:
         files.check_features(flags.features)
@@ -241,10 +238,14 @@ def run(flags: argparse.Namespace) -> None:
     _print_missing(missing, flags.background)
     counts = [len(clip.conjugates) for clip in clips if clip.conjugates]
     if not counts:
+        hint = "the lines above say why"
+        if not labels[flags.background]:
+            hint = (
+                f"is --background={flags.background} the label of no action? "
+                f"The labels are {', '.join(sorted(labels))}"
+            )
         raise ValueError(
-            f"no conjugate was found for any of {len(given)} clips; is "
-            f"--background={flags.background} the label of no action? The "
-            f"labels are {', '.join(sorted(labels))}"
+            f"no conjugate was found for any of {len(given)} clips; {hint}"
         )
     if report := pair_report(clips, doubts):
         print(report)

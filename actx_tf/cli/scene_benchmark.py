@@ -90,10 +90,11 @@ def check(flags: argparse.Namespace) -> None:
         )
     if flags.actors == "masks" and flags.masks is None:
         raise UsageError("--actors=masks needs --masks, a file")
-    if not flags.scenes or set(flags.scenes) - set(_SCENES):
+    chosen = set(flags.scenes)
+    if not chosen or chosen - set(_SCENES) or len(chosen) < len(flags.scenes):
         raise UsageError(
-            f"--scenes must be one or more of {', '.join(_SCENES)}, not "
-            f"{','.join(flags.scenes)!r}"
+            f"--scenes must be one or more of {', '.join(_SCENES)}, each once, "
+            f"not {','.join(flags.scenes)!r}"
         )
     files.check_index(flags.index)
     if flags.masks is not None:

@@ -156,16 +156,16 @@ def run(flags: argparse.Namespace) -> None:
     notes = [*report.notes, *_left_out(report)]
     for note in notes:
         print(f"note: {note}")
-    if not flags.tests:
-        _say_context(flags, report)
     if flags.output:
         experiments.write_rows(rows, flags.output)
         print(f"written: {flags.output}")
     if flags.page:
         _write_page(flags, report, table, notes)
+    if not flags.tests:
+        _choose_context(flags, report)
 
 
-def _say_context(flags, report):
+def _choose_context(flags, report):
     from actx_tf import experiments
     from actx_tf import models
     from actx_tf.utils.atomic_write import atomic_write

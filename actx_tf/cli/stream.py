@@ -1,6 +1,7 @@
 """`actx predict --stream`: a line a window, as soon as it is answered."""
 
 import argparse
+import contextlib
 import csv
 import json
 import sys
@@ -45,13 +46,15 @@ def run(flags: argparse.Namespace) -> int:
     windows = predictor.stream(flags.stream, window=flags.window)
     count = dropped = 0
     end = 0.0
+    write = None
     try:
         # What was written stays, whatever comes.
-        with _opened(flags.output) as file:
-            write = _writer(_format(flags), file)
+        with contextlib.ExitStack() as opened:
             for window in windows:
+                if write is None:  # a source without any leaves no file
+                    file = opened.enter_context(_opened(flags.output))
+                    write = _writer(_format(flags), file)
                 write(window)
-                file.flush()
                 count += 1
                 end = window.end
                 if window.dropped:
@@ -90,7 +93,7 @@ def _opened(path) -> Any:
 
 
 def _writer(kind: str, file: TextIO) -> Callable[[Any], None]:
-    """Returns what writes a window as a line."""
+    """Returns what writes a window as a line, which can be read at once."""
     table = csv.writer(file, lineterminator="\n")
     is_begun = False
 
@@ -106,12 +109,13 @@ def _writer(kind: str, file: TextIO) -> Callable[[Any], None]:
         }
         if kind == "json":
             known["scores"] = dict(zip(names, scores, strict=True))
-            print(json.dumps(known, ensure_ascii=False), file=file)
+            print(json.dumps(known, ensure_ascii=False), file=file, flush=True)
             return
         if not is_begun:
             table.writerow([*known, *(f"score_{name}" for name in names)])
             is_begun = True
         table.writerow([*known.values(), *scores])
+        file.flush()
 
     return write
 

@@ -133,7 +133,10 @@ def merge_background(
     clips, seed, real = _prepare(clips, seed, mask)
     others = _others(clips, seed)
     is_merged = _uniform(clips, seed, 0) < share
-    behind = ~tf.cast(foreground, tf.bool)[:, tf.newaxis, :, :, tf.newaxis]
+    foreground = tf.cast(foreground, tf.bool)
+    batch, _, height, width, _ = clips.shape
+    _check_shape("foreground", foreground, [batch, height, width])
+    behind = ~foreground[:, tf.newaxis, :, :, tf.newaxis]
     replaced = is_merged & behind & real & tf.gather(real, others)
     return tf.where(replaced, tf.gather(clips, others), clips)
 
@@ -234,9 +237,11 @@ def _prepare(clips, seed, mask):
             f"channels). Received: clips.shape={clips.shape}"
         )
     seed = tf.cast(tf.convert_to_tensor(seed), tf.int32)
+    _check_shape("seed", seed, [2])
     if mask is None:
         mask = tf.ones(tf.shape(clips)[:2], tf.bool)
     mask = tf.cast(mask, tf.bool)
+    _check_shape("mask", mask, clips.shape[: 2 if mask.shape.rank == 2 else 4])
     while mask.shape.rank < 5:
         mask = mask[..., tf.newaxis]
     return (
@@ -284,6 +289,15 @@ def _mixed(clips, frame, weights, where):
     if clips.dtype.is_integer:
         mixed = tf.round(mixed)
     return tf.cast(mixed, clips.dtype)
+
+
+def _check_shape(name, tensor, shape):
+    shape = tf.TensorShape(shape)
+    if not tensor.shape.is_compatible_with(shape):
+        raise ValueError(
+            f"`{name}` must have the shape {shape}. "
+            f"Received: {name}.shape={tensor.shape}"
+        )
 
 
 def _check_share(name, value):

@@ -246,10 +246,21 @@ def _chosen(clips, actors, masks, scenes, background, split):
             "`masks` must be given for actors='masks'; the other ways need "
             f"none: {ACTORS[1:]}. Received: masks=None"
         )
-    if isinstance(scenes, str) or not scenes or set(scenes) - set(SCENES):
+    if (
+        isinstance(scenes, str)
+        or not scenes
+        or set(scenes) - set(SCENES)
+        or len(set(scenes)) < len(scenes)
+    ):
         raise ValueError(
-            f"`scenes` must be one or more of {SCENES}. "
+            f"`scenes` must be one or more of {SCENES}, each once. "
             f"Received: scenes={scenes!r}"
+        )
+    labels = {label for clip in clips for label in clip.labels}
+    if unknown := sorted(set(background) - labels):
+        raise ValueError(
+            f"`background` must be labels of the clips, {sorted(labels)}. "
+            f"Received: {unknown[0]!r}"
         )
     chosen = [
         clip

@@ -4,7 +4,9 @@ What is written is read back the same, to the last digit. A file takes the
 place of an earlier one once it is whole.
 """
 
+import collections
 import csv
+import functools
 import io
 import json
 import os
@@ -66,13 +68,21 @@ def read_segments_csv(path: str | os.PathLike) -> dict[str, list[Segment]]:
     segments: dict[str, list[Segment]] = {}
     line = 1  # where the row starts: a quoted field can span lines
     try:
-        missing = set(_COLUMNS[:4]) - set(reader.fieldnames or ())
-        if missing:
-            raise ValueError(f"the columns {sorted(missing)} are missing")
+        header = reader.fieldnames or ()
+        if not set(_COLUMNS[:4]) <= set(header) or len(set(header)) < len(
+            header
+        ):
+            raise ValueError(
+                f"expected the columns {', '.join(_COLUMNS[:4])}, with commas "
+                "between them, and each column once. "
+                f"Received: {','.join(header)[:200]!r}"
+            )
         line = reader.line_num + 1
         for row in reader:
             if None in row or None in row.values():
                 raise ValueError("more or fewer fields than columns")
+            if not row["video"]:
+                raise ValueError("`video` is empty")
             segment = Segment(
                 float(row["start"]),
                 float(row["end"]),
@@ -373,13 +383,25 @@ def _part(content, path, key, kind):
 
 def _read_json(path):
     try:
-        return json.loads(_read(path))
+        return json.loads(
+            _read(path), object_pairs_hook=functools.partial(_object, path)
+        )
     except json.JSONDecodeError as error:
         raise ValueError(
             f"{path}:{error.lineno}: not JSON: {error.msg}."
         ) from error
     except RecursionError as error:
         raise ValueError(f"{path}:1: not JSON: too many brackets.") from error
+
+
+def _object(path, pairs):
+    """An object of JSON, which would else keep the last of equal keys."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        counts = collections.Counter(key for key, _ in pairs)
+        repeated = max(counts, key=counts.__getitem__)
+        raise ValueError(f"{path}: {repeated!r} is there twice.")
+    return content
 
 
 def _read(path):

@@ -54,6 +54,8 @@ def open_video(path: str | os.PathLike) -> Iterator[Any]:
     av = import_av()
     # FFmpeg takes some names for addresses or patterns, "pipe:0" or "a%d.jpg",
     # and follows playlists: so Python opens the file, and FFmpeg none.
+    if os.path.isdir(path):
+        raise VideoError("it is a folder, not a file")
     if not os.path.isfile(path):
         raise VideoError("there is no such file")
     if not os.path.getsize(path):

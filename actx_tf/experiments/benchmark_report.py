@@ -90,13 +90,16 @@ def benchmark_report(
     """
     clips = read_clip_index(index)
     if not all(
-        clip.extra.get("test") in _TESTS and "scenes" in clip.extra
+        clip.extra.get("test") in _TESTS
+        and {"actor", "scenes"} <= clip.extra.keys()
+        and (clip.extra["test"] != "swap" or clip.extra.get("scene_label"))
         for clip in clips
     ):
         raise ValueError(
             "`index` must be that of all tests, which `actx scene-benchmark` "
             f"writes as index.csv. Received: {index}, without a column `test` "
-            f"of {', '.join(_TESTS)}"
+            f"of {', '.join(_TESTS)}, or those of actor, scenes, and of a "
+            "swap scene_label"
         )
     own_background, answer = open_classifier(model, features, scores)
     actors, shown, left_out = {}, collections.defaultdict(dict), []
@@ -109,6 +112,12 @@ def benchmark_report(
                 actors[actor] = clip
         shown[actor, clip.extra["scenes"]][test] = clip
     answers = answer([x for tests in shown.values() for x in _names(tests)])
+    labels = {*answers.class_names, *(clip.label for clip in clips)}
+    if unknown := sorted(set(background) - labels):
+        raise ValueError(
+            "`background` must be labels of the index, or classes of the "
+            f"classifier, {sorted(labels)}. Received: {unknown[0]!r}"
+        )
     kinds: dict[str, list[dict[str, Any]]] = {}
     for (actor, kind), tests in shown.items():
         if actor not in actors or not kind:

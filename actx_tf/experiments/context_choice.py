@@ -1,7 +1,7 @@
 """Which context an ActX should answer by, from what pairs say."""
 
 from actx_tf.experiments.scene_report import SceneReport
-from actx_tf.utils.checks import check_not_negative
+from actx_tf.utils.checks import is_number
 
 
 def choose_context(report: SceneReport, most_lost: float = 0.01) -> str:
@@ -21,9 +21,12 @@ def choose_context(report: SceneReport, most_lost: float = 0.01) -> str:
 
     Raises:
         ValueError: If the model that was asked has no context switch, or
-            `most_lost` is negative or not finite.
+            `most_lost` is not in [0, 1].
     """
-    check_not_negative("most_lost", most_lost)
+    if not (is_number(most_lost) and 0 <= most_lost <= 1):
+        raise ValueError(
+            f"`most_lost` must be in [0, 1]. Received: most_lost={most_lost!r}"
+        )
     if report.switched is None:
         raise ValueError(
             "`report` must be of the .keras file of an ActX, which has a "

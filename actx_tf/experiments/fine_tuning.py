@@ -251,6 +251,12 @@ def _crop_frames(settings, backbone):
     return backbone.description.num_frames or settings.crop_frames
 
 
+def _whole_steps(frames, description):
+    """As many frames or more, which fill the steps that they begin."""
+    stride = description.frames_per_step
+    return max(-(-frames // stride) * stride, description.time.least_size(1))
+
+
 def _read(settings, index, backbone, mixing, report):
     """Returns the clips, and functions that make batches of them."""
     description = backbone.description
@@ -274,10 +280,18 @@ def _read(settings, index, backbone, mixing, report):
     names = class_names_of(
         [clip for clip in index if clip.clip in videos], settings.multi_label
     )
+    crop_frames = _crop_frames(settings, backbone)
+    # No more than the longest clip fills: the rest would be masked.
+    if description.num_frames is None:
+        longest = max(video.frames for video in videos.values())
+        most = _whole_steps(longest, description)
+        if crop_frames > most:
+            report(f"crop_frames: {most}, for no clip is longer")
+            crop_frames = most
     shared = {
         "class_names": names,
         "description": description,
-        "crop_frames": _crop_frames(settings, backbone),
+        "crop_frames": crop_frames,
         "batch_size": settings.batch_size,
         "multi_label": settings.multi_label,
     }
@@ -344,7 +358,10 @@ def _write_figures(model, data, settings, scores, output, seed):
     rows = []
     for clip, row in zip(part.clips, scores, strict=True):
         answer = names[int(row.argmax())]
-        of_classes = dict(zip(names, map(float, row), strict=True))
+        of_classes = {
+            f"score_{name}": float(score)
+            for name, score in zip(names, row, strict=True)
+        }
         rows.append(
             {
                 "clip": clip.clip,

@@ -28,6 +28,9 @@ class Task:
             classes. Defaults to `"softmax"`.
         description: Of what made the feature maps, `None` if it is not known.
         background: Those of the classes that show no action. Defaults to none.
+
+    Raises:
+        ValueError: If there is one class alone, of which each clip is.
     """
 
     class_names: tuple[str, ...]
@@ -35,6 +38,13 @@ class Task:
     activation: str = "softmax"
     description: BackboneDescription | None = None
     background: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.is_multi_label and len(self.class_names) < 2:
+            raise ValueError(
+                "`index` must hold clips of two classes or more; what shows no "
+                f"action can be one. Received: {list(self.class_names)}"
+            )
 
     @property
     def is_multi_label(self) -> bool:

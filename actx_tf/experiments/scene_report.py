@@ -104,6 +104,7 @@ def scene_report(
         )
     own_background, answer = open_classifier(model, features, scores)
     asked, left_out = _asked(chosen, {*background, *own_background})
+    _check_some(asked, chosen, split, left_out)
     answers = answer(
         dict.fromkeys(x for c in asked for x in (c.clip, *c.conjugates))
     )
@@ -115,6 +116,11 @@ def scene_report(
         else:
             kept.append(clip)
             conjugates.append(found)
+    _check_some(kept, chosen, split, left_out)
+    return _report(kept, conjugates, answers, left_out, seed)
+
+
+def _check_some(kept, chosen, split, left_out):
     if not kept:
         raise ValueError(
             "`index` must hold action clips with conjugates, of classes that "
@@ -122,7 +128,6 @@ def scene_report(
             f"{split!r}, left out for "
             f"{sorted({reason for _, reason in left_out})[:3]}; {_HINT}"
         )
-    return _report(kept, conjugates, answers, left_out, seed)
 
 
 def _asked(clips, background):

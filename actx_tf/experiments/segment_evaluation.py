@@ -6,12 +6,15 @@ import os
 from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
+from pathlib import PurePath
+from pathlib import PureWindowsPath
 from typing import Any
 
 from actx_tf import metrics
 from actx_tf.data.annotations.activitynet import read_activitynet
 from actx_tf.data.segment_files import file_kind
 from actx_tf.data.segment_files import read_segments
+from actx_tf.data.video_files import VIDEO_SUFFIXES
 from actx_tf.metrics.detection import THRESHOLDS
 
 # THUMOS14's, and ActivityNet's; each has a mean of its own.
@@ -123,7 +126,8 @@ def evaluate_segments(
             videos: in CSV one needs a segment, in JSON not.
         split: Of ActivityNet's annotations. Defaults to `"test"`.
         by_stem: Whether videos are compared by the names of their files
-            without folders and endings: `a/b.mp4` is `b`. Defaults to `False`.
+            without folders and the endings of videos: `a/b.1.mp4` is `b.1`.
+            Defaults to `False`.
         leave_out_unknown: Whether to leave out what is found in videos, or of
             classes, that the truth does not name. Defaults to `False`: it is
             refused.
@@ -166,8 +170,8 @@ def evaluate_segments(
         hint = "; `leave_out_unknown` leaves them out"
         if odd:
             hint = f"; its classes are {_shortly(labels)}" + hint
-        stems = {Path(name).stem for name in true}
-        if not by_stem and {Path(name).stem for name in strange} & stems:
+        stems = {_stem(name) for name in true}
+        if not by_stem and {_stem(name) for name in strange} & stems:
             hint = "; the names of their files are there: see `by_stem`"
         raise ValueError(
             "`segments` must be of videos and classes that `truth` names. "
@@ -206,6 +210,12 @@ def evaluate_segments(
 
 def _read_truth(path, split):
     if file_kind(path) != "annotations":
+        if split != "test":
+            raise ValueError(
+                "`split` is for `truth` in the form of ActivityNet's "
+                "annotations: other files have no splits. "
+                f"Received: split={split!r}, truth={path}"
+            )
         return read_segments(path)
     path = Path(path)
     return read_activitynet(path.parent, path.name).truth(split)
@@ -214,7 +224,7 @@ def _read_truth(path, split):
 def _by_stem(path, segments):
     named = collections.defaultdict(list)
     for video in segments:
-        named[Path(video).stem].append(video)
+        named[_stem(video)].append(video)
     for videos in named.values():
         if len(videos) > 1:
             raise ValueError(
@@ -223,6 +233,13 @@ def _by_stem(path, segments):
                 f"{path}"
             )
     return {stem: segments[video] for stem, (video,) in named.items()}
+
+
+def _stem(video):
+    """The name of a file on any system; `a.1`, which is no file, stays."""
+    name = PureWindowsPath(video).name
+    path = PurePath(name)
+    return path.stem if path.suffix.lower() in VIDEO_SUFFIXES else name
 
 
 def _missed(what, true, found):

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from actx_tf.backbones import Backbone
 from actx_tf.data import segment_files
 from actx_tf.data.extraction import progress_bar
@@ -25,6 +27,7 @@ from actx_tf.prediction import VideoPredictor
 from actx_tf.prediction.video_model import MEMORY
 from actx_tf.segments import THRESHOLDS
 from actx_tf.segments import Segment
+from actx_tf.segments import find_segments
 
 _SECONDS = 5.0  # between two writings of the file
 
@@ -105,6 +108,16 @@ def segment_videos(
             memory=memory,
             progress=progress,
             compute_dtype=compute_dtype,
+        )
+        # What is wrong is refused before the first video is read.
+        nothing = np.zeros((0, len(predictor.class_names)))
+        find_segments(
+            nothing,
+            np.zeros(1),
+            predictor.class_names,
+            background if predictor.class_names and background else (),
+            thresholds,
+            contrast=contrast,
         )
         several = progress and len(paths) > 1
         bar = progress_bar(len(paths), len(paths) - len(left), several)
@@ -205,6 +218,10 @@ def _write(output, done, about):
         segment_files.write_segments_csv(output, segments)
 
 
+def _said(value):
+    return None if value == "" else value  # no end is ""
+
+
 def _to_rows(segments):
     return [[x.start, x.end, x.label, x.score] for x in segments]
 
@@ -250,7 +267,7 @@ def _read(output, made_by):
         raise ValueError(
             f"`output`={output} was begun with other settings: give the same "
             "to go on, or another `output`. Received: "
-            f"{name}={made_by[name] or None} (then {before[name] or None})"
+            f"{name}={_said(made_by[name])} (then {_said(before[name])})"
         )
     os.truncate(path, len(content))
     return done

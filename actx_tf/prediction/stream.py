@@ -20,6 +20,7 @@ from actx_tf.export.trained_model import answers_after
 from actx_tf.prediction.timeline import check_window_seconds
 from actx_tf.prediction.timeline import seconds_to_steps
 from actx_tf.prediction.video_model import VideoModel
+from actx_tf.prediction.video_model import check_scores
 from actx_tf.settings import DataSettings
 from actx_tf.utils.checks import is_number
 
@@ -107,11 +108,13 @@ def _answer_frames(model, live, window, history):
                 seen = [answers["confidences"]]
                 seen = seen if earlier is None else [earlier, *seen]
                 earlier = np.concatenate(seen)[-most:]
+            class_names = model.class_names(len(answers["scores"]))
+            check_scores(answers["scores"], class_names)
             yield StreamWindow(
                 start=first / live.frame_rate,
                 end=stop / live.frame_rate,
                 scores=answers["scores"],
-                class_names=model.class_names(len(answers["scores"])),
+                class_names=class_names,
                 dropped=dropped,
                 action_map=answers.get("action_map"),
                 context_map=answers.get("context_map"),

@@ -15,6 +15,7 @@ from actx_tf.backbones.description import BackboneDescription
 from actx_tf.data.video import video_duration
 from actx_tf.export.trained_model import answers
 from actx_tf.prediction.video_model import VideoModel
+from actx_tf.prediction.video_model import check_scores
 from actx_tf.prediction.windows import answer_in_windows
 from actx_tf.segments import THRESHOLDS
 from actx_tf.segments import Segment
@@ -257,6 +258,8 @@ def timeline_of_steps(
         start: Where in the file the clip begins, in seconds.
     """
     scores = of_steps["scores"]
+    class_names = name_classes(scores.shape[1])
+    check_scores(scores, class_names)
     # A step is where it looks: its borders lie in the middle between two.
     middles = clip_shape[0] * description.time.centers(
         len(scores), clip_shape[0]
@@ -269,7 +272,7 @@ def timeline_of_steps(
     return Timeline(
         times=start + np.array(borders) / frame_rate,
         scores=scores,
-        class_names=name_classes(scores.shape[1]),
+        class_names=class_names,
         background=background,
         window=steps * description.frames_per_step / frame_rate,
         num_frames=clip_shape[0],
@@ -326,11 +329,13 @@ def timeline_of_clips(
     middles = (times[1:, np.newaxis] + times[:-1, np.newaxis]) / 2
     inside = (begins <= middles) & (middles < ends)
     of_windows = np.stack([scores for scores, _ in found])
+    class_names = name_classes(of_windows.shape[1])
+    check_scores(of_windows, class_names)
     scores = inside / inside.sum(1, keepdims=True) @ of_windows
     return Timeline(
         times=times,
         scores=scores.astype(np.float32),
-        class_names=name_classes(scores.shape[1]),
+        class_names=class_names,
         background=background,
         window=min(window, stop - start),
         num_frames=seen,

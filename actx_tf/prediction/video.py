@@ -21,6 +21,7 @@ from actx_tf.prediction.timeline import Timeline
 from actx_tf.prediction.timeline import make_timeline
 from actx_tf.prediction.video_model import MEMORY
 from actx_tf.prediction.video_model import VideoModel
+from actx_tf.prediction.video_model import check_scores
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +113,8 @@ def predict_video(
         A `VideoPrediction`.
 
     Raises:
-        VideoError: If the video cannot be read, or is too long.
+        VideoError: If the video cannot be read, is too long, or is answered
+            with scores that are not finite.
         FileNotFoundError: If there is no model at the path.
         TypeError: If the backbone does not say what it sees.
         ValueError: If an argument is wrong, the model takes features and no
@@ -137,6 +139,7 @@ class VideoPredictor:
 
     Attributes:
         description: `BackboneDescription` of how videos are read.
+        class_names: Names of the classes; empty if the model has none.
 
     Raises:
         FileNotFoundError: If there is no model at the path.
@@ -158,6 +161,7 @@ class VideoPredictor:
             model, backbone, memory, progress, compute_dtype
         )
         self.description = self._model.description
+        self.class_names = tuple(self._model.model.class_names or ())
 
     def scores(
         self,
@@ -290,4 +294,6 @@ class VideoPredictor:
         return answer(self._model.model, np.concatenate(maps)), clip.shape
 
     def _names(self, scores):
-        return self._model.class_names(len(scores))
+        names = self._model.class_names(len(scores))
+        check_scores(scores, names)
+        return names

@@ -4,6 +4,7 @@ import contextlib
 import math
 import os
 from collections.abc import Iterator
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -24,6 +25,24 @@ from actx_tf.models import load_model
 MEMORY = 1.0
 # A model that answers a feature map makes others of its size.
 _COPIES = 4
+
+
+def check_scores(scores: np.ndarray, class_names: Sequence[str]) -> None:
+    """Raises `VideoError` if the scores of a video are not finite.
+
+    The largest of them would be an answer that means nothing.
+
+    Args:
+        scores: `(..., classes)`.
+        class_names: Names of the classes.
+    """
+    wrong = np.argwhere(~np.isfinite(scores))
+    if len(wrong):
+        first = tuple(wrong[0].tolist())
+        raise VideoError(
+            "the model answers it with scores that are not finite: "
+            f"{scores[first]} of {class_names[first[-1]]!r}"
+        )
 
 
 class VideoModel:
