@@ -67,6 +67,7 @@ from actx_tf.data.segment_files import (
 from actx_tf.data.segment_files import (
     write_coco_segments as write_coco_segments,
 )
+from actx_tf.data.segment_files import write_segments as write_segments
 from actx_tf.data.segment_files import write_segments_csv as write_segments_csv
 from actx_tf.data.similarities import store_similarities as store_similarities
 from actx_tf.data.tubes import Tube as Tube

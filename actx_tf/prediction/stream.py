@@ -80,6 +80,12 @@ def answer_stream(
             f"{description.name} are those of a whole clip. "
             "Received: window=None"
         )
+    if model.context is not None:
+        raise ValueError(
+            "`context` must be None for a stream: save the ActX with the "
+            "context that is wanted (`model.context`). "
+            f"Received: context={model.context!r}"
+        )
     rate = description.frame_rate
     if description.num_frames is not None:
         assert window is not None

@@ -138,7 +138,7 @@ def make_timeline(
         def answer_clip(begin, until):
             clip = model.read(video, begin, until, whole=True)
             features = np.concatenate([part for part, _ in clip.steps()])
-            found = answers(model.model, features[np.newaxis])
+            found = answers(model.model, features[np.newaxis], model.context)
             return found["scores"][0], clip.shape[0]
 
         return timeline_of_clips(
@@ -155,7 +155,7 @@ def make_timeline(
     clip = model.read(video, start, end)
     steps, hop = window_steps(description, window, overlap, clip)
     of_steps = answer_in_windows(
-        lambda clips: answers(model.model, clips),
+        lambda clips: answers(model.model, clips, model.context),
         _check_maps(clip, steps),
         steps,
         hop,

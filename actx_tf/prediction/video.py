@@ -82,6 +82,7 @@ def predict_video(
     end: float | None = None,
     memory: float = MEMORY,
     compute_dtype: str = "float32",
+    context: str | None = None,
 ) -> VideoPrediction:
     """Runs a model on a video file.
 
@@ -107,6 +108,9 @@ def predict_video(
         compute_dtype: `"float32"` or `"bfloat16"`, the arithmetic of the
             backbone of a Keras model: see `FeatureExtractor`. Defaults to
             `"float32"`.
+        context: What a trained `ActX`, or its SavedModel, is given of the
+            context: `"keep"` or `"mean"`, see `ActX`. Defaults to `None`: as
+            the model was saved.
 
     Returns:
         A `VideoPrediction`.
@@ -119,7 +123,11 @@ def predict_video(
             backbone is given, or the backbone is not that of its features.
     """
     predictor = VideoPredictor(
-        model, backbone, memory=memory, compute_dtype=compute_dtype
+        model,
+        backbone,
+        memory=memory,
+        compute_dtype=compute_dtype,
+        context=context,
     )
     return predictor(video, start=start, end=end)
 
@@ -134,6 +142,7 @@ class VideoPredictor:
         progress: Whether to show a bar of the frames of each video. Defaults to
             `False`.
         compute_dtype: As in `predict_video`. Defaults to `"float32"`.
+        context: As in `predict_video`; not for `stream`. Defaults to `None`.
 
     Attributes:
         description: `BackboneDescription` of how videos are read.
@@ -141,8 +150,9 @@ class VideoPredictor:
     Raises:
         FileNotFoundError: If there is no model at the path.
         TypeError: If the backbone does not say what it sees.
-        ValueError: If the model takes features and no backbone is given, or
-            the backbone is not that of its features.
+        ValueError: If the model takes features and no backbone is given, the
+            backbone is not that of its features, or the model has no such
+            context.
     """
 
     def __init__(
@@ -153,9 +163,10 @@ class VideoPredictor:
         memory: float = MEMORY,
         progress: bool = False,
         compute_dtype: str = "float32",
+        context: str | None = None,
     ) -> None:
         self._model = VideoModel(
-            model, backbone, memory, progress, compute_dtype
+            model, backbone, memory, progress, compute_dtype, context
         )
         self.description = self._model.description
 
@@ -287,7 +298,9 @@ class VideoPredictor:
         """Returns answers, and the (frames, height, width) that were seen."""
         clip = self._model.read(video, start, end, whole=True)
         maps = [features for features, _ in clip.steps()]
-        return answer(self._model.model, np.concatenate(maps)), clip.shape
+        model = self._model
+        found = answer(model.model, np.concatenate(maps), model.context)
+        return found, clip.shape
 
     def _names(self, scores):
         return self._model.class_names(len(scores))
