@@ -20,7 +20,8 @@ def add_segments(parser: Parser) -> None:
         "--window",
         type=kinds.positive,
         help="seconds of a window, about as long as the clips of the training; "
-        "10 steps of the features if it is not given",
+        "if it is not given, the steps of the crops of the training, 10 if the "
+        "model does not know them",
     )
     parser.add_argument(
         "--overlap",

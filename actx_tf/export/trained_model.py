@@ -29,6 +29,7 @@ class ExportedModel:
         background: Names of the classes that show no action.
         description: `BackboneDescription` of what makes its features, `None`
             if it is not known.
+        crop_steps: As of `PairedModel`.
         max_steps: Largest number of steps of a clip that it answers.
         signatures: Names of what it answers.
 
@@ -44,6 +45,7 @@ class ExportedModel:
         self.activation = metadata["activation"]
         self.background = metadata["background"]
         self.description = metadata["backbone"]
+        self.crop_steps = metadata["crop_steps"]
         self.max_steps = metadata["max_steps"]
         self.signatures = metadata["signatures"]
         self._model = tf.saved_model.load(str(path))  # owns the variables

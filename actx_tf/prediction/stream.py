@@ -138,7 +138,7 @@ class _Parts:
         self._model = model
         self._time = description.time
         if description.is_windowed:
-            self._steps = DataSettings().crop_steps
+            self._steps = model.model.crop_steps or DataSettings().crop_steps
             if window is not None:
                 self._steps = seconds_to_steps(description, window, frame_rate)
             self._frames = self._steps * self.stride

@@ -153,7 +153,9 @@ def make_timeline(
             end,
         )
     clip = model.read(video, start, end)
-    steps, hop = window_steps(description, window, overlap, clip)
+    steps, hop = window_steps(
+        description, window, overlap, clip, model.model.crop_steps
+    )
     of_steps = answer_in_windows(
         lambda clips: answers(model.model, clips, model.context),
         _check_maps(clip, steps),
@@ -197,6 +199,7 @@ def window_steps(
     window: float | None,
     overlap: float,
     clip: Any,
+    crop_steps: int | None,
 ) -> tuple[int, int]:
     """Returns the steps of a window, and those from one to the next.
 
@@ -206,12 +209,14 @@ def window_steps(
         overlap: Share of a window that the next one sees too.
         clip: Has `frame_rate` and `count()`, which is called if the rate is
             that of the file, which is known at its end.
+        crop_steps: Steps of the crops of the training; `None`: as many as
+            there are unless told otherwise.
 
     Raises:
         ValueError: If a window is shorter than a step.
     """
     if window is None:
-        steps = DataSettings().crop_steps
+        steps = crop_steps or DataSettings().crop_steps
     else:
         rate = description.frame_rate
         if rate is None:

@@ -234,8 +234,8 @@ class VideoPredictor:
             video: Path of the video file.
             window: Seconds of a window, which is rounded to whole steps. It
                 should be about as long as the clips that the model was trained
-                on. Defaults to `None`: 10 steps, as the crops of a training
-                unless told otherwise (`DataSettings.crop_steps`).
+                on. Defaults to `None`: the steps of the training's crops, which
+                the model knows (`PairedModel.crop_steps`); 10 if it does not.
             overlap: Share of a window that the next one sees too, in [0, 1).
                 Defaults to `0.5`.
             start: As in `predict_video`. Defaults to `0.0`.
@@ -279,7 +279,7 @@ class VideoPredictor:
             source: Number of a camera; an address (`rtsp://`, `http://` and so
                 on); `"-"`, standard input; or the path of a file, which is
                 played as fast as it was recorded.
-            window: As in `timeline`. Defaults to `None`: 10 steps.
+            window: As in `timeline`. Defaults to `None`.
             history: Seconds over which AttNorm and the percentile are taken.
                 Defaults to `600.0`.
 
