@@ -69,7 +69,11 @@ def test_counts_of_each_class_and_split(tmp_path):
     "flags, code, words",
     [
         (["--dataset=kth"], 1, "00sequences.txt is missing"),
-        (["--dataset=hacs", "--division=1"], 2, "but for jhmdb, ucf101"),
+        (
+            ["--dataset=hacs", "--division=1"],
+            2,
+            "but for jhmdb, ucf101, ucf101_24",
+        ),
         (["--file_pattern=x"], 2, "--file_pattern is not for --dataset=folder"),
         (["--dataset=hacs", "--existing_only"], 1, "none of 5 files exists"),
     ],

@@ -146,7 +146,12 @@ def test_stored_data_are_split_as_the_index_says(folder, caplog):
         [folder / "flow"],
     )
     assert data.task == Task(
-        ("a", "b"), 4, "sigmoid", describe("random", channels=4), ("b",)
+        ("a", "b"),
+        4,
+        "sigmoid",
+        describe("random", channels=4),
+        ("b",),
+        data.settings.crop_steps,
     )
     assert len(data.training) == 8
     # Of the last clip there is no flow.

@@ -455,6 +455,7 @@ def test_an_exported_model_says_what_it_sees(served, signatures):
         "background": [],
         "channels": CHANNELS,
         "max_steps": 50,
+        "crop_steps": None,
         "signatures": [
             *("serving_default", "unpadded"),
             *("attention", "unpadded_attention", "stream"),
@@ -478,6 +479,8 @@ def test_an_exported_model_says_what_it_sees(served, signatures):
         ("activation", "relu"),
         ("background", ["nothing"]),
         ("max_steps", -5),
+        ("crop_steps", 0),
+        ("crop_steps", "10"),
         ("backbone", None),
         ("backbone", {"frame_rate": 10**400}),
         ("backbone", {"channels": 10**30}),

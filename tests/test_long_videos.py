@@ -10,11 +10,13 @@ import tensorflow as tf
 
 from actx_tf import client
 from actx_tf.backbones import make_backbone
+from actx_tf.data import read_segments
 from actx_tf.data import synthetic
 from actx_tf.export import export_saved_model
 from actx_tf.models import ACF
 from actx_tf.prediction import VideoPredictor
 from actx_tf.prediction.windows import WindowMeans
+from tests.harness import run_actx
 from tests.long_requests import ask_signatures
 from tests.long_requests import bad_requests
 from tests.long_requests import encode
@@ -145,6 +147,36 @@ def test_a_server_answers_what_predict_does(served, servers, tmp_path, kind):
         client.ask_timeline(path, servers[kind], "wave", window=30.0)
     with pytest.raises(ValueError, match="`overlap` must be a share"):
         client.ask_timeline(path, servers[kind], "wave", overlap=1)
+
+
+def test_the_command_finds_what_predict_does(served, servers, tmp_path):
+    path, _ = films(tmp_path, 150)
+    flags = ["--segments", "--window=1", "--thresholds=0.3", "--background="]
+    tables = {}
+    for name, arguments in (
+        ("ask", ["--name=wave", f"--server={servers['rest']}"]),
+        ("predict", [f"--model={served.path}"]),
+    ):
+        output = tmp_path / f"{name}.csv"
+        result = run_actx(name, path, *arguments, *flags, f"--output={output}")
+        assert result.returncode == 0, result.stderr
+        lines = result.stdout.splitlines()
+        tables[name] = (
+            [line for line in lines if " s  " in line or "windows of" in line],
+            read_segments(output)[str(path)],
+        )
+    (said, found), (expected_lines, expected) = tables.values()
+    assert len(said) == len(expected_lines) == len(expected) + 1 > 2
+    assert said[-1] == expected_lines[-1] == "windows of 1 seconds"
+    for a, b in zip(found, expected, strict=True):
+        assert (a.start, a.end, a.label) == (b.start, b.end, b.label)
+        assert a.score == pytest.approx(b.score, abs=1e-5)
+    for wrong, words in (
+        (["--window=1"], "--window is for --segments"),
+        (["--segments", "--output=a.png"], "--output must end in .csv"),
+    ):
+        result = run_actx("ask", path, "--name=wave", *wrong)
+        assert result.returncode == 2 and words in result.stderr
 
 
 def test_steps_that_see_a_clip_are_asked_for_window_by_window(tmp_path):

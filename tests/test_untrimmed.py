@@ -17,6 +17,7 @@ from tests.harness import ROOT
 from tests.harness import run_actx
 from tests.lossless import write_lossless
 from tests.test_annotations import write
+from tests.test_ucf101_24 import write_ucf101_24
 
 GMDCSA = ROOT.parent / "shared" / "data" / "gmdcsa_fall"
 
@@ -101,6 +102,7 @@ WRITE = {
     "activitynet": write_activitynet,
     "gmdcsa": write_gmdcsa,
     "thumos14": write_thumos14,
+    "ucf101_24": write_ucf101_24,
 }
 
 

@@ -6,18 +6,16 @@ Kinetics-400 alone, 68.4 % of its validation clips. JAX is not needed.
 """
 
 import hashlib
-import io
 import os
-import pickle
 import tarfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from actx_tf.utils.optional import locate_optional
+from actx_tf.utils.plain_pickle import load_plain_pickle
 
 _IN_PACKAGE = Path("weights", "i3d-kinetics-400.ckpt")
 _SHA256 = "af5c50f0df57cc48c82fb990ea903796e001d6f57fe33d9ad5c219db4fb5aebd"
@@ -53,7 +51,7 @@ def read_kinetics(path: str | os.PathLike | None = None) -> dict:
             f"of {_SIZE} bytes and the SHA-256 {_SHA256}. "
             f"Received: {len(content)} bytes, with another"
         )
-    tree = _OnlyArrays(io.BytesIO(content)).load()
+    tree = load_plain_pickle(content)
     arrays = {}
     for (_, *unit, kind, part), array in _leaves(tree):
         name = "/".join(unit)
@@ -62,7 +60,7 @@ def read_kinetics(path: str | os.PathLike | None = None) -> dict:
             name = "Mixed_5b/Branch_2/Conv3d_0a_3x3"
         if kind == "BatchNorm_0":
             array = array.reshape(-1)
-        arrays[f"{name}/{_PARTS[kind, part]}"] = array
+        arrays[f"{name}/{_PARTS[kind, part]}"] = np.asarray(array)
     return arrays
 
 
@@ -100,20 +98,6 @@ def _content(path):
 
 def _one(names, name):
     return next((x for x in names if x.endswith(f"/{name}")), name)
-
-
-class _OnlyArrays(pickle.Unpickler):
-    """Admits NumPy arrays, and nothing that runs code."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (
-            name == "_reconstruct"
-            and module.replace("._core.", ".core.") == "numpy.core.multiarray"
-        ):  # NumPy 2 moved it
-            return np.ndarray.__reduce__(np.empty(0))[0]
-        if (module, name) in (("numpy", "ndarray"), ("numpy", "dtype")):
-            return getattr(np, name)
-        raise pickle.UnpicklingError(f"{module}.{name} is not an array")
 
 
 def _leaves(tree: dict, path: tuple = ()) -> Iterator[tuple]:

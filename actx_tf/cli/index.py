@@ -34,7 +34,7 @@ from actx_tf.cli.flags import whole
 from actx_tf.cli.parser import Parser
 
 # Those of untrimmed videos, of which segments are annotated.
-_UNTRIMMED = ("activitynet", "gmdcsa", "thumos14")
+_UNTRIMMED = ("activitynet", "gmdcsa", "thumos14", "ucf101_24")
 _DATASETS = (
     "action_thread",
     "activitynet",
@@ -46,6 +46,7 @@ _DATASETS = (
     "kth",
     "thumos14",
     "ucf101",
+    "ucf101_24",
     "ut_interaction",
     "voc_action",
 )
@@ -57,7 +58,7 @@ _OPTIONS = {
     ),
     "part": ({"hacs"}, "part"),
     "num_classes": ({"hacs"}, "num_classes"),
-    "division": ({"jhmdb", "ucf101"}, "split"),
+    "division": ({"jhmdb", "ucf101", "ucf101_24"}, "split"),
     "fold": ({"gmdcsa", "ut_interaction"}, "fold"),
     "test_percent": ({"folder"}, "test_percent"),
     "validation_percent": ({"folder"}, "validation_percent"),
@@ -97,7 +98,7 @@ def add_flags(parser: Parser) -> None:
         "--division",
         type=int,
         choices=(1, 2, 3),
-        help="jhmdb, ucf101: which one; 1 if it is not given",
+        help="jhmdb, ucf101, ucf101_24: which one; 1 if it is not given",
     )
     parser.add_argument(
         "--fold",
@@ -111,19 +112,24 @@ def add_flags(parser: Parser) -> None:
         "--classes",
         type=names,
         metavar="LABELS",
-        help="activitynet, gmdcsa, thumos14: keep the segments of these "
-        "classes, separated by commas; all if it is not given",
+        help=f"{', '.join(_UNTRIMMED)}: keep the segments of these classes, "
+        "separated by commas; all if it is not given",
     )
     parser.add_argument(
         "--unlabelled",
         choices=("background", "conjugates"),
-        help="activitynet, gmdcsa, thumos14: what to make of stretches without "
-        "a label; nothing if it is not given",
+        help=f"{', '.join(_UNTRIMMED)}: what to make of stretches without a "
+        "label; nothing if it is not given",
     )
     parser.add_argument(
         "--masks",
         help="jhmdb: file (.npz) to write, of the puppet masks, for "
         "`actx localize --masks`",
+    )
+    parser.add_argument(
+        "--boxes",
+        help="ucf101_24: file (.json) to write, of the tubes, for `actx "
+        "localize --boxes`",
     )
     parser.add_argument(
         "--test_percent",
@@ -162,6 +168,12 @@ def check(flags: argparse.Namespace) -> None:
         if not flags.masks.endswith(".npz"):
             raise UsageError("--masks must end with .npz")
         files.check_output_file(flags.masks, "--masks")
+    if flags.boxes:
+        if flags.dataset != "ucf101_24":
+            raise UsageError("--boxes is for --dataset=ucf101_24")
+        if not flags.boxes.endswith(".json"):
+            raise UsageError("--boxes must end with .json")
+        files.check_output_file(flags.boxes, "--boxes")
     if flags.add and flags.dataset != "folder":
         raise UsageError("--add is for --dataset=folder")
     if flags.add and flags.force:
@@ -186,6 +198,7 @@ def run(flags: argparse.Namespace) -> None:
     from actx_tf.data import read_clip_index
     from actx_tf.data import write_clip_index
     from actx_tf.data import write_masks
+    from actx_tf.data import write_tubes
     from actx_tf.experiments import index_report
 
     options = {
@@ -231,6 +244,12 @@ def run(flags: argparse.Namespace) -> None:
         )
     if flags.masks:
         write_masks(flags.masks, annotations.read_jhmdb_masks(root, clips))
+    if flags.boxes:
+        tubes = annotations.read_ucf101_24_tubes(root)
+        # Of each clip, and of whole videos as `--dataset=ucf101` names them.
+        of_clips = {clip.clip: tubes[clip.extra["scene"]] for clip in clips}
+        write_tubes(flags.boxes, tubes | of_clips)
     # The last thing: an index that is there is not written again.
     write_clip_index(flags.output, clips)
-    print(f"written: {', '.join(filter(None, (flags.output, flags.masks)))}")
+    written = flags.output, flags.masks, flags.boxes
+    print(f"written: {', '.join(filter(None, written))}")

@@ -39,6 +39,7 @@ from pathlib import Path
 
 from actx_tf.cli import files
 from actx_tf.cli import flags as kinds
+from actx_tf.cli import segment_flags
 from actx_tf.cli import stream
 from actx_tf.cli.errors import UsageError
 from actx_tf.cli.parser import Parser
@@ -74,45 +75,19 @@ def add_flags(parser: Parser) -> None:
         help="GiB that a window of frames may take, and the features of a clip "
         "that is answered as a whole",
     )
-    parser.add_argument(
-        "--segments",
-        action="store_true",
-        help="answer in windows: what happens from when to when",
-    )
-    parser.add_argument(
-        "--window",
-        type=kinds.positive,
-        help="seconds of a window, about as long as the clips of the training; "
-        "10 steps of the features if it is not given",
-    )
-    parser.add_argument(
-        "--overlap",
-        type=kinds.fraction,
-        help="share of a window that the next one sees too; 0.5 if it is not "
-        "given",
-    )
-    parser.add_argument(
-        "--thresholds",
-        type=_thresholds,
-        help="scores from which on a step is in a segment, separated by "
-        "commas; 0.1 to 0.9 if it is not given, of which the surest segments "
-        "stay that overlap by 0.3 at most. One leaves none that overlap",
-    )
-    parser.add_argument(
-        "--contrast",
-        type=kinds.not_negative,
-        help="a segment scores what is in it less what is around it, as far to "
-        "each side as this share of its length; 1 if it is not given, 0 for "
-        "what is in it alone",
-    )
+    segment_flags.add_segments(parser)
     parser.add_argument(
         "--format",
         choices=stream.FORMATS,
         help="of the lines of --stream; that of the name of --output, or csv, "
         "if it is not given",
     )
-    kinds.add_background(
-        parser, "those of the model, if it is not given, are no segments"
+    parser.add_argument(
+        "--context",
+        choices=("keep", "mean"),
+        help="what a trained ActX is given of the scene: keep, the context of "
+        "the clip, or mean, that of all training clips, so that the action "
+        "alone tells; as the model was saved, if it is not given",
     )
 
 
@@ -129,11 +104,8 @@ def check(flags: argparse.Namespace) -> None:
             f"there is no video and no folder at {flags.videos}; give the "
             "path of one"
         )
-    if not flags.segments and flags.stream is None:
-        names = "window", "overlap", "thresholds", "contrast", "background"
-        for name in names:
-            if getattr(flags, name) not in (None, ()):
-                raise UsageError(f"--{name} is for --segments")
+    if flags.stream is None:
+        segment_flags.check_segments(flags)
     files.check_model(flags.model)
     if flags.compute_dtype != "float32" and Path(flags.model).is_dir():
         raise UsageError(
@@ -189,6 +161,7 @@ def _find_scores(flags, videos):
         end=flags.end,
         memory=flags.memory,
         compute_dtype=flags.compute_dtype,
+        context=flags.context,
         save=save if flags.maps else None,
     )
     if len(videos) == 1 and rows:
@@ -205,15 +178,12 @@ def _find_scores(flags, videos):
 
 def _find_segments(flags, videos):
     from actx_tf import experiments
-    from actx_tf import segments
     from actx_tf.visualization import save_timeline_video
 
     windows = set()
 
     def save(video, timeline, found):
-        windows.add(f"{timeline.window:.3g}")
-        if not (flags.background or timeline.background):
-            windows.add("")
+        windows.add((timeline.window, bool(timeline.background)))
         if flags.maps:
             folder = _folder(flags, video)
             folder.mkdir(parents=True, exist_ok=True)
@@ -227,38 +197,23 @@ def _find_segments(flags, videos):
         flags.output,
         backbone=flags.backbone,
         window=flags.window,
-        overlap=0.5 if flags.overlap is None else flags.overlap,
-        background=flags.background or None,
-        thresholds=flags.thresholds or segments.THRESHOLDS,
-        contrast=1.0 if flags.contrast is None else flags.contrast,
+        overlap=segment_flags.overlap_of(flags),
+        **segment_flags.finding_of(flags),
         start=flags.start,
         end=flags.end,
         memory=flags.memory,
         compute_dtype=flags.compute_dtype,
+        context=flags.context,
         save=save,
     )
     for video, entries in found.items():
         if len(videos) > 1:
             print(f"{video}: {len(entries)} segments")
         else:
-            for entry in sorted(entries, key=lambda entry: entry.start):
-                print(
-                    f"{entry.start:9.2f} to {entry.end:9.2f} s  "
-                    f"{entry.score:.3f}  {entry.label}"
-                )
-    if "" in windows:
-        print(
-            "note: the model names no class that is nothing, so that each "
-            "moment is of some class; see --background"
-        )
-    for seconds in sorted(windows - {""}):
-        print(f"windows of {seconds} seconds")
+            segment_flags.print_segments(entries)
+    segment_flags.print_windows(flags, windows)
     return len(found), failed
 
 
 def _folder(flags, video):
     return Path(flags.maps) / video.relative_to(flags.videos)
-
-
-def _thresholds(text):
-    return tuple(kinds.fraction(part) for part in text.split(","))

@@ -21,7 +21,7 @@ def check(flags: argparse.Namespace) -> None:
     """Raises an error if flags do not go with `--stream`."""
     for name in (
         *("segments", "overlap", "thresholds", "contrast"),
-        *("background", "maps"),
+        *("background", "maps", "context"),
     ):
         if getattr(flags, name):
             raise UsageError(f"--{name} is for files, not for --stream")

@@ -103,7 +103,7 @@ def ask_timeline(
         model: As in `ask`.
         version: As in `ask`. Defaults to `None`.
         label: As in `ask`. Defaults to `None`.
-        window: As in `VideoPredictor.timeline`. Defaults to `None`: 10 steps.
+        window: As in `VideoPredictor.timeline`. Defaults to `None`.
         overlap: As in `VideoPredictor.timeline`. Defaults to `0.5`.
         start: As in `ask`. Defaults to `0.0`.
         end: As in `ask`. Defaults to `None`: the end of the file.
@@ -142,7 +142,9 @@ def ask_timeline(
             end,
         )
     clip = seen_frames(description, video, start, end)
-    steps, hop = window_steps(description, window, overlap, clip)
+    steps, hop = window_steps(
+        description, window, overlap, clip, about["crop_steps"]
+    )
     size = (0, 0)
 
     def images():

@@ -67,8 +67,12 @@ from actx_tf.data.segment_files import (
 from actx_tf.data.segment_files import (
     write_coco_segments as write_coco_segments,
 )
+from actx_tf.data.segment_files import write_segments as write_segments
 from actx_tf.data.segment_files import write_segments_csv as write_segments_csv
 from actx_tf.data.similarities import store_similarities as store_similarities
+from actx_tf.data.tubes import Tube as Tube
+from actx_tf.data.tubes import read_tubes as read_tubes
+from actx_tf.data.tubes import write_tubes as write_tubes
 from actx_tf.data.video import ClipFrames as ClipFrames
 from actx_tf.data.video import VideoError as VideoError
 from actx_tf.data.video import read_clip as read_clip

@@ -285,6 +285,34 @@ def read_coco_segments(path: str | os.PathLike) -> dict[str, list[Segment]]:
     return segments
 
 
+def write_segments(
+    path: str | os.PathLike, segments: Segments, external_data: str = ""
+) -> None:
+    """Writes segments as the name of the file says.
+
+    Args:
+        path: Path of the file: `.csv`; `.coco.json`, as `write_coco_segments`
+            writes it; or `.json`, as `write_activitynet_results` does.
+        segments: Mapping from each video's name to its segments.
+        external_data: As of `write_activitynet_results`. Defaults to `""`.
+
+    Raises:
+        ValueError: If the name ends otherwise.
+    """
+    name = pathlib.Path(path).name.lower()
+    if name.endswith(".csv"):
+        write_segments_csv(path, segments)
+    elif name.endswith(".coco.json"):
+        write_coco_segments(path, segments)
+    elif name.endswith(".json"):
+        write_activitynet_results(path, segments, external_data)
+    else:
+        raise ValueError(
+            "`path` must end in .csv, .json (ActivityNet's results) or "
+            f".coco.json. Received: path={path}"
+        )
+
+
 def read_segments(path: str | os.PathLike) -> dict[str, list[Segment]]:
     """Reads a file of segments of any of the three kinds.
 

@@ -3,9 +3,12 @@
 import dataclasses
 import json
 import os
+from collections.abc import Mapping
 from collections.abc import Sequence
 
 import numpy as np
+
+from actx_tf.utils.atomic_write import atomic_write
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +60,31 @@ def read_tubes(path: str | os.PathLike) -> dict[str, list[Tube]]:
                 f"each frame. Received: {type(error).__name__}: {error}"
             ) from error
     return tubes
+
+
+def write_tubes(
+    path: str | os.PathLike, tubes: Mapping[str, Sequence[Tube]]
+) -> None:
+    """Writes the tubes of clips as `read_tubes` reads them.
+
+    Args:
+        path: Path of the JSON file. It takes the place of an earlier one once
+            it is whole.
+        tubes: Mapping from the name of a clip to its tubes.
+    """
+    content = {
+        clip: [
+            {
+                "start": tube.start,
+                "end": tube.start + len(tube.boxes) - 1,
+                "boxes_xywh": _shortest(tube.boxes).tolist(),
+            }
+            for tube in entries
+        ]
+        for clip, entries in tubes.items()
+    }
+    with atomic_write(path) as draft:
+        draft.write_text(json.dumps(content), encoding="utf-8")
 
 
 def draw_tubes(tubes: Sequence[Tube], size: Sequence[int]) -> np.ndarray:
@@ -135,6 +163,12 @@ def _overlaps(borders, count):
     units = np.arange(count)
     common = np.minimum(ends, units + 1) - np.maximum(starts, units)
     return np.maximum(common, 0.0) / np.maximum(ends - starts, 1e-12)
+
+
+def _shortest(boxes):
+    """Integers, if they say the same."""
+    whole = np.rint(boxes).astype(np.int64)
+    return whole if np.array_equal(whole, boxes) else boxes
 
 
 def _to_tube(entry):

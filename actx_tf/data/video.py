@@ -224,6 +224,22 @@ def video_duration(path: str | os.PathLike) -> float:
         return float(duration(path))
 
 
+def video_frame_rate(path: str | os.PathLike) -> float:
+    """Returns the frames per second that a video file declares.
+
+    Args:
+        path: Path of the video file.
+
+    Raises:
+        VideoError: If the file is missing, is not a video, or declares none.
+    """
+    import_av()
+    with video_errors(path), open_video(path) as stream:
+        if not stream.average_rate:
+            raise VideoError("the file declares no frame rate")
+        return float(stream.average_rate)
+
+
 def cut_box(
     frames: np.ndarray, box: tuple[int, int, int, int] | None
 ) -> np.ndarray:

@@ -328,6 +328,8 @@ def _read(settings, index, backbone, mixing, report):
             activation="sigmoid" if settings.multi_label else "softmax",
             description=description,
             background=settings.background,
+            crop_steps=description.time.count(_crop_frames(settings, backbone))
+            or None,
         ),
         training=splits["train"],
         validation=validation,

@@ -122,6 +122,7 @@ def _to_carry(task):
         "class_names": task.class_names,
         "activation": task.activation,
         "background": task.background,
+        "crop_steps": task.crop_steps,
     }
 
 

@@ -48,6 +48,7 @@ def predict(
     start: float = 0.0,
     end: float | None = None,
     memory: float = MEMORY,
+    context: str | None = None,
     progress: bool = False,
 ) -> Predictions:
     """Says what a video shows, or each video of a folder, as `actx predict`.
@@ -72,6 +73,7 @@ def predict(
         start: As in `predict_video`. Defaults to `0.0`.
         end: As in `predict_video`. Defaults to the end of the file.
         memory: As in `predict_video`. Defaults to `1.0`.
+        context: As in `predict_video`. Defaults to `None`.
         progress: Whether to show progress bars. Defaults to `False`.
 
     Returns:
@@ -105,6 +107,7 @@ def predict(
             start=start,
             end=end,
             memory=memory,
+            context=context,
             progress=progress,
         )
         return Predictions({}, found, dict(failed))
@@ -116,6 +119,7 @@ def predict(
         start=start,
         end=end,
         memory=memory,
+        context=context,
         progress=progress,
     )
     return Predictions(

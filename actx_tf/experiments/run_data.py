@@ -28,6 +28,8 @@ class Task:
             classes. Defaults to `"softmax"`.
         description: Of what made the feature maps, `None` if it is not known.
         background: Those of the classes that show no action. Defaults to none.
+        crop_steps: Steps of a training crop; `None` if clips are not cropped.
+            Defaults to `None`.
 
     Raises:
         ValueError: If there is one class alone, of which each clip is.
@@ -38,6 +40,7 @@ class Task:
     activation: str = "softmax"
     description: BackboneDescription | None = None
     background: tuple[str, ...] = ()
+    crop_steps: int | None = None
 
     def __post_init__(self) -> None:
         if not self.is_multi_label and len(self.class_names) < 2:

@@ -143,6 +143,7 @@ def stored_data(
             activation="sigmoid" if settings.multi_label else "softmax",
             description=store.description,
             background=settings.background,
+            crop_steps=settings.crop_steps,
         ),
         inputs=frozenset(make_training(0).element_spec[0]),
         training=splits["train"],

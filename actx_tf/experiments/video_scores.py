@@ -56,6 +56,7 @@ def score_videos(
     end: float | None = None,
     memory: float = MEMORY,
     compute_dtype: str = "float32",
+    context: str | None = None,
     save: Callable[[Path, VideoPrediction], Any] | None = None,
     progress: bool = True,
 ) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
@@ -63,9 +64,9 @@ def score_videos(
 
     A row has the `video`, the `label` with the largest score, `score_<class>`
     for each class, and what made it: the `bytes` of the file, the `model`, with
-    a digest of its content and what is not computed in float32, and `start`
-    and `end`. The table is CSV, or JSON if
-    its name ends in `.json`. It is whole whenever it is looked at; the same
+    a digest of its content, what is not computed in float32 and a `context`
+    that is given, and `start` and `end`. The table is CSV, or JSON if its name
+    ends in `.json`. It is whole whenever it is looked at; the same
     call goes on after an interruption, and rows that are there are not made
     again, unless the file has another size.
 
@@ -79,6 +80,7 @@ def score_videos(
         end: Where it ends. Defaults to the end of the file.
         memory: As in `predict_video`. Defaults to `1.0`.
         compute_dtype: As in `predict_video`. Defaults to `"float32"`.
+        context: As in `predict_video`. Defaults to `None`.
         save: Called with each video and its `VideoPrediction`. Defaults to
             none, which is faster.
         progress: Whether to show a progress bar. Defaults to `True`.
@@ -94,7 +96,7 @@ def score_videos(
             the table is of another model, stretch or kind.
     """
     paths = [str(video) for video in videos]
-    made_by = describe_making(model, output, start, end, compute_dtype)
+    made_by = describe_making(model, output, start, end, compute_dtype, context)
     table = {} if output is None else _read(output, made_by)
     left = videos_left(paths, table)
     failed: list[tuple[str, str]] = []
@@ -105,6 +107,7 @@ def score_videos(
             memory=memory,
             progress=progress,
             compute_dtype=compute_dtype,
+            context=context,
         )
         # Of one video there is the bar of its frames.
         several = progress and len(paths) > 1
@@ -162,6 +165,7 @@ def describe_making(
     start: float,
     end: float | None,
     compute_dtype: str,
+    context: str | None,
 ) -> dict[str, str]:
     """Returns what a table is made by, in words: it holds that of one model."""
     made_by = {"start": str(start), "end": "" if end is None else str(end)}
@@ -175,6 +179,8 @@ def describe_making(
     name = f"{Path(model).name}, {fingerprint(model)}"
     if compute_dtype != "float32":
         name += f", {compute_dtype}"
+    if context is not None:
+        name += f", context={context}"
     return {"model": name, **made_by}
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from actx_tf.backbones import Backbone
-from actx_tf.data import segment_files
 from actx_tf.data.extraction import progress_bar
+from actx_tf.data.segment_files import write_segments
 from actx_tf.data.video import VideoError
 from actx_tf.data.video_files import NOT_UTF8
 from actx_tf.data.video_files import is_utf8
@@ -47,6 +47,7 @@ def segment_videos(
     end: float | None = None,
     memory: float = MEMORY,
     compute_dtype: str = "float32",
+    context: str | None = None,
     save: Callable[[Path, Timeline, list[Segment]], Any] | None = None,
     progress: bool = True,
 ) -> tuple[dict[str, list[Segment]], list[tuple[str, str]]]:
@@ -73,6 +74,7 @@ def segment_videos(
         end: As in `predict_video`. Defaults to the end of the file.
         memory: As in `predict_video`. Defaults to `1.0`.
         compute_dtype: As in `predict_video`. Defaults to `"float32"`.
+        context: As in `predict_video`. Defaults to `None`.
         save: Called with each video, its `Timeline` and its segments. Defaults
             to none.
         progress: Whether to show progress bars. Defaults to `True`.
@@ -88,7 +90,9 @@ def segment_videos(
             other settings.
     """
     paths = [str(video) for video in videos]
-    made_by = describe_making(model, output, start, end, compute_dtype) | {
+    made_by = describe_making(
+        model, output, start, end, compute_dtype, context
+    ) | {
         "window": window,
         "overlap": overlap,
         "background": None if background is None else sorted(background),
@@ -108,6 +112,7 @@ def segment_videos(
             memory=memory,
             progress=progress,
             compute_dtype=compute_dtype,
+            context=context,
         )
         # What is wrong is refused before the first video is read.
         nothing = np.zeros((0, len(predictor.class_names)))
@@ -209,13 +214,7 @@ def _noted(output, made_by, done, predictor):
 
 def _write(output, done, about):
     segments = {video: entry["segments"] for video, entry in done.items()}
-    name = Path(output).name.lower()
-    if name.endswith(".coco.json"):
-        segment_files.write_coco_segments(output, segments)
-    elif name.endswith(".json"):
-        segment_files.write_activitynet_results(output, segments, about)
-    else:
-        segment_files.write_segments_csv(output, segments)
+    write_segments(output, segments, about)
 
 
 def _said(value):

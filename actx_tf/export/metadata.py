@@ -17,6 +17,7 @@ _KINDS: dict[str, Any] = {
     "background": list,
     "channels": int,
     "max_steps": int,
+    "crop_steps": (int, type(None)),
     "signatures": list,
     "backbone": (dict, type(None)),
 }
@@ -58,7 +59,8 @@ def parse_metadata(text: str, source: str) -> dict[str, Any]:
     Returns:
         A dictionary: `class_names`; `activation`; `background`, the classes
         that show no action; `channels` of the feature maps; `max_steps` of a
-        request; the names of the `signatures`; `backbone`, the
+        request; `crop_steps` of the training, `None` if they are not known;
+        the names of the `signatures`; `backbone`, the
         `BackboneDescription` of what makes the feature maps, `None` if it is
         not known; and `actx_tf`, the package's version.
 
@@ -69,6 +71,8 @@ def parse_metadata(text: str, source: str) -> dict[str, Any]:
         metadata = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{source}: not JSON: {error}") from error
+    if isinstance(metadata, dict):  # it need not be known
+        metadata.setdefault("crop_steps", None)
     for key, kinds in _KINDS.items():
         if not isinstance(metadata, dict) or key not in metadata:
             raise ValueError(f"{source}: `{key}` is missing.")
@@ -77,13 +81,14 @@ def parse_metadata(text: str, source: str) -> dict[str, Any]:
                 f"{source}: `{key}` is of another kind. "
                 f"Received: {key}={metadata[key]!r:.80}"
             )
-    names = metadata["class_names"]
+    names, crop_steps = metadata["class_names"], metadata["crop_steps"]
     for key, good in (
         ("class_names", names and all(isinstance(n, str) for n in names)),
         ("activation", metadata["activation"] in ACTIVATIONS),
         ("background", all(name in names for name in metadata["background"])),
         ("channels", metadata["channels"] >= 1),
         ("max_steps", metadata["max_steps"] >= 1),
+        ("crop_steps", crop_steps is None or crop_steps >= 1),
         ("signatures", all(isinstance(s, str) for s in metadata["signatures"])),
     ):
         if not good:
@@ -109,6 +114,7 @@ def metadata_text(
     background: list[str],
     channels: int,
     max_steps: int,
+    crop_steps: int | None,
     signatures: list[str],
     backbone: BackboneDescription | None,
 ) -> str:
@@ -121,6 +127,7 @@ def metadata_text(
             "background": background,
             "channels": channels,
             "max_steps": max_steps,
+            "crop_steps": crop_steps,
             "signatures": signatures,
             "backbone": backbone and backbone.to_dict(),
         },

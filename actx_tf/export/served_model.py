@@ -87,6 +87,7 @@ class ServedModel:
             self.model.background,
             self.channels,
             self.max_steps,
+            self.model.crop_steps,
             [*self.endpoints(), "describe"],
             description,
         )

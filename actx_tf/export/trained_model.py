@@ -9,6 +9,8 @@ from keras import ops
 
 from actx_tf.export.metadata import read_metadata
 from actx_tf.models.actx import ActX
+from actx_tf.models.context_switch import CONTEXTS
+from actx_tf.models.context_switch import check_context
 from actx_tf.models.load_model import load_model
 from actx_tf.models.paired_model import PairedModel
 from actx_tf.ops.activations import scores as scores_of
@@ -27,6 +29,7 @@ class ExportedModel:
         background: Names of the classes that show no action.
         description: `BackboneDescription` of what makes its features, `None`
             if it is not known.
+        crop_steps: As of `PairedModel`.
         max_steps: Largest number of steps of a clip that it answers.
         signatures: Names of what it answers.
 
@@ -42,6 +45,7 @@ class ExportedModel:
         self.activation = metadata["activation"]
         self.background = metadata["background"]
         self.description = metadata["backbone"]
+        self.crop_steps = metadata["crop_steps"]
         self.max_steps = metadata["max_steps"]
         self.signatures = metadata["signatures"]
         self._model = tf.saved_model.load(str(path))  # owns the variables
@@ -51,12 +55,26 @@ class ExportedModel:
         """Whether it holds the backbone, and so takes frames too."""
         return "video_features" in self.signatures
 
-    def answers(self, features: np.ndarray) -> dict[str, np.ndarray]:
+    @property
+    def contexts(self) -> tuple[str, ...]:
+        """What can stand for the context: see `ActX`."""
+        return tuple(x for x in CONTEXTS if f"{x}_context" in self.signatures)
+
+    def answers(
+        self, features: np.ndarray, context: str | None = None
+    ) -> dict[str, np.ndarray]:
         """As the function `answers`."""
         has_maps = "unpadded_attention" in self.signatures
         name = "unpadded_attention" if has_maps else "unpadded"
         features = tf.constant(features, tf.float32)
-        return _arrays(self._model.signatures[name](features=features))
+        found = _arrays(self._model.signatures[name](features=features))
+        if context is not None:  # which no map depends on
+            batch, steps = features.shape[:2]
+            switched = self._model.signatures[f"{context}_context"](
+                features=features, lengths=tf.fill([batch], steps)
+            )
+            found["scores"] = switched["scores"].numpy()
+        return found
 
     def answers_after(
         self, features: np.ndarray, earlier: np.ndarray | None
@@ -127,22 +145,50 @@ def load_trained(path: str | os.PathLike) -> PairedModel | ExportedModel:
     return model
 
 
+def check_switch(
+    model: PairedModel | ExportedModel, context: str | None
+) -> None:
+    """Raises `ValueError` if a model has no such context: see `ActX`."""
+    if context is None:
+        return
+    check_context(context)
+    known: tuple[str, ...] = ()
+    if isinstance(model, ExportedModel):
+        known = model.contexts
+    elif isinstance(model, ActX):
+        known = CONTEXTS if model.context_switch.is_known() else ("keep",)
+    if context not in known:
+        raise ValueError(
+            "`context` must be None for this model: only an ActX that was "
+            "trained can answer with the context or without it. "
+            f"Received: context={context!r}"
+        )
+
+
 def answers(
-    model: PairedModel | ExportedModel, features: np.ndarray
+    model: PairedModel | ExportedModel,
+    features: np.ndarray,
+    context: str | None = None,
 ) -> dict[str, np.ndarray]:
     """Returns what a trained model answers to clips.
 
     Args:
         model: The model.
         features: `(batch, time, height, width, channels)`.
+        context: What stands for the context, see `check_switch`. Defaults to
+            `None`: as the model is.
 
     Returns:
         `scores`, `(batch, classes)`; and, of a model with maps, `action_map`
         and `context_map`, `(batch, time, height, width)`.
     """
     if isinstance(model, ExportedModel):
-        return model.answers(features)
-    outputs = model.classify(ops.convert_to_tensor(features, "float32"))
+        return model.answers(features, context)
+    tensor = ops.convert_to_tensor(features, "float32")
+    if isinstance(model, ActX):
+        outputs = model.classify(tensor, context=context)
+    else:
+        outputs = model.classify(tensor)
     scores = scores_of(outputs["logits"], model.activation)
     return _arrays({**outputs, "scores": scores})
 
@@ -180,10 +226,12 @@ def answers_after(
 
 
 def answer(
-    model: PairedModel | ExportedModel, features: np.ndarray
+    model: PairedModel | ExportedModel,
+    features: np.ndarray,
+    context: str | None = None,
 ) -> dict[str, np.ndarray]:
-    """The same of one clip: everything without its first axis."""
-    of_batch = answers(model, features[np.newaxis])
+    """As `answers`, of one clip: everything without its first axis."""
+    of_batch = answers(model, features[np.newaxis], context)
     return {name: value[0] for name, value in of_batch.items()}
 
 

@@ -51,6 +51,7 @@ class ACF(PairedModel):
         activation: `"softmax"`, or `"sigmoid"` where a clip can be of several
             classes. Defaults to `"softmax"`.
         background: See `PairedModel`. Defaults to none.
+        crop_steps: See `PairedModel`. Defaults to `None`.
 
     Input shape: `(batch, time, height, width, channels)`, or a dictionary: see
         `PairedModel`.
@@ -93,6 +94,7 @@ class ACF(PairedModel):
         class_names: Sequence[str] | None = None,
         activation: str = "softmax",
         background: Sequence[str] = (),
+        crop_steps: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -103,6 +105,7 @@ class ACF(PairedModel):
             class_names,
             activation,
             background,
+            crop_steps=crop_steps,
             **kwargs,
         )
         check_positive("num_classes", num_classes)

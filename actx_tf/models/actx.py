@@ -61,6 +61,7 @@ class ActX(PairedModel):
             classes. Defaults to `"softmax"`.
         background: See `PairedModel`. Defaults to none.
         conjugate_weight: See `PairedModel`. Defaults to `0.0`.
+        crop_steps: See `PairedModel`. Defaults to `None`.
         context: What h is given of the context: `"keep"`, F_c, or `"mean"`, its
             mean over the training clips: the answer then depends on the action
             alone. It can be changed without training, `model.context = "mean"`,
@@ -118,6 +119,7 @@ class ActX(PairedModel):
         activation: str = "softmax",
         background: Sequence[str] = (),
         conjugate_weight: float = 0.0,
+        crop_steps: int | None = None,
         context: str = "keep",
         context_dropout: float = 0.0,
         **kwargs: Any,
@@ -131,6 +133,7 @@ class ActX(PairedModel):
             activation,
             background,
             conjugate_weight,
+            crop_steps,
             **kwargs,
         )
         check_positive("num_classes", num_classes)

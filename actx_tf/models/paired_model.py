@@ -18,6 +18,7 @@ from actx_tf.ops.replicas import sum_over_replicas
 from actx_tf.ops.types import Shape
 from actx_tf.ops.types import Tensor
 from actx_tf.utils.checks import check_not_negative
+from actx_tf.utils.checks import check_positive
 
 _KEYS = (
     "features",
@@ -79,6 +80,9 @@ class PairedModel(keras.Model):
             named an action, see `actx_tf.losses.named_action`. It needs the
             conjugate clips themselves, not their similarities alone. Defaults
             to `0.0`, without which there is no L_n: Eq. 1 of the paper.
+        crop_steps: Steps of the stretches of a feature map that the model is
+            trained on. Saved with the model: long videos are answered in
+            windows of that many. Defaults to `None`: not known.
 
     Call arguments:
         inputs: The clips, or a dictionary with
@@ -111,6 +115,7 @@ class PairedModel(keras.Model):
         activation: str = "softmax",
         background: Sequence[str] = (),
         conjugate_weight: float = 0.0,
+        crop_steps: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -118,9 +123,12 @@ class PairedModel(keras.Model):
         check_not_negative("conjugate_weight", conjugate_weight)
         check_not_negative("similarity_weight", similarity_weight)
         check_not_negative("difference_weight", difference_weight)
+        if crop_steps is not None:
+            check_positive("crop_steps", crop_steps)
         self.similarity_weight = similarity_weight
         self.difference_weight = difference_weight
         self.conjugate_weight = conjugate_weight
+        self.crop_steps = crop_steps
         self.backbone = backbone
         self.description = _description_of(description, backbone)
         self.class_names = _distinct_names(class_names)
@@ -395,6 +403,7 @@ class PairedModel(keras.Model):
             "activation": self.activation,
             "background": self.background,
             "conjugate_weight": self.conjugate_weight,
+            "crop_steps": self.crop_steps,
         }
 
     @classmethod

@@ -81,6 +81,12 @@ def answer_stream(
             f"{description.name} are those of a whole clip. "
             "Received: window=None"
         )
+    if model.context is not None:
+        raise ValueError(
+            "`context` must be None for a stream: save the ActX with the "
+            "context that is wanted (`model.context`). "
+            f"Received: context={model.context!r}"
+        )
     rate = description.frame_rate
     if description.num_frames is not None:
         assert window is not None
@@ -135,7 +141,7 @@ class _Parts:
         self._model = model
         self._time = description.time
         if description.is_windowed:
-            self._steps = DataSettings().crop_steps
+            self._steps = model.model.crop_steps or DataSettings().crop_steps
             if window is not None:
                 self._steps = seconds_to_steps(description, window, frame_rate)
             self._frames = self._steps * self.stride

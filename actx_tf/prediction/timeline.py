@@ -139,7 +139,7 @@ def make_timeline(
         def answer_clip(begin, until):
             clip = model.read(video, begin, until, whole=True)
             features = np.concatenate([part for part, _ in clip.steps()])
-            found = answers(model.model, features[np.newaxis])
+            found = answers(model.model, features[np.newaxis], model.context)
             return found["scores"][0], clip.shape[0]
 
         return timeline_of_clips(
@@ -154,9 +154,11 @@ def make_timeline(
             end,
         )
     clip = model.read(video, start, end)
-    steps, hop = window_steps(description, window, overlap, clip)
+    steps, hop = window_steps(
+        description, window, overlap, clip, model.model.crop_steps
+    )
     of_steps = answer_in_windows(
-        lambda clips: answers(model.model, clips),
+        lambda clips: answers(model.model, clips, model.context),
         _check_maps(clip, steps),
         steps,
         hop,
@@ -198,6 +200,7 @@ def window_steps(
     window: float | None,
     overlap: float,
     clip: Any,
+    crop_steps: int | None,
 ) -> tuple[int, int]:
     """Returns the steps of a window, and those from one to the next.
 
@@ -207,12 +210,14 @@ def window_steps(
         overlap: Share of a window that the next one sees too.
         clip: Has `frame_rate` and `count()`, which is called if the rate is
             that of the file, which is known at its end.
+        crop_steps: Steps of the crops of the training; `None`: as many as
+            there are unless told otherwise.
 
     Raises:
         ValueError: If a window is shorter than a step.
     """
     if window is None:
-        steps = DataSettings().crop_steps
+        steps = crop_steps or DataSettings().crop_steps
     else:
         rate = description.frame_rate
         if rate is None:

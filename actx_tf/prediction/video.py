@@ -83,6 +83,7 @@ def predict_video(
     end: float | None = None,
     memory: float = MEMORY,
     compute_dtype: str = "float32",
+    context: str | None = None,
 ) -> VideoPrediction:
     """Runs a model on a video file.
 
@@ -108,6 +109,9 @@ def predict_video(
         compute_dtype: `"float32"` or `"bfloat16"`, the arithmetic of the
             backbone of a Keras model: see `FeatureExtractor`. Defaults to
             `"float32"`.
+        context: What a trained `ActX`, or its SavedModel, is given of the
+            context: `"keep"` or `"mean"`, see `ActX`. Defaults to `None`: as
+            the model was saved.
 
     Returns:
         A `VideoPrediction`.
@@ -121,7 +125,11 @@ def predict_video(
             backbone is given, or the backbone is not that of its features.
     """
     predictor = VideoPredictor(
-        model, backbone, memory=memory, compute_dtype=compute_dtype
+        model,
+        backbone,
+        memory=memory,
+        compute_dtype=compute_dtype,
+        context=context,
     )
     return predictor(video, start=start, end=end)
 
@@ -136,6 +144,7 @@ class VideoPredictor:
         progress: Whether to show a bar of the frames of each video. Defaults to
             `False`.
         compute_dtype: As in `predict_video`. Defaults to `"float32"`.
+        context: As in `predict_video`; not for `stream`. Defaults to `None`.
 
     Attributes:
         description: `BackboneDescription` of how videos are read.
@@ -144,8 +153,9 @@ class VideoPredictor:
     Raises:
         FileNotFoundError: If there is no model at the path.
         TypeError: If the backbone does not say what it sees.
-        ValueError: If the model takes features and no backbone is given, or
-            the backbone is not that of its features.
+        ValueError: If the model takes features and no backbone is given, the
+            backbone is not that of its features, or the model has no such
+            context.
     """
 
     def __init__(
@@ -156,9 +166,10 @@ class VideoPredictor:
         memory: float = MEMORY,
         progress: bool = False,
         compute_dtype: str = "float32",
+        context: str | None = None,
     ) -> None:
         self._model = VideoModel(
-            model, backbone, memory, progress, compute_dtype
+            model, backbone, memory, progress, compute_dtype, context
         )
         self.description = self._model.description
         self.class_names = tuple(self._model.model.class_names or ())
@@ -227,8 +238,8 @@ class VideoPredictor:
             video: Path of the video file.
             window: Seconds of a window, which is rounded to whole steps. It
                 should be about as long as the clips that the model was trained
-                on. Defaults to `None`: 10 steps, as the crops of a training
-                unless told otherwise (`DataSettings.crop_steps`).
+                on. Defaults to `None`: the steps of the training's crops, which
+                the model knows (`PairedModel.crop_steps`); 10 if it does not.
             overlap: Share of a window that the next one sees too, in [0, 1).
                 Defaults to `0.5`.
             start: As in `predict_video`. Defaults to `0.0`.
@@ -272,7 +283,7 @@ class VideoPredictor:
             source: Number of a camera; an address (`rtsp://`, `http://` and so
                 on); `"-"`, standard input; or the path of a file, which is
                 played as fast as it was recorded.
-            window: As in `timeline`. Defaults to `None`: 10 steps.
+            window: As in `timeline`. Defaults to `None`.
             history: Seconds over which AttNorm and the percentile are taken.
                 Defaults to `600.0`.
 
@@ -291,7 +302,9 @@ class VideoPredictor:
         """Returns answers, and the (frames, height, width) that were seen."""
         clip = self._model.read(video, start, end, whole=True)
         maps = [features for features, _ in clip.steps()]
-        return answer(self._model.model, np.concatenate(maps)), clip.shape
+        model = self._model
+        found = answer(model.model, np.concatenate(maps), model.context)
+        return found, clip.shape
 
     def _names(self, scores):
         names = self._model.class_names(len(scores))

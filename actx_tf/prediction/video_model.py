@@ -18,6 +18,7 @@ from actx_tf.data.extraction import progress_bar
 from actx_tf.data.video import VideoError
 from actx_tf.export.served_model import check_backbone
 from actx_tf.export.trained_model import ExportedModel
+from actx_tf.export.trained_model import check_switch
 from actx_tf.export.trained_model import load_trained
 from actx_tf.models import load_model
 
@@ -54,9 +55,11 @@ class VideoModel:
         memory: As in `predict_video`.
         progress: Whether to show a bar of the frames of each video.
         compute_dtype: As in `predict_video`.
+        context: As in `predict_video`.
 
     Attributes:
         model: The model, loaded.
+        context: As given.
         network: What makes the feature maps, in windows.
         progress: As given.
         most_steps: Steps that the model takes at once.
@@ -76,12 +79,15 @@ class VideoModel:
         memory: float,
         progress: bool = False,
         compute_dtype: str = "float32",
+        context: str | None = None,
     ) -> None:
         if isinstance(model, (str, os.PathLike)):
             model = load_trained(model)
         if isinstance(backbone, (str, os.PathLike)):
             backbone = load_model(backbone)
+        check_switch(model, context)
         self.model = model
+        self.context = context
         self.network: WindowedNetwork
         most_steps: float = math.inf
         if isinstance(model, ExportedModel):

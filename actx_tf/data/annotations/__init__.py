@@ -25,6 +25,10 @@ from actx_tf.data.annotations.jhmdb import read_jhmdb_masks as read_jhmdb_masks
 from actx_tf.data.annotations.kth import read_kth as read_kth
 from actx_tf.data.annotations.thumos14 import read_thumos14 as read_thumos14
 from actx_tf.data.annotations.ucf101 import read_ucf101 as read_ucf101
+from actx_tf.data.annotations.ucf101_24 import read_ucf101_24 as read_ucf101_24
+from actx_tf.data.annotations.ucf101_24 import (
+    read_ucf101_24_tubes as read_ucf101_24_tubes,
+)
 from actx_tf.data.annotations.untrimmed import UntrimmedVideo as UntrimmedVideo
 from actx_tf.data.annotations.untrimmed import (
     UntrimmedVideos as UntrimmedVideos,
