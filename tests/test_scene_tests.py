@@ -249,6 +249,7 @@ def test_masks_that_are_found_are_compared_with_those_that_are_given(world):
         ({"split": "train"}, "split 'train'"),
         ({"split": "conjugate"}, "split 'conjugate'"),
         ({"background": ("run", "jump")}, "must hold action clips"),
+        ({"background": ("nothing",)}, "`background` must be labels of"),
     ],
 )
 def test_errors(world, tmp_path, changed, message):

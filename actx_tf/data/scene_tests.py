@@ -251,6 +251,12 @@ def _chosen(clips, actors, masks, scenes, background, split):
             f"`scenes` must be one or more of {SCENES}. "
             f"Received: scenes={scenes!r}"
         )
+    labels = {label for clip in clips for label in clip.labels}
+    if unknown := sorted(set(background) - labels):
+        raise ValueError(
+            f"`background` must be labels of the clips, {sorted(labels)}. "
+            f"Received: background={unknown}"
+        )
     chosen = [
         clip
         for clip in clips
