@@ -3,7 +3,7 @@
     actx fit videos --background=none --output=runs/mine
 
 The folder has a folder of videos for each class, one of them, --background,
-with clips of the same places in which nothing of it happens. Indexes them,
+with clips of the same places in which no action happens. Indexes them,
 extracts features, finds pairs, trains one model from one seed, and writes a web
 page of the held-out clips: what `actx index`, `extract`, `mine`, `train` and
 `view` do step by step. Then says in plain words what came of it: with
