@@ -257,9 +257,7 @@ def test_without_a_background_conjugates_are_made(
         assert len(frames) == len(list(ClipFrames(clip.file)))
         assert all(np.array_equal(frame, frames[0]) for frame in frames)
     printed = capsys.readouterr()
-    assert f"{len(trained)} training clips show an action" in (
-        printed.out
-    )
+    assert f"{len(trained)} training clips show an action" in printed.out
     assert "clips without a conjugate: 1, " in printed.out
     assert "name it by `background`" not in printed.err
     # Again: nothing is made anew.
