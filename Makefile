@@ -69,7 +69,7 @@ lint: $(VENV)/.dev
 
 $(VENV)/.video: setup.py
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q -e ".[video]"
+	$(BIN)/pip install -q -e ".[video,mining]"
 	touch $@
 
 $(VENV)/.docs: setup.py

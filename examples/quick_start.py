@@ -41,7 +41,13 @@ def main(argv):
     )
     print(f"{len(features)} pairs of feature maps {features.shape[1:]}")
 
-    actx = ActX(8, beta=0.3, transformation="low_rank")
+    actx = ActX(  # as the training commands set it
+        8,
+        beta=0.3,
+        difference_weight=10.0,
+        conjugate_weight=0.1,
+        transformation="low_rank",
+    )
     average = keras.Sequential(
         [layers.GlobalAveragePooling3D(), layers.Dense(8)]
     )

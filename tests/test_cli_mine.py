@@ -218,7 +218,7 @@ def test_made_videos_are_clips_like_others(moving, flags, names):
     assert result.returncode == 0, result.stderr
     without = 2 - len(names)
     assert f"{len(names)} clips have {len(names)} conjugates" in result.stdout
-    assert (", 1 have none" in result.stdout) == bool(without)
+    assert (", 1 without any" in result.stdout) == bool(without)
     assert ("missing: b (run): its camera moves" in result.stdout) == (
         bool(without)
     )

@@ -2,6 +2,7 @@
 
 import collections
 import csv
+import dataclasses
 import os
 import re
 import shutil
@@ -490,8 +491,12 @@ def test_copies_are_named(tmp_path):
     first, copy = tmp_path / "jump/a.mp4", tmp_path / "none/copy of a.mp4"
     files = [str(path) for path in sorted(tmp_path.rglob("*.mp4"))]
     assert same_files([*files, "gone.mp4"]) == [[str(first), str(copy)]]
-    report = index_report(read_folder(tmp_path))
-    assert f"note: {first} is the same file as {copy}" in report
+    clips = read_folder(tmp_path)
+    clips = [dataclasses.replace(clip, split="train") for clip in clips]
+    note = f"note: {first} is the same file as {copy}, of another class"
+    assert f"{note} (jump, none)\n" in index_report(clips) + "\n"
+    clips[0] = dataclasses.replace(clips[0], split="test")
+    assert "of another split (test, train)" in index_report(clips)
 
 
 def test_few_test_clips_and_stray_classes_are_noted(tmp_path):

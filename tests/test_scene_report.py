@@ -307,7 +307,7 @@ def test_what_is_left_out_is_said(tmp_path):
         tmp_path / "pairs.csv", scores=as_mapping(scores), background=["none"]
     )
     assert dict(report.left_out) == {
-        "alone": "it has no conjugate",
+        "alone": "no conjugate",
         "strange": "the classifier does not know the class 'dance'",
         "empty": "none is the background",
         "unscored": "not in `scores`",
@@ -316,6 +316,7 @@ def test_what_is_left_out_is_said(tmp_path):
         "c1.1": "a conjugate that is not in `scores`",
     }
     assert (report.rows[0].clips, report.rows[0].pairs) == (4, 7)
+    assert report.notes[-1].startswith("4 clips say little")
 
 
 def test_several_classes_a_clip(tmp_path):
@@ -361,7 +362,7 @@ def test_what_cannot_be_asked(index, tmp_path, kinds):
     write_clip_index(
         tmp_path / "unpaired.csv", [Clip("a", "a.mp4", "run", "test")]
     )
-    with pytest.raises(ValueError, match="it has no conjugate.*actx mine"):
+    with pytest.raises(ValueError, match="no conjugate.*actx mine"):
         scene_report(tmp_path / "unpaired.csv", scores=scores)
     with pytest.raises(ValueError, match="it has no conjugate.*actx mine"):
         scene_report(tmp_path / "unpaired.csv", **model)
@@ -476,7 +477,7 @@ def test_a_model_with_the_context_chosen(folder, tmp_path):
         *("--most_lost=1", f"--chosen={tmp_path / 'chosen.keras'}"),
     )
     assert result.returncode == 0, result.stderr
-    assert f'these pairs speak for context="{chosen}"\n' in result.stdout
+    assert f'these pairs speak for context="{chosen}", F_c' in result.stdout
     model = load_model(tmp_path / "chosen.keras")
     assert model.context == chosen
     for mine, before in zip(

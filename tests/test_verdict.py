@@ -33,8 +33,8 @@ def said(**more):
 def test_clips_pairs_and_accuracy():
     text = said()
     assert "Of 20 clips 19 could be read." in text
-    assert "6 clips of the training show an action and have 18 conj" in text
-    assert "the model (actx.keras) names 6 right" in text
+    assert "6 training clips show an action and have 18 conj" in text
+    assert "the model (actx.keras) gets 6 right" in text
     assert "too little ahead for 8 clips to say" in text
     assert ": the model has learned something" in said(tested=80)
     assert "is no better" in said(commonest=("run", 0.75))
@@ -64,7 +64,7 @@ def test_a_class_that_was_not_tested_is_named():
 
 
 def test_without_a_comparison_it_says_how_to_get_one():
-    assert "run it again with --compare" in said()
+    assert "run the same command again with --compare" in said()
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def test_step_by_step(tmp_path, strong_weights):
     video = random.integers(0, 256, (8, 48, 32, 3), np.uint8)
     write_lossless(tmp_path / "new.mp4", video)
     found = commands()
-    assert len(found) == 7
+    assert len(found) == 8
     for _, name, *flags in found:
         flags += [x.format(weights=strong_weights) for x in SMALL.get(name, [])]
         result = run_actx(name, *flags, cwd=tmp_path)
@@ -112,7 +112,7 @@ def test_all_in_one_command(tmp_path, strong_weights, capsys):
         len(c.conjugates) for c in pairs if c.conjugates and c.split == "train"
     ]
     assert (
-        f"{len(conjugates)} clips of the training show an action and have "
+        f"{len(conjugates)} training clips show an action and have "
         f"{sum(conjugates)} conjugates" in result.stdout
     )
     labels = {clip.clip: clip.label for clip in pairs}
@@ -120,7 +120,7 @@ def test_all_in_one_command(tmp_path, strong_weights, capsys):
         assert {labels[name] for name in clip.conjugates} <= {"none"}
     [row] = read_rows(output / "results.csv")
     held_out = [clip for clip in pairs if clip.split == "test"]
-    assert f"Of {len(held_out)} clips that were held out" in result.stdout
+    assert f"Of {len(held_out)} held-out clips" in result.stdout
     assert f"accuracy {row['accuracy']:.3f}, mAP {row['mAP']:.3f}" in (
         result.stdout
     )
@@ -257,9 +257,7 @@ def test_without_a_background_conjugates_are_made(
         assert len(frames) == len(list(ClipFrames(clip.file)))
         assert all(np.array_equal(frame, frames[0]) for frame in frames)
     printed = capsys.readouterr()
-    assert f"{len(trained)} clips of the training show an action" in (
-        printed.out
-    )
+    assert f"{len(trained)} training clips show an action" in printed.out
     assert "clips without a conjugate: 1, " in printed.out
     assert "name it by `background`" not in printed.err
     # Again: nothing is made anew.

@@ -216,16 +216,37 @@ def run(flags: argparse.Namespace) -> int:
         )
     else:
         backbone = backbone or make()
+        print(f"backbone: {_in_words(backbone.description)}", flush=True)
         failed = extract_features(clips, backbone, flags.output, **settings)
     # Not before the store has taken the features of it; one that is there
     # keeps its bytes.
     if flags.save_backbone and not os.path.exists(flags.save_backbone):
         with atomic_write(flags.save_backbone) as draft:
             (backbone or make()).save(draft)
-    print(f"{len(clips) - len(failed)} of {len(clips)} clips are stored")
+    print(
+        f"{len(clips) - len(failed)} of {len(clips)} clips are stored in "
+        f"{flags.output}"
+    )
     for clip, message in failed:
         print(f"failed: {clip.clip}: {message}")
     return int(bool(clips) and len(failed) == len(clips))
+
+
+def _in_words(description):
+    """Says which network sees what, before it takes its time."""
+    rate = "the frames of the file"
+    if description.num_frames is not None:
+        rate = f"{description.num_frames} frames of each clip"
+    elif description.frame_rate is not None:
+        rate = f"{description.frame_rate:g} frames a second"
+    size = description.size
+    if size is None:
+        pixels = "of any size"
+    elif isinstance(size, int):
+        pixels = f"of a shorter side of {size} pixels"
+    else:
+        pixels = f"of {size[0]} x {size[1]} pixels"
+    return f"{description.name}, {description.stream}, {rate} {pixels}"
 
 
 def _check_the_same(backbone, path):

@@ -3,11 +3,11 @@
     actx fit videos --background=none --output=runs/mine
 
 The folder has a folder of videos for each class, one of them, --background,
-with clips of the same places in which nothing of it happens. Indexes them,
+with clips of the same places in which no action happens. Indexes them,
 extracts features, finds pairs, trains one model from one seed, and writes a web
-page of the clips that were held out: what `actx index`, `extract`, `mine`,
-`train` and `view` do step by step. Then says in plain words what came of it:
-with --compare, whether ActX is better than average pooling, too.
+page of the held-out clips: what `actx index`, `extract`, `mine`, `train` and
+`view` do step by step. Then says in plain words what came of it: with
+--compare, whether ActX is better than average pooling, too.
 
 Run the same command again to go on after an interruption: what is done is not
 done again. Other flags or other videos need another --output.

@@ -252,7 +252,7 @@ def run(flags: argparse.Namespace) -> None:
     without = sum(clip.label != flags.background for clip, _ in missing)
     print(
         f"{len(counts)} clips have {sum(counts)} conjugates"
-        + (f", {without} have none" if without else "")
+        + (f", {without} without any" if without else "")
     )
     # The last thing: an index that is there is not written again.
     write_clip_index(flags.output, clips)

@@ -7,10 +7,11 @@ show:
 
 Without masks, in scenes that no camera saw:
 
-    actx scene-benchmark --index=index.csv --actors=median \\
-        --scenes=stripes,noise --output=tests
+    actx scene-benchmark --index=index.csv --background=none \\
+        --actors=median --scenes=stripes,noise --output=tests
 
-Of each action clip of --split it makes
+Of each action clip of --split, which is one of no class of --background, it
+makes
 
     scuba  the actor in another scene, a picture that stands still
     scufo  one frame of that, for the length of the clip: no action is seen
@@ -129,6 +130,11 @@ def run(flags: argparse.Namespace) -> None:
         _print_quality(clips, tests, masks)
     counts = collections.Counter(clip.extra["test"] for clip in tests)
     print(", ".join(f"{counts[test]} clips of {test}" for test in counts))
+    classes = {x for test in tests for x in test.labels}
+    print(
+        f"classes that show an action: {', '.join(sorted(classes))}; "
+        "--background names those that show none"
+    )
     indexes = data.scene_test_indexes(tests)
     # The index of all is there once the others are.
     for name in (*(x for x in indexes if x != "index"), "index"):

@@ -178,7 +178,8 @@ def _choose_context(flags, report):
             )
         return
     context = experiments.choose_context(report, flags.most_lost)
-    print(f'these pairs speak for context="{context}"')
+    meaning = {"keep": "F_c as it is", "mean": "F_c at its mean"}[context]
+    print(f'these pairs speak for context="{context}", {meaning}')
     if not flags.chosen:
         return
     model = models.load_model(flags.model)
@@ -197,7 +198,7 @@ def _left_out(report):
         shown = ", ".join(found[:_SHOWN])
         if len(found) > _SHOWN:
             shown += ", ..."
-        yield f"{len(found)} left out: {reason} ({shown})"
+        yield f"left out, {reason}: {len(found)} ({shown})"
 
 
 def _write_page(flags, report, table, notes):

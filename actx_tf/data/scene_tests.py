@@ -260,7 +260,7 @@ def _chosen(clips, actors, masks, scenes, background, split):
     if unknown := sorted(set(background) - labels):
         raise ValueError(
             f"`background` must be labels of the clips, {sorted(labels)}. "
-            f"Received: {unknown[0]!r}"
+            f"Received: background={unknown}"
         )
     chosen = [
         clip

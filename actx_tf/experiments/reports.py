@@ -16,8 +16,8 @@ _SHOWN = 5  # pairs
 _FEW = 20  # test clips
 _MEANING = {
     ALIKE_EVERYWHERE: "is there an action to find?",
-    ALIKE_NOWHERE: "do they show one scene? `actx mine` leaves such pairs out "
-    "by --min_similarity or --same",
+    ALIKE_NOWHERE: "do they show one scene? --min_similarity or --same of "
+    "`actx mine` leaves such pairs out",
 }
 
 
@@ -126,8 +126,20 @@ def _divided_sources(clips):
 
 def _copies(clips):
     copies = same_files({clip.file for clip in clips})
-    for first, *others in copies[:_SHOWN]:
-        yield f"{first} is the same file as {', '.join(others)}"
+    for same in copies[:_SHOWN]:
+        note = f"{same[0]} is the same file as {', '.join(same[1:])}"
+        found = [
+            clip
+            for clip in clips
+            if clip.file in same and clip.split != CONJUGATE
+        ]
+        for what, values in (
+            ("split", {clip.split for clip in found}),
+            ("class", {clip.label for clip in found}),
+        ):
+            if len(values) > 1:
+                note += f", of another {what} ({', '.join(sorted(values))})"
+        yield note
     if len(copies) > _SHOWN:
         yield f"{len(copies) - _SHOWN} more files have copies"
 

@@ -20,6 +20,7 @@ from actx_tf.experiments.scene_figures import scene_rows
 from actx_tf.experiments.scene_figures import scene_values
 from actx_tf.experiments.stored_evaluation import clips_of_split
 
+_FEW = 20  # clips
 _HINT = "find conjugates with `actx mine --splits=train,test`"
 
 
@@ -137,7 +138,7 @@ def _asked(clips, background):
         if clip.label in background:
             left_out.append((clip.clip, f"{clip.label} is the background"))
         elif not clip.conjugates:
-            left_out.append((clip.clip, "it has no conjugate"))
+            left_out.append((clip.clip, "no conjugate"))
         else:
             asked.append(clip)
     return asked, left_out
@@ -250,12 +251,19 @@ def sources_of(
     clips: Sequence[Clip],
 ) -> tuple[np.ndarray | None, list[str]]:
     """Returns the number of each clip's source, if any is known, and notes."""
+    few = []
+    if len(clips) < _FEW:
+        few = [
+            f"{len(clips)} clips say little: where all have the same answer an "
+            "interval has no width, and is not certain"
+        ]
     without = sum(not clip.source for clip in clips)
     if without == len(clips):
         return None, [
             "the index knows no sources: the intervals take clips for "
             "independent, and are too narrow where several come from one "
-            "recording"
+            "recording",
+            *few,
         ]
     # A clip of no known source is one of its own.
     keys = [(clip.source, "" if clip.source else clip.clip) for clip in clips]
@@ -263,4 +271,4 @@ def sources_of(
     notes = [f"the intervals draw {len(numbers)} sources again"]
     if without:
         notes[0] += f", each of {without} clips without one as its own"
-    return np.array([numbers[key] for key in keys]), notes
+    return np.array([numbers[key] for key in keys]), [*notes, *few]

@@ -70,7 +70,10 @@ def stored_data(
     clips = [c for c in index if all(c.clip in held for held in stores)]
     if missing := len(index) - len(clips):
         _LOG.warning(
-            "%d clips of %s are not in all the stores", missing, settings.index
+            "%s: %d of %d clips are left out: a store lacks their features",
+            settings.index,
+            missing,
+            len(index),
         )
     _check_features(clips, store, aligned_inputs.values(), similarities)
     splits = {

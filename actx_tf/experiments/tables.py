@@ -70,7 +70,8 @@ def summarize(
         digits: Digits after the point. Defaults to `3`.
 
     Returns:
-        Lines of cells: the header, then one line a method.
+        Lines of cells: the header, then one line a method. A single run has no
+        deviation.
     """
     rows = list(rows)
     if columns is None:
@@ -86,12 +87,10 @@ def summarize(
                 if row["method"] == method
                 and not math.isnan(row.get(column, math.nan))
             ]
-            spread = statistics.stdev(values) if len(values) > 1 else 0.0
-            line.append(
-                f"{statistics.mean(values):.{digits}f} ± {spread:.{digits}f}"
-                if values
-                else ""
-            )
+            cell = f"{statistics.mean(values):.{digits}f}" if values else ""
+            if len(values) > 1:
+                cell += f" ± {statistics.stdev(values):.{digits}f}"
+            line.append(cell)
         table.append(line)
     return table
 

@@ -30,8 +30,7 @@ def _clips(trained):
     read = trained.clips - len(trained.failed)
     return (
         f"Of {trained.clips} clips {read} could be read. {trained.paired} "
-        f"clips of the training show an action and have {trained.pairs} "
-        "conjugates."
+        f"training clips show an action and have {trained.pairs} conjugates."
     )
 
 
@@ -53,18 +52,18 @@ def _accuracy(trained):
             "(--epochs)."
         )
     return (
-        f"Of {tested} clips that were held out, the model (actx.keras) names "
+        f"Of {tested} held-out clips the model (actx.keras) gets "
         f"{round(accuracy * tested)} right: accuracy {accuracy:.3f}, mAP "
-        f"{trained.figures['mAP']:.3f}. Whoever always answers {label} has "
-        f"accuracy {share:.3f}: {learned}"
+        f"{trained.figures['mAP']:.3f}. Always answering {label} would have an "
+        f"accuracy of {share:.3f}: {learned}"
     )
 
 
 def _untested(classes):
     if classes:
         yield (
-            f"No clip of {', '.join(classes)} was held out: whether the model "
-            "knows it is not known."
+            f"No clip of {', '.join(classes)} was held out: how well the model "
+            "knows that is not measured."
         )
 
 
@@ -72,8 +71,8 @@ def _comparison(trained):
     gain = trained.gain
     if gain is None:
         return (
-            "Whether ActX is better than average pooling of the same features "
-            "is not known: run it again with --compare."
+            "To see whether ActX is better than average pooling of the same "
+            "features, run the same command again with --compare."
         )
     figures = (
         f"{100 * gain.mean:+.1f} points of accuracy "
@@ -93,7 +92,7 @@ def _comparison(trained):
 
 def _maps(movement):
     if movement is None:
-        return "Nothing moves in the clips that were held out."
+        return "Nothing moves in the held-out clips."
     figures = (
         f"(AUC {movement.mean:.2f}, where 0.5 is chance; "
         f"{_spread(movement, 1, 2)})"

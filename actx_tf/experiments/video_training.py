@@ -204,7 +204,7 @@ def train_on_videos(
         )
     backbone = _backbone(output / "backbone.keras", make_backbone)
     failed = extract_features(clips, backbone, output / "features")
-    report(f"features: of {len(clips) - len(failed)} of {len(clips)} clips")
+    report(f"features: {len(clips) - len(failed)} of {len(clips)} clips")
     pairs = _mine(clips, output, background, conjugates, report)
     made = [clip for clip in pairs if clip.split == CONJUGATE]
     failed += extract_features(made, backbone, output / "features")
