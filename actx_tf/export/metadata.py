@@ -1,6 +1,7 @@
 """What an exported model says of itself."""
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ _KINDS: dict[str, Any] = {
     "background": list,
     "channels": int,
     "max_steps": int,
+    "memory": float,
     "signatures": list,
     "backbone": (dict, type(None)),
 }
@@ -58,9 +60,10 @@ def parse_metadata(text: str, source: str) -> dict[str, Any]:
     Returns:
         A dictionary: `class_names`; `activation`; `background`, the classes
         that show no action; `channels` of the feature maps; `max_steps` of a
-        request; the names of the `signatures`; `backbone`, the
-        `BackboneDescription` of what makes the feature maps, `None` if it is
-        not known; and `actx_tf`, the package's version.
+        request, and the `memory` that one of frames may take, in GiB; the
+        names of the `signatures`; `backbone`, the `BackboneDescription` of what
+        makes the feature maps, `None` if it is not known; and `actx_tf`, the
+        package's version.
 
     Raises:
         ValueError: If it is anything else.
@@ -84,6 +87,7 @@ def parse_metadata(text: str, source: str) -> dict[str, Any]:
         ("background", all(name in names for name in metadata["background"])),
         ("channels", metadata["channels"] >= 1),
         ("max_steps", metadata["max_steps"] >= 1),
+        ("memory", 0 < metadata["memory"] < math.inf),
         ("signatures", all(isinstance(s, str) for s in metadata["signatures"])),
     ):
         if not good:
@@ -109,6 +113,7 @@ def metadata_text(
     background: list[str],
     channels: int,
     max_steps: int,
+    memory: float,
     signatures: list[str],
     backbone: BackboneDescription | None,
 ) -> str:
@@ -121,6 +126,7 @@ def metadata_text(
             "background": background,
             "channels": channels,
             "max_steps": max_steps,
+            "memory": memory,
             "signatures": signatures,
             "backbone": backbone and backbone.to_dict(),
         },
