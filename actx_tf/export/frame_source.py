@@ -75,7 +75,9 @@ def image_sides(images: tf.Tensor) -> tf.Tensor:
     A few kilobytes can claim gigabytes, which fails; so does what is no image.
     """
     sides = tf.map_fn(
-        _claimed_sides, images, fn_output_signature=tf.TensorSpec(2, tf.int64)
+        _claimed_sides,
+        images,
+        fn_output_signature=tf.TensorSpec((2,), tf.int64),
     )
     pixels = tf.reduce_prod(sides, axis=-1)
     checks = [

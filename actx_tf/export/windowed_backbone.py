@@ -31,7 +31,7 @@ class WindowedBackbone:
         self.description = backbone.description
         self._backbone = backbone
         self._pixels = _pixels_in_memory(self.description, memory)
-        self._map_bytes = int(memory * 2**30)
+        self._map_bytes = min(int(memory * 2**30), tf.int64.max)
         self._memory = f"the {memory:g} GiB of `memory` of the export"
 
     def __call__(
@@ -163,6 +163,7 @@ class WindowedBackbone:
 
 def _pixels_in_memory(description, memory):
     pixels = int(memory * 2**30 / description.bytes_per_pixel)
+    pixels = min(pixels, tf.int64.max)
     size = description.size
     if size is None:
         return pixels
