@@ -33,11 +33,11 @@ def resize_frame(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def resize_frames(
     frames: tf.Tensor, size: int | tuple[int, int] | None
 ) -> tf.Tensor:
-    """Resizes the frames of a clip, in a graph.
+    """Resizes the frames of a clip, or one of them, in a graph.
 
     Args:
-        frames: The frames, uint8 `(frames, height, width, 3)`; all sizes can
-            be unknown.
+        frames: The frames, uint8 `(frames, height, width, 3)`, or `(height,
+            width, 3)`; all sizes can be unknown.
         size: The new (height, width), in pixels; the length of the shorter
             side, where the aspect ratio is kept; or `None`: as they are.
 
@@ -47,8 +47,8 @@ def resize_frames(
     if size is None:
         return tf.cast(frames, tf.float32)
     if isinstance(size, int):
-        size = resized_in_graph(tf.shape(frames)[1:3], size)
-    same = tf.reduce_all(tf.equal(tf.shape(frames)[1:3], size))
+        size = resized_in_graph(tf.shape(frames)[-3:-1], size)
+    same = tf.reduce_all(tf.equal(tf.shape(frames)[-3:-1], size))
     return tf.cond(
         same,
         lambda: tf.cast(frames, tf.float32),

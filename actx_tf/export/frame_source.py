@@ -58,7 +58,7 @@ def encoded_clip(images: tf.Tensor) -> FrameSource:
             frame = tf.io.decode_jpeg(
                 image, channels=3, dct_method="INTEGER_ACCURATE"
             )
-            return resize_frames(frame[tf.newaxis], size)[0]
+            return resize_frames(frame, size)
 
         return tf.map_fn(
             decode,
