@@ -281,6 +281,7 @@ SETTINGS = {
     "channels": 8,
     "max_steps": 10,
     "crop_steps": 4,
+    "memory": 4.0,
     "signatures": ["serving_default", "video", "describe"],
     "backbone": describe(frame_rate=16.0, size=(64, 64)).to_dict(),
 }

@@ -279,6 +279,8 @@ MISTAKES = [
     ("localize", "--boxes=b.json", 2, "--boxes needs --index"),
     ("localize", "--index=index.csv", 2, "--boxes or --masks"),
     ("export", "--float16", 2, "is for --format=litert"),
+    ("export", "--format=onnx --memory=1", 2, "is for --format=saved_model"),
+    ("export", "--memory=0", 2, "a finite number above 0"),
     ("ask", "--version=1 --label=stable", 2, "exclude each other"),
     # Values that cannot be.
     ("index", "--dataset=imagenet", 2, "invalid choice: 'imagenet'"),

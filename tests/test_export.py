@@ -224,7 +224,7 @@ def bad_requests():
                 "frames": np.array([[claim_png(8)[:12]]], object),
                 "lengths": np.array([1], "int32"),
             },
-            "Invalid PNG",
+            "`frames` must be whole images",
         ),
         "JPEG of 67 megapixels, the first of two": (
             "jpeg",
@@ -456,6 +456,7 @@ def test_an_exported_model_says_what_it_sees(served, signatures):
         "channels": CHANNELS,
         "max_steps": 50,
         "crop_steps": None,
+        "memory": 4.0,
         "signatures": [
             *("serving_default", "unpadded"),
             *("attention", "unpadded_attention", "stream"),
@@ -481,6 +482,8 @@ def test_an_exported_model_says_what_it_sees(served, signatures):
         ("max_steps", -5),
         ("crop_steps", 0),
         ("crop_steps", "10"),
+        ("memory", 0.0),
+        ("memory", float("inf")),
         ("backbone", None),
         ("backbone", {"frame_rate": 10**400}),
         ("backbone", {"channels": 10**30}),
@@ -706,6 +709,8 @@ def test_no_half_a_version_is_ever_seen(tmp_path, monkeypatch):
     "name, kwargs",
     [
         ("max_steps", {"max_steps": 0}),
+        ("memory", {"memory": 0}),
+        ("memory", {"memory": "4"}),
         (
             "backbone",
             {"backbone": small_backbone(None, channels=7)},

@@ -21,6 +21,7 @@ from actx_tf.data import VideoError
 from actx_tf.data import live_video
 from actx_tf.data import synthetic
 from actx_tf.data.live_video import LiveFrames
+from actx_tf.export import export_saved_model
 from actx_tf.models import ACF
 from actx_tf.models import ActX
 from actx_tf.prediction import VideoPredictor
@@ -355,6 +356,7 @@ def test_the_command_writes_lines(served, simple, tmp_path, capfd, at_once):
     assert head.startswith("start,end,dropped,label,score_wave,score_jump")
     assert len(lines) == len(expected) == 3
     assert lines[0].startswith(f"0.0,2.0,0,{expected[0].label},")
+    assert "by itself" not in error
     assert error.splitlines()[-1] == (
         "actx predict: answered: 3 windows, up to 4.50 s; 0 frames were dropped"
     )
@@ -383,6 +385,24 @@ def test_the_command_writes_lines(served, simple, tmp_path, capfd, at_once):
     assert error.splitlines()[-1] == (
         "actx predict: error: 'none.mp4': there is no such file"
     )
+
+
+def test_a_model_that_takes_nothing_of_earlier_windows_is_said_to(
+    tmp_path, capfd, at_once
+):
+    backbone = synthetic.backbone()
+    model = ACF(2, class_names=["a", "b"], description=backbone.description)
+    model.build((None, None, None, None, CHANNELS))
+    export_saved_model(model, tmp_path / "model", backbone=backbone)
+    path, _ = films(tmp_path, 36)
+    flags = ["predict", f"--stream={path}", f"--model={tmp_path / 'model'}"]
+    assert main([*flags, "--window=2"]) == 0
+    said = [
+        line
+        for line in capfd.readouterr().err.splitlines()
+        if "each is answered by itself" in line
+    ]
+    assert len(said) == 1 and said[0].startswith("actx predict: the model")
 
 
 @pytest.mark.parametrize(

@@ -40,12 +40,20 @@ def add_flags(parser: Parser) -> None:
         action="store_true",
         help="litert: store the weights in half the size",
     )
+    parser.add_argument(
+        "--memory",
+        type=kinds.positive,
+        help="saved_model, with --backbone: GiB that a window of frames of a "
+        "request may take, and the features of a request; 4 if it is not given",
+    )
 
 
 def check(flags: argparse.Namespace) -> None:
     """Raises an error if the flags, or the files they name, are wrong."""
     if flags.float16 and flags.format != "litert":
         raise UsageError("--float16 is for --format=litert")
+    if flags.memory is not None and flags.format != "saved_model":
+        raise UsageError("--memory is for --format=saved_model")
     files.check_keras_model(flags.model)
     if flags.backbone:
         files.check_backbone(flags.backbone)
@@ -65,7 +73,7 @@ def run(flags: argparse.Namespace) -> None:
     written = flags.output
     if flags.format == "saved_model":
         written = export.export_saved_model(
-            model, flags.output, backbone=backbone
+            model, flags.output, backbone=backbone, memory=flags.memory or 4.0
         )
     elif flags.format == "litert":
         export.export_litert(

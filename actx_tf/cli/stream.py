@@ -44,6 +44,11 @@ def run(flags: argparse.Namespace) -> int:
 
     predictor = VideoPredictor(flags.model, flags.backbone, memory=flags.memory)
     windows = predictor.stream(flags.stream, window=flags.window)
+    if not predictor.takes_earlier:
+        _say(
+            "the model takes nothing of earlier windows: each is answered by "
+            "itself"
+        )
     count = dropped = 0
     end = 0.0
     write = None

@@ -33,11 +33,11 @@ def resize_frame(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def resize_frames(
     frames: tf.Tensor, size: int | tuple[int, int] | None
 ) -> tf.Tensor:
-    """Resizes the frames of a clip, in a graph.
+    """Resizes the frames of a clip, or one of them, in a graph.
 
     Args:
-        frames: The frames, uint8 `(frames, height, width, 3)`; all sizes can
-            be unknown.
+        frames: The frames, uint8 `(frames, height, width, 3)`, or `(height,
+            width, 3)`; all sizes can be unknown.
         size: The new (height, width), in pixels; the length of the shorter
             side, where the aspect ratio is kept; or `None`: as they are.
 
@@ -47,12 +47,31 @@ def resize_frames(
     if size is None:
         return tf.cast(frames, tf.float32)
     if isinstance(size, int):
-        sides = tf.cast(tf.shape(frames)[1:3], tf.float64)
-        sides = tf.round(sides * size / tf.reduce_min(sides))
-        size = tf.maximum(tf.cast(sides, tf.int32), size)
-    same = tf.reduce_all(tf.equal(tf.shape(frames)[1:3], size))
+        size = resized_in_graph(tf.shape(frames)[-3:-1], size)
+    same = tf.reduce_all(tf.equal(tf.shape(frames)[-3:-1], size))
     return tf.cond(
         same,
         lambda: tf.cast(frames, tf.float32),
         lambda: tf.round(tf.image.resize(frames, size, antialias=True)),
     )
+
+
+def resized_in_graph(
+    sides: tf.Tensor, size: int | tuple[int, int] | None
+) -> tf.Tensor:
+    """Returns (height, width) of a frame once it is resized, in a graph.
+
+    Args:
+        sides: (height, width) of the frame, int32 `(2,)`.
+        size: As in `resize_frames`.
+
+    Returns:
+        int32 `(2,)`.
+    """
+    if size is None:
+        return sides
+    if not isinstance(size, int):
+        return tf.constant(size, tf.int32)
+    scaled = tf.cast(sides, tf.float64)
+    scaled = tf.round(scaled * size / tf.reduce_min(scaled))
+    return tf.maximum(tf.cast(scaled, tf.int32), size)

@@ -3,8 +3,46 @@
 import itertools
 from collections.abc import Callable
 from collections.abc import Iterator
+from typing import Any
+from typing import NamedTuple
 
 import numpy as np
+
+
+class WindowLayout(NamedTuple):
+    """How windows lie over a clip that is longer than one.
+
+    Attributes:
+        length: Frames of a window; the last one may have fewer.
+        hop: Steps from one window to the next.
+        overlap: Steps at an end of a window that do not see all they should,
+            where the clip goes on: they are left out.
+    """
+
+    length: Any
+    hop: Any
+    overlap: int
+
+
+def lay_windows(
+    total: Any, window: Any, frames_per_step: int, receptive_radius: int
+) -> WindowLayout:
+    """Lays windows over a clip: see `steps_in_windows`.
+
+    In Python or in a graph: the first two are integers, or tensors of them.
+
+    Args:
+        total: Number of frames of the clip.
+        window: Largest number of frames of a window; `check_window` says which
+            are too short.
+        frames_per_step: As in `steps_in_windows`.
+        receptive_radius: As in `steps_in_windows`.
+    """
+    overlap = -(-receptive_radius // frames_per_step)
+    length = window - (window - total) % frames_per_step
+    return WindowLayout(
+        length, length // frames_per_step - 2 * overlap, overlap
+    )
 
 
 def steps_in_windows(
@@ -53,9 +91,10 @@ def steps_in_windows(
         return
 
     total = count()
-    overlap = -(-receptive_radius // frames_per_step)  # steps a side
-    length = window - (window - total) % frames_per_step
-    kept = length // frames_per_step - overlap  # steps of a window, its first
+    length, hop, overlap = lay_windows(
+        total, window, frames_per_step, receptive_radius
+    )
+    kept = overlap + hop  # steps of the first window
     first = 0  # step of the clip that the window begins with
     while True:
         held += itertools.islice(frames, max(0, length - len(held)))
@@ -74,8 +113,8 @@ def steps_in_windows(
             yield features[begin:], total
             return
         yield features[begin:kept], (first + kept) * frames_per_step
-        held = held[(kept - overlap) * frames_per_step :]
-        first += kept - overlap
+        held = held[hop * frames_per_step :]
+        first += hop
 
 
 def run_in_windows(
@@ -110,12 +149,17 @@ def check_window(
             "`window` must be None: each step of this network sees the whole "
             f"clip. Received: window={window}"
         )
-    overlap = -(-receptive_radius // frames_per_step)
-    # Some windows are shorter, by less than a step.
-    least = (2 * overlap + 2) * frames_per_step - 1
+    least = least_window(frames_per_step, receptive_radius)
     if window < least:
         raise ValueError(
             f"`window` must be at least {least} frames, as steps of "
             f"{frames_per_step} frames see {receptive_radius} more on each "
             f"side. Received: window={window}"
         )
+
+
+def least_window(frames_per_step: int, receptive_radius: int) -> int:
+    """Returns the frames of the shortest windows that can be laid."""
+    overlap = -(-receptive_radius // frames_per_step)
+    # Some windows are shorter, by less than a step.
+    return (2 * overlap + 2) * frames_per_step - 1

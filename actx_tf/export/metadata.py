@@ -1,6 +1,7 @@
 """What an exported model says of itself."""
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ _KINDS: dict[str, Any] = {
     "channels": int,
     "max_steps": int,
     "crop_steps": (int, type(None)),
+    "memory": float,
     "signatures": list,
     "backbone": (dict, type(None)),
 }
@@ -59,10 +61,11 @@ def parse_metadata(text: str, source: str) -> dict[str, Any]:
     Returns:
         A dictionary: `class_names`; `activation`; `background`, the classes
         that show no action; `channels` of the feature maps; `max_steps` of a
-        request; `crop_steps` of the training, `None` if they are not known;
-        the names of the `signatures`; `backbone`, the
-        `BackboneDescription` of what makes the feature maps, `None` if it is
-        not known; and `actx_tf`, the package's version.
+        request, and the `memory` that one of frames may take, in GiB;
+        `crop_steps` of the training, `None` if they are not known; the names
+        of the `signatures`; `backbone`, the `BackboneDescription` of what makes
+        the feature maps, `None` if it is not known; and `actx_tf`, the
+        package's version.
 
     Raises:
         ValueError: If it is anything else.
@@ -89,6 +92,7 @@ def parse_metadata(text: str, source: str) -> dict[str, Any]:
         ("channels", metadata["channels"] >= 1),
         ("max_steps", metadata["max_steps"] >= 1),
         ("crop_steps", crop_steps is None or crop_steps >= 1),
+        ("memory", 0 < metadata["memory"] < math.inf),
         ("signatures", all(isinstance(s, str) for s in metadata["signatures"])),
     ):
         if not good:
@@ -115,6 +119,7 @@ def metadata_text(
     channels: int,
     max_steps: int,
     crop_steps: int | None,
+    memory: float,
     signatures: list[str],
     backbone: BackboneDescription | None,
 ) -> str:
@@ -128,6 +133,7 @@ def metadata_text(
             "channels": channels,
             "max_steps": max_steps,
             "crop_steps": crop_steps,
+            "memory": memory,
             "signatures": signatures,
             "backbone": backbone and backbone.to_dict(),
         },

@@ -27,6 +27,7 @@ def export_saved_model(
     backbone: Backbone | None = None,
     samples: Mapping[str, np.ndarray] | None = None,
     max_steps: int = 4096,
+    memory: float = 4.0,
 ) -> Path:
     """Writes a model as `<base_dir>/<version>/`, for TF Serving.
 
@@ -69,6 +70,11 @@ def export_saved_model(
     Clips that the backbone sees are run one by one, as if each were alone,
     whatever they are padded with.
 
+    A request of frames takes bounded memory, however long its clips are: the
+    backbone is run in windows that overlap, with the values of the whole clip
+    (see `actx_tf.data.extract_features`), and images are decoded as they are
+    run. What is held of all clips are what was sent and the feature maps.
+
     The names of the classes, the activation and the description of the
     backbone are the model's: see `PairedModel`.
 
@@ -77,7 +83,9 @@ def export_saved_model(
 
     A request that cannot be answered fails and says what is wrong: lengths
     that do not fit, more than `max_steps` steps, values that are not finite,
-    images of more than 33 million pixels.
+    images of more than 33 million pixels; and what `memory` cannot hold: the
+    feature maps of the clips of a request, frames too large for the shortest
+    window, a clip that a backbone must see as a whole.
 
     What clients need to know is in the SavedModel: see `read_metadata`.
 
@@ -94,8 +102,12 @@ def export_saved_model(
             float32 `(batch, time, height, width, channels)`, and `"frames"`,
             uint8 `(batch, frames, height, width, 3)`. Each signature gets a
             request of them. Needs tensorflow-serving-api. Defaults to `None`.
-        max_steps: Largest number of steps of a clip; bounds what a request
-            takes of the server. Defaults to `4096`.
+        max_steps: Largest number of steps of a clip. Defaults to `4096`.
+        memory: GiB that a window of frames may take, and that the feature maps
+            of a request may take, in the signatures of frames. Where the size
+            of the backbone is fixed, a window is longer if less than half of
+            it would be new: see `BackboneDescription.frames_in_memory`.
+            Defaults to `4.0`.
 
     Returns:
         Path of the version's folder.
@@ -108,7 +120,7 @@ def export_saved_model(
         ImportError: If `samples` are given and tensorflow-serving-api is not
             installed.
     """
-    served = ServedModel(model, backbone, max_steps)
+    served = ServedModel(model, backbone, max_steps, memory)
     endpoints = served.endpoints()
     base_dir = Path(base_dir)
     requests = warm_up_requests(

@@ -5,26 +5,24 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from actx_tf.backbones.backbone import Backbone
 from actx_tf.backbones.fold_batch_norms import fold_batch_norms
-from actx_tf.data.resizing import resize_frames
+from actx_tf.export.frame_source import decoded_clip
+from actx_tf.export.frame_source import encoded_clip
+from actx_tf.export.frame_source import image_sides
 from actx_tf.export.metadata import metadata_text
 from actx_tf.export.window_plan import count_locations
 from actx_tf.export.window_plan import plan_windows
+from actx_tf.export.windowed_backbone import WindowedBackbone
 from actx_tf.models.actx import ActX
 from actx_tf.models.context_switch import CONTEXTS
 from actx_tf.models.paired_model import PairedModel
 from actx_tf.ops.activations import scores as scores_of
 from actx_tf.ops.types import Tensor
 from actx_tf.utils.backend import check_tensorflow
-
-_MOST_PIXELS = 2**25  # of an image: 8K video has as many
-_MOST_PIXELS_OF_CLIP = 2**30  # of its images, which take 3 GiB
-_PNG = b"\x89PNG\r\n\x1a\n"
-_PNG_PLACES = np.array([2**24, 2**16, 2**8, 1], np.int64)
+from actx_tf.utils.checks import check_memory
 
 
 class ServedModel:
@@ -35,6 +33,7 @@ class ServedModel:
         backbone: What made the features that it was trained on; `None`: its
             own, if any.
         max_steps: Largest number of steps of a clip.
+        memory: GiB that a request of frames may take: see `WindowedBackbone`.
 
     Raises:
         TypeError: If the backbone does not describe itself.
@@ -47,8 +46,10 @@ class ServedModel:
         model: PairedModel,
         backbone: Backbone | None = None,
         max_steps: int = 4096,
+        memory: float = 4.0,
     ) -> None:
         check_tensorflow("Exporting a model")
+        check_memory(memory)
         if not model.built:
             raise ValueError(
                 "`model` must be built: call it on a batch first. "
@@ -60,10 +61,14 @@ class ServedModel:
             )
         self.model = model
         self.max_steps = max_steps
+        self.memory = float(memory)
         self.channels = _channels(model)
         backbone = check_backbone(backbone or model.backbone, model)
         _check_exportable(backbone)
         self.backbone = backbone and fold_batch_norms(backbone)
+        self._windowed = self.backbone and WindowedBackbone(
+            self.backbone, self.memory
+        )
         outputs = model.classify(tf.zeros((1, 2, 2, 2, self.channels)))
         self.has_maps = "action_map" in outputs
         is_switched = isinstance(model, ActX) and (
@@ -88,6 +93,7 @@ class ServedModel:
             self.channels,
             self.max_steps,
             self.model.crop_steps,
+            self.memory,
             [*self.endpoints(), "describe"],
             description,
         )
@@ -195,16 +201,17 @@ class ServedModel:
     def attend_video(
         self, frames: Tensor, lengths: Tensor
     ) -> dict[str, Tensor]:
-        return self._attend_clips(frames, lengths, lambda clip: clip)
+        return self._attend_clips(frames, lengths, decoded_clip)
 
     def attend_jpeg(self, frames: Tensor, lengths: Tensor) -> dict[str, Tensor]:
-        return self._attend_clips(frames, lengths, _decode_images)
+        return self._attend_clips(frames, lengths, encoded_clip)
 
     def video_features(self, frames: Tensor) -> dict[str, Tensor]:
         frames = _check_shape(frames, "frames")
         with tf.control_dependencies(self._check_frames(frames)):
             frames = tf.identity(frames)
-        return {"features": self._map_clips(self._features_of_clip, frames)}
+        lengths = tf.fill(tf.shape(frames)[:1], tf.shape(frames)[1])
+        return {"features": self._features_of(frames, lengths, decoded_clip)}
 
     def attend_windows(
         self,
@@ -225,9 +232,19 @@ class ServedModel:
         checks += _check_lengths(numbers["lengths"], frames)
         with tf.control_dependencies(checks):
             numbers = {k: tf.identity(x) for k, x in numbers.items()}
-        assert self.backbone is not None  # there is no such endpoint otherwise
+            frames = tf.identity(frames)
+        # There is no such endpoint without a backbone.
+        assert self.backbone is not None and self._windowed is not None
+        in_memory = tf.map_fn(
+            self._windowed.steps_in_memory,
+            image_sides(frames[:, 0]),
+            fn_output_signature=tf.TensorSpec((), tf.int64),
+        )
         plan = plan_windows(
-            self.backbone.description, **numbers, most_steps=self.max_steps
+            self.backbone.description,
+            **numbers,
+            max_steps=self.max_steps,
+            in_memory=in_memory,
         )
         with tf.control_dependencies(plan.checks):
             frames = tf.identity(frames)
@@ -239,7 +256,7 @@ class ServedModel:
 
         def answers_of_one(arguments):
             clip, used, begins, length, skipped = arguments
-            features = self._features_of_clip(_decode_images(clip[:used]))
+            features = self._windowed(encoded_clip(clip[:used]))
             begins = begins[begins >= 0] - skipped
             places = begins[:, tf.newaxis] + tf.range(length)
             answers = self._answer(tf.gather(features, places), None, "frames")
@@ -262,12 +279,22 @@ class ServedModel:
             "next_frame": plan.next_frame,
         }
 
-    def _attend_clips(self, clips, lengths, decode):
+    def _attend_clips(self, clips, lengths, source):
         clips = _check_shape(clips, "frames")
         lengths = _check_shape(lengths, "lengths")
         checks = self._check_frames(clips) + _check_lengths(lengths, clips)
         with tf.control_dependencies(checks):
             lengths = tf.identity(lengths)
+        features = self._features_of(clips, lengths, source)
+        steps = count_locations(self.backbone.description.time, lengths)
+        return self._answer(features, steps, "frames")
+
+    def _check_frames(self, clips):
+        most = self.max_steps * self.backbone.description.frames_per_step
+        return _check_sizes(clips, most, "frames", "frames")
+
+    def _features_of(self, clips, lengths, source):
+        """The feature maps of clips, with zeros after the end of each."""
         time = self.backbone.description.time
         steps = count_locations(time, lengths)
         enough = tf.debugging.assert_positive(
@@ -279,49 +306,23 @@ class ServedModel:
         with tf.control_dependencies([enough]):
             most = tf.reduce_max(steps)
             clips = tf.identity(clips)
+        of_all = tf.size(lengths, tf.int64) * tf.cast(most, tf.int64)
 
         def features_of_one(arguments):
             clip, length = arguments
-            features = self._features_of_clip(decode(clip[:length]))
-            missing = most - tf.shape(features)[0]
-            return tf.pad(features, [(0, missing), (0, 0), (0, 0), (0, 0)])
+            features = self._windowed(source(clip[:length]), of_all)
+            return tf.pad(
+                features, _ends(most - tf.shape(features)[0], 0, 0, 0)
+            )
 
-        features = self._map_clips(features_of_one, (clips, lengths))
-        return self._answer(features, steps, "frames")
-
-    def _check_frames(self, clips):
-        most = self.max_steps * self.backbone.description.frames_per_step
-        return _check_sizes(clips, most, "frames", "frames")
-
-    def _map_clips(self, features_of_one, clips):
         return tf.map_fn(
             features_of_one,
-            clips,
+            (clips, lengths),
             fn_output_signature=tf.TensorSpec(
                 (None, None, None, self.channels), tf.float32
             ),
             parallel_iterations=1,  # takes the memory of one clip
         )
-
-    def _features_of_clip(self, clip):
-        """The feature map of one clip, of decoded frames of any size."""
-        description = self.backbone.description
-        clip = resize_frames(clip, description.size)
-        axes = (description.time, description.height, description.width)
-        places = [
-            count_locations(axis, size)
-            for axis, size in zip(
-                axes, tf.unstack(tf.shape(clip)[:3]), strict=True
-            )
-        ]
-        # What is too small for a layer is not an error in TensorFlow.
-        enough = tf.debugging.assert_positive(
-            places, "`frames` must be large enough for a feature map"
-        )
-        with tf.control_dependencies([enough]):
-            clip = tf.identity(clip)
-        features = self.backbone(clip[tf.newaxis], training=False)[0]
-        return tf.cast(features, tf.float32)
 
     def _answer(self, features, lengths, name, classify=None):
         classify = classify or self.model.classify
@@ -390,63 +391,6 @@ def clips_to_answers(served: ServedModel) -> Any:
         return {"scores": scores, **{name: outputs[name] for name in maps}}
 
     return answer
-
-
-def _decode_images(frames):
-    # A few kilobytes can claim gigabytes; what is no image fails here, too.
-    pixels = tf.map_fn(
-        _claimed_pixels, frames, fn_output_signature=tf.TensorSpec((), tf.int64)
-    )
-    checks = [
-        tf.debugging.assert_less_equal(
-            pixels,
-            tf.constant(_MOST_PIXELS, tf.int64),
-            f"`frames` must have at most {_MOST_PIXELS} pixels each",
-        ),
-        tf.debugging.assert_less_equal(
-            tf.reduce_sum(pixels),
-            tf.constant(_MOST_PIXELS_OF_CLIP, tf.int64),
-            f"`frames` must have at most {_MOST_PIXELS_OF_CLIP} pixels in all",
-        ),
-    ]
-    with tf.control_dependencies(checks):
-        frames = tf.identity(frames)
-
-    def decode(frame):
-        # It reads PNGs, too. Of JPEGs the other methods are less exact.
-        return tf.io.decode_jpeg(
-            frame, channels=3, dct_method="INTEGER_ACCURATE"
-        )
-
-    return tf.map_fn(
-        decode,
-        frames,
-        fn_output_signature=tf.TensorSpec((None, None, 3), tf.uint8),
-    )
-
-
-def _claimed_pixels(frame):
-    height, width = tf.cond(
-        tf.equal(tf.strings.substr(frame, 0, len(_PNG)), _PNG),
-        lambda: _png_size(frame),
-        lambda: _jpeg_size(frame),
-    )
-    return height * width
-
-
-def _jpeg_size(frame):
-    height, width, _ = tf.unstack(tf.io.extract_jpeg_shape(frame, tf.int64))
-    return height, width
-
-
-def _png_size(frame):
-    # Two numbers of four bytes, after the mark and the name of the header.
-    # What is shorter has no pixels, and does not decode.
-    padded = tf.strings.join([tf.strings.substr(frame, 0, 24), b"\0" * 24])
-    header = tf.io.decode_raw(tf.strings.substr(padded, 16, 8), tf.uint8)
-    digits = tf.cast(tf.reshape(header, (2, 4)), tf.int64)
-    width, height = tf.unstack(tf.linalg.matvec(digits, _PNG_PLACES))
-    return height, width
 
 
 def _check_shape(tensor, name):

@@ -31,6 +31,7 @@ class ExportedModel:
             if it is not known.
         crop_steps: As of `PairedModel`.
         max_steps: Largest number of steps of a clip that it answers.
+        memory: GiB that a request of frames may take.
         signatures: Names of what it answers.
 
     Raises:
@@ -47,6 +48,7 @@ class ExportedModel:
         self.description = metadata["backbone"]
         self.crop_steps = metadata["crop_steps"]
         self.max_steps = metadata["max_steps"]
+        self.memory = metadata["memory"]
         self.signatures = metadata["signatures"]
         self._model = tf.saved_model.load(str(path))  # owns the variables
 
@@ -80,7 +82,7 @@ class ExportedModel:
         self, features: np.ndarray, earlier: np.ndarray | None
     ) -> dict[str, np.ndarray]:
         """As the function `answers_after`."""
-        if "stream" not in self.signatures:
+        if not takes_earlier(self):
             return self.answers(features)
         signature = self._model.signatures["stream"]
         if earlier is None:
@@ -213,8 +215,9 @@ def answers_after(
     """
     if isinstance(model, ExportedModel):
         return model.answers_after(features, earlier)
-    if not isinstance(model, ActX):
+    if not takes_earlier(model):
         return answers(model, features)
+    assert isinstance(model, ActX)
     if earlier is None:
         earlier = _nothing_seen(features, 1 + model.use_attention_map)
     outputs = model.classify_after(
@@ -223,6 +226,13 @@ def answers_after(
     )
     scores = scores_of(outputs["logits"], model.activation)
     return _arrays({**outputs, "scores": scores})
+
+
+def takes_earlier(model: PairedModel | ExportedModel) -> bool:
+    """Whether `answers_after` answers by what came before, too."""
+    if isinstance(model, ExportedModel):
+        return "stream" in model.signatures
+    return isinstance(model, ActX)
 
 
 def answer(

@@ -44,7 +44,8 @@ def plan_windows(
     total: tf.Tensor,
     window: tf.Tensor,
     hop: tf.Tensor,
-    most_steps: int,
+    max_steps: int,
+    in_memory: tf.Tensor,
 ) -> WindowPlan:
     """Plans the answer to parts of long clips.
 
@@ -58,8 +59,9 @@ def plan_windows(
         total: Number of frames of the whole clip.
         window: Steps of a window.
         hop: Steps from one window to the next.
-        most_steps: Steps that the windows of a part may have in all: of more,
+        max_steps: Steps that the windows of a part may have in all: of more,
             the first ones are answered.
+        in_memory: The same, of what fits in memory, for each part; int64.
     """
     lengths, begin, total, window, hop = (
         tf.cast(x, tf.int64) for x in (lengths, begin, total, window, hop)
@@ -94,8 +96,14 @@ def plan_windows(
         ),
         tf.debugging.assert_less_equal(
             window,
-            tf.constant(most_steps, tf.int64),
-            f"`window` must be at most {most_steps} steps",
+            tf.constant(max_steps, tf.int64),
+            f"`window` must be at most {max_steps} steps",
+        ),
+        tf.debugging.assert_less_equal(
+            window,
+            in_memory,
+            "`window` must be shorter, or `frames` smaller: x steps do not fit "
+            "in the `memory` of the export, y do",
         ),
         tf.debugging.assert_less_equal(
             hop, asked_window, "`hop` must be at most `window`"
@@ -107,7 +115,8 @@ def plan_windows(
             needed,
             "`frames` must be enough for a window: x were sent, y are needed",
         )
-    count = tf.clip_by_value(count, 0, most_steps // window)
+    most = tf.minimum(tf.constant(max_steps, tf.int64), in_memory)
+    count = tf.clip_by_value(count, 0, most // window)
     places = tf.range(tf.reduce_max(count))
     begins = begin[:, tf.newaxis] + places * hop[:, tf.newaxis]
     begins = tf.minimum(begins, last[:, tf.newaxis])

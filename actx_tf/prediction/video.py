@@ -14,6 +14,7 @@ from actx_tf.backbones.backbone import Backbone
 from actx_tf.data.shown_frames import read_frames_of_clip
 from actx_tf.export.trained_model import ExportedModel
 from actx_tf.export.trained_model import answer
+from actx_tf.export.trained_model import takes_earlier
 from actx_tf.prediction.stream import HISTORY
 from actx_tf.prediction.stream import StreamWindow
 from actx_tf.prediction.stream import answer_stream
@@ -174,6 +175,11 @@ class VideoPredictor:
         self.description = self._model.description
         self.class_names = tuple(self._model.model.class_names or ())
 
+    @property
+    def takes_earlier(self) -> bool:
+        """Whether `stream` answers a window by those before it, too."""
+        return takes_earlier(self._model.model)
+
     def scores(
         self,
         video: str | os.PathLike,
@@ -268,7 +274,7 @@ class VideoPredictor:
         comes on top. Windows do not overlap. AttNorm and the percentile of an
         ActX are those of all that was seen so far, of at most `history`; so
         rho is a share of that, and a window may have none of it. Other models
-        see each window by itself.
+        see each window by itself: see `takes_earlier`.
 
         Held are the frames of a window with those around it that its steps see,
         and as many that wait. Of a camera, or of an address that goes on, the

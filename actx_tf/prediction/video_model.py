@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from actx_tf.backbones.backbone import Backbone
 from actx_tf.data.backbone_input import seen_frames
@@ -20,12 +21,11 @@ from actx_tf.export.served_model import check_backbone
 from actx_tf.export.trained_model import ExportedModel
 from actx_tf.export.trained_model import check_switch
 from actx_tf.export.trained_model import load_trained
+from actx_tf.export.windowed_backbone import COPIES
 from actx_tf.models import load_model
 
 # GiB. I3D then stays below 3 GiB, with all that the process holds.
 MEMORY = 1.0
-# A model that answers a feature map makes others of its size.
-_COPIES = 4
 
 
 def check_scores(scores: np.ndarray, class_names: Sequence[str]) -> None:
@@ -100,6 +100,8 @@ class VideoModel:
                 )
             self.network = _exported_network(model, memory)
             most_steps = model.max_steps
+            if self.network.window is None:  # it is sent whole clips
+                memory = min(memory, model.memory)
         else:
             self.network = _keras_network(
                 model, backbone, memory, compute_dtype
@@ -151,7 +153,7 @@ class VideoModel:
             map_shape: (time, height, width).
         """
         size = 4 * self.description.channels * math.prod(map_shape)
-        gibibytes = _COPIES * size / 2**30
+        gibibytes = COPIES * size / 2**30
         if gibibytes > self._memory:
             raise VideoError(
                 f"{map_shape[0]} steps are too many to be answered as a "
@@ -186,7 +188,7 @@ class VideoModel:
 
 _INSTEAD = (
     "Answer a part of it (`start`, `end`), or (shorter) windows (`segments`, "
-    "`window`), or give more `memory`"
+    "`window`), or give more `memory` (to the export of a SavedModel, too)"
 )
 
 
@@ -285,9 +287,17 @@ def _exported_network(model, memory):
     window = description.frames_in_memory(memory)
     if window is not None:
         window = min(window, model.max_steps * description.frames_per_step)
-    return WindowedNetwork(
-        model.features, description, memory=memory, window=window
-    )
+
+    def run(frames):
+        try:
+            return model.features(frames)
+        except tf.errors.InvalidArgumentError as error:
+            raise VideoError(
+                f"the SavedModel refuses {len(frames)} frames of it: "
+                f"{error.message.splitlines()[0]}"
+            ) from None
+
+    return WindowedNetwork(run, description, memory=memory, window=window)
 
 
 def _keras_network(model, backbone, memory, compute_dtype):

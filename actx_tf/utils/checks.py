@@ -31,6 +31,16 @@ def check_number(name: str, value: float) -> None:
         )
 
 
+def check_memory(memory: float) -> None:
+    """Raises a `ValueError` unless it is a number of GiB, above 0."""
+    check_number("memory", memory)
+    if not 0 < memory < math.inf:
+        raise ValueError(
+            "`memory` must be positive and finite (GiB). "
+            f"Received: memory={memory}"
+        )
+
+
 def check_rate(name: str, value: float) -> None:
     """Raises `ValueError` unless the value is a number in [0, 1)."""
     if not is_number(value) or not 0 <= value < 1:
