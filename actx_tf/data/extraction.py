@@ -3,7 +3,6 @@
 import collections
 import concurrent.futures
 import itertools
-import math
 import os
 from collections.abc import Callable
 from collections.abc import Iterable
@@ -27,7 +26,7 @@ from actx_tf.data.windows import check_window
 from actx_tf.data.windows import run_in_windows
 from actx_tf.data.windows import steps_in_windows
 from actx_tf.utils.backend import check_tensorflow
-from actx_tf.utils.checks import check_number
+from actx_tf.utils.checks import check_above_zero
 from actx_tf.utils.checks import check_positive
 from actx_tf.utils.optional import import_optional
 
@@ -137,14 +136,9 @@ class WindowedNetwork:
         window: int | None = None,
         share: float = 1.0,
     ) -> None:
-        check_number("memory", memory)
+        check_above_zero("memory", memory, "GiB")
         if window is not None:
             check_positive("window", window)
-        if not 0 < memory < math.inf:
-            raise ValueError(
-                "`memory` must be positive and finite (GiB). "
-                f"Received: memory={memory}"
-            )
         if window is None:
             window = description.frames_in_memory(memory / share)
         self.description = description
