@@ -28,14 +28,8 @@ from tests.harness import PROCESSES
 from tests.harness import run_command
 from tests.lossless import write_lossless
 from tests.served import CHANNELS
-from tests.served import make_served
 from tests.test_prediction import Frame
 from tests.test_prediction import films
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    return make_served(tmp_path_factory.mktemp("models") / "wave")
 
 
 @pytest.fixture(scope="module")
