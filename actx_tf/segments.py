@@ -8,7 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from actx_tf.utils.checks import check_above_zero
 from actx_tf.utils.checks import check_not_negative
+from actx_tf.utils.checks import check_share
 from actx_tf.utils.checks import is_number
 
 THRESHOLDS = tuple(np.arange(1, 10) / 10)
@@ -190,13 +192,9 @@ def suppress(
         - Bodla et al., Soft-NMS, ICCV 2017.
     """
     segments = _ranked(set(segments))
-    if not (is_number(iou) and 0 <= iou <= 1):
-        raise ValueError(f"`iou` must be in [0, 1]. Received: iou={iou!r}")
-    if sigma is not None and not (is_number(sigma) and 0 < sigma < math.inf):
-        raise ValueError(
-            "`sigma` must be a finite number above 0, or None. "
-            f"Received: sigma={sigma!r}"
-        )
+    check_share("iou", iou)
+    if sigma is not None:
+        check_above_zero("sigma", sigma)
     check_not_negative("min_score", min_score)
     if sigma is not None and any(segment.score < 0 for segment in segments):
         raise ValueError(

@@ -8,6 +8,7 @@ import re
 from actx_tf.utils.checks import check_not_negative
 from actx_tf.utils.checks import check_positive
 from actx_tf.utils.checks import check_rate
+from actx_tf.utils.checks import check_share
 from actx_tf.utils.checks import is_number
 
 DTYPE_POLICIES = ("float32", "mixed_bfloat16")
@@ -255,11 +256,7 @@ class FineTuningSettings:
             raise ValueError(
                 f"`seed` must be an integer >= 0. Received: seed={self.seed!r}"
             )
-        if not (is_number(self.smallest_crop) and 0 < self.smallest_crop <= 1):
-            raise ValueError(
-                "`smallest_crop` must be in (0, 1]. "
-                f"Received: smallest_crop={self.smallest_crop!r}"
-            )
+        check_share("smallest_crop", self.smallest_crop, above_zero=True)
         check_rate("color", self.color)
         if self.mixing not in (None, *MIXINGS):
             raise ValueError(

@@ -11,13 +11,13 @@ import argparse
 import csv
 import statistics
 import subprocess
-import sys
 import tempfile
 
 from actx_tf.data import Clip
 from actx_tf.data import FeatureStoreWriter
 from actx_tf.data import synthetic
 from actx_tf.data import write_clip_index
+from benchmarks.commands import run_actx
 
 RUNS = {
     "exact, float32": [],
@@ -43,14 +43,15 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         write_store(folder, arguments.train_clips, arguments.test_clips)
         store = [f"--features={folder}/features", f"--index={folder}/i.csv"]
-        run(
+        run_actx(
             "similarities",
             *store,
             f"--output={folder}/similarities",
+            stdout=subprocess.DEVNULL,
         )
         print(f"{'':20}" + "".join(f"{column:>20}" for column in COLUMNS))
         for name, flags in RUNS.items():
-            run(
+            run_actx(
                 "train",
                 *store,
                 *(flag.format(folder=folder) for flag in flags),
@@ -58,6 +59,7 @@ def main():
                 f"--seeds={arguments.seeds}",
                 f"--epochs={arguments.epochs}",
                 f"--output={folder}/{name}",
+                stdout=subprocess.DEVNULL,
             )
             results = f"{folder}/{name}/results.csv"
             with open(results, encoding="utf-8") as file:
@@ -105,14 +107,6 @@ def write_store(folder, train_clips, test_clips):
                 add(Clip(name, "none", label, split, (other,)), features[i])
                 add(Clip(other, "none", label, "conjugate"), conjugates[i])
     write_clip_index(f"{folder}/i.csv", index)
-
-
-def run(*arguments):
-    subprocess.run(
-        [sys.executable, "-m", "actx_tf.cli.start", *arguments],
-        check=True,
-        capture_output=True,
-    )
 
 
 if __name__ == "__main__":

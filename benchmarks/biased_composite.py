@@ -51,7 +51,6 @@ import os
 import pathlib
 import tempfile
 
-import av
 import cv2
 import numpy as np
 
@@ -65,6 +64,7 @@ from actx_tf.data import write_masks
 from actx_tf.data.composites import feathered
 from actx_tf.data.composites import pasted
 from actx_tf.data.composites import there_and_back
+from actx_tf.data.video_writing import write_video
 from actx_tf.utils.checks import check_positive
 
 CLASSES = (
@@ -504,7 +504,8 @@ def write_videos(folder, clips, masks):
     """Writes the clips; yields the names and the masks of those who act."""
     for clip in clips:
         frames, mask = render(clip, masks)
-        write_video(folder / f"{clip.name}.mp4", frames)
+        path = folder / f"{clip.name}.mp4"
+        write_video(path, frames, FRAME_RATE, encoding=ENCODING)
         if clip.actor and not clip.frozen:
             yield clip.name, mask
 
@@ -598,18 +599,6 @@ def cut_out(actor, masks, first, longest):
 def span(used):
     places = np.flatnonzero(used)
     return places[0], places[-1] + 1
-
-
-def write_video(path, frames):
-    """Writes H.264 that differs little from the frames."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", FRAME_RATE, options=ENCODING)
-        stream.height, stream.width = frames.shape[1:3]
-        stream.pix_fmt = "yuv420p"
-        for frame in frames:
-            frame = av.VideoFrame.from_ndarray(frame, format="rgb24")
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
 
 
 if __name__ == "__main__":

@@ -20,8 +20,6 @@ import argparse
 import collections
 import dataclasses
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
@@ -41,6 +39,7 @@ from actx_tf.experiments.methods import METHODS
 from actx_tf.settings import DataSettings
 from actx_tf.settings import TrainingSettings
 from actx_tf.utils.atomic_write import atomic_write
+from benchmarks.commands import run_actx
 from benchmarks.evidence_tables import group_of
 from benchmarks.evidence_tables import write_tables
 
@@ -221,7 +220,7 @@ def _find_conjugates(data_set, folder):
         indexes[way] = folder / f"{way}.csv"
         masks = data_set.masks if way == "emptied" else None
         if not indexes[way].exists():
-            _actx(
+            run_actx(
                 "mine",
                 f"--way={way}",
                 f"--index={own}",
@@ -237,7 +236,7 @@ def _find_conjugates(data_set, folder):
 
 
 def _extract(index, features, *flags):
-    _actx(
+    run_actx(
         "extract",
         f"--index={index}",
         f"--output={features}",
@@ -248,7 +247,7 @@ def _extract(index, features, *flags):
 
 def _store_similarities(index, way, background, folder):
     path = folder / f"similarities-{way}"
-    _actx(
+    run_actx(
         "similarities",
         f"--features={folder / 'features'}",
         f"--index={index}",
@@ -256,12 +255,6 @@ def _store_similarities(index, way, background, folder):
         *([f"--background={','.join(background)}"] if background else []),
     )
     return str(path)
-
-
-def _actx(*arguments):
-    subprocess.run(
-        [sys.executable, "-m", "actx_tf.cli.start", *arguments], check=True
-    )
 
 
 def _fold_settings(index, tested, path, **settings):

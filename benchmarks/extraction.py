@@ -30,6 +30,7 @@ import time
 import av
 import numpy as np
 
+from actx_tf.data.video_writing import write_video
 from benchmarks.measuring import cpu_seconds
 from benchmarks.measuring import in_new_process
 from benchmarks.measuring import median_seconds
@@ -71,7 +72,7 @@ def main():
         video = arguments.video
         if video is None:
             video = folder / "clip.mp4"
-            write_video(video, round(25 * arguments.seconds), (90, 160))
+            write_blocks(video, round(25 * arguments.seconds), (90, 160))
         compare(folder, video, arguments, clock)
     if arguments.lengths:
         measure_memory(arguments.lengths, arguments.size, arguments.window)
@@ -281,7 +282,7 @@ def extract(length, size, window):
     backbone = InceptionI3D(False, None, (None, size, size, 3))
     with tempfile.TemporaryDirectory() as folder:
         file = pathlib.Path(folder) / "clip.mp4"
-        write_video(file, length)
+        write_blocks(file, length)
         begin = time.perf_counter()
         failed = extract_features(
             [Clip("clip", str(file), "none", "train")],
@@ -296,18 +297,12 @@ def extract(length, size, window):
     return peak_mebibytes(), seconds
 
 
-def write_video(file, length, blocks=(60, 80)):
+def write_blocks(file, length, blocks=(60, 80)):
     """Writes H.264 of blocks of 4 x 4 pixels that move to the right."""
     noise = np.random.default_rng(0).integers(0, 256, (*blocks, 3), "uint8")
     noise = noise.repeat(4, axis=0).repeat(4, axis=1)
-    with av.open(str(file), "w") as container:
-        stream = container.add_stream("libx264", rate=25)
-        stream.height, stream.width = noise.shape[:2]
-        for number in range(length):
-            image = np.roll(noise, 2 * number, axis=1)
-            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+    frames = (np.roll(noise, 2 * number, axis=1) for number in range(length))
+    write_video(file, frames, 25, encoding={})
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from pathlib import Path
 import av
 import numpy as np
 
+from actx_tf.data.video_writing import write_video
 from benchmarks.measuring import in_new_process
 from benchmarks.measuring import print_head
 from benchmarks.measuring import print_row
@@ -148,18 +149,12 @@ def write_loop(path, height):
     scale = -(-height // 45)
     noise = noise.repeat(scale, axis=0).repeat(scale, axis=1)
     noise = noise[: height - height % 2, : width - width % 2]
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(
-            "libx264",
-            _RATE,
-            options={"g": f"{_RATE}", "bf": "0", "preset": "fast"},
-        )
-        stream.height, stream.width = noise.shape[:2]
-        for number in range(_LOOP * _RATE):
-            image = np.ascontiguousarray(np.roll(noise, 4 * number, axis=1))
-            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+    write_video(
+        path,
+        (np.roll(noise, 4 * number, axis=1) for number in range(_LOOP * _RATE)),
+        _RATE,
+        encoding={"g": f"{_RATE}", "bf": "0", "preset": "fast"},
+    )
 
 
 def repeat_video(source, path, seconds):

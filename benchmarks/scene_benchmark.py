@@ -21,8 +21,6 @@ import dataclasses
 import functools
 import itertools
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
 from keras import ops
@@ -41,6 +39,7 @@ from actx_tf.experiments import train_method
 from actx_tf.experiments.evaluation import class_scores
 from actx_tf.models import load_model
 from actx_tf.utils.atomic_write import atomic_write
+from benchmarks.commands import run_actx
 
 FOLDS = 5
 KIND = "conjugates"
@@ -88,13 +87,13 @@ def make_tests(flags, fold):
         ],
     )
     if not (tests / "index.csv").exists():
-        _actx(
+        run_actx(
             "scene-benchmark",
             f"--index={index}",
             f"--masks={flags.masks}",
             f"--output={tests}",
         )
-    _actx(
+    run_actx(
         "extract",
         f"--index={tests / f'scuba_{KIND}.csv'}",
         f"--output={flags.output / 'features'}",
@@ -252,12 +251,6 @@ def score(model, features, is_actx):
         mask = ops.ones(features.shape[:-1], "bool")
         logits = model({"features": features, "mask": mask})
     return class_scores(logits, "softmax")[0]
-
-
-def _actx(*arguments):
-    subprocess.run(
-        [sys.executable, "-m", "actx_tf.cli.start", *arguments], check=True
-    )
 
 
 if __name__ == "__main__":

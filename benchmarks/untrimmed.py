@@ -31,7 +31,6 @@ import numpy as np
 from keras import ops
 
 from actx_tf.backbones.description import BackboneDescription
-from actx_tf.cli.main import main as actx
 from actx_tf.data import Clip
 from actx_tf.data import FeatureStore
 from actx_tf.data import FeatureStoreWriter
@@ -56,6 +55,7 @@ from actx_tf.segments import Segment
 from actx_tf.settings import DataSettings
 from actx_tf.settings import TrainingSettings
 from actx_tf.utils.atomic_write import atomic_write
+from benchmarks.commands import run_actx
 from benchmarks.evidence_tables import put_table
 
 METHODS = ("ActX", "average pooling", "max pooling")
@@ -578,9 +578,12 @@ def _features_of(videos, folder):
             for video in videos.videos
         ],
     )
-    flags = f"--index={index}", f"--output={folder / 'features'}"
-    if actx(["extract", *flags, "--backbone=inception_i3d"]):
-        raise SystemExit("not all features are there")
+    run_actx(
+        "extract",
+        f"--index={index}",
+        f"--output={folder / 'features'}",
+        "--backbone=inception_i3d",
+    )
     return FeatureStore(folder / "features")
 
 
@@ -635,11 +638,13 @@ def _store_similarities(clips, folder):
     write_clip_index(
         index, [dataclasses.replace(clip, split="train") for clip in clips]
     )
-    flags = f"--index={index}", f"--output={path}", "--background=background"
-    if actx(
-        ["similarities", f"--features={folder / 'stretches of all'}", *flags]
-    ):
-        raise SystemExit("not all similarities are there")
+    run_actx(
+        "similarities",
+        f"--features={folder / 'stretches of all'}",
+        f"--index={index}",
+        f"--output={path}",
+        "--background=background",
+    )
     return path
 
 

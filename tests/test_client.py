@@ -30,7 +30,6 @@ from tests.harness import run_fresh
 from tests.lossless import write_lossless
 from tests.served import CHANNELS
 from tests.served import CLASS_NAMES
-from tests.served import make_served
 from tests.served import pad
 from tests.served import random_features
 
@@ -40,11 +39,6 @@ from tests.tf_serving import serve  # noqa: E402
 
 KINDS = ("rest", "grpc")
 PREDICT = {"rest": client.predict_by_rest, "grpc": client.predict_by_grpc}
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    return make_served(tmp_path_factory.mktemp("models") / "wave")
 
 
 @pytest.fixture(scope="module")

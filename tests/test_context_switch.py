@@ -61,10 +61,10 @@ def test_padding_does_not_count():
 
 
 def test_the_mean_follows_features_that_change(monkeypatch):
-    monkeypatch.setattr(context_switch, "_MEMORY", 10)
+    monkeypatch.setattr(context_switch, "_MEMORY", 4)
     model = compiled()
     fit(model)
-    fit(model, 3.0 * FEATURES, epochs=40)
+    fit(model, 3.0 * FEATURES, epochs=16)
     _, of_context = context_features(model, 3.0 * FEATURES)
     expected = of_context.mean(axis=0)
     actual = to_numpy(model.context_switch.mean)

@@ -29,14 +29,8 @@ from tests.harness import PROCESSES
 from tests.harness import run_command
 from tests.lossless import write_lossless
 from tests.served import CHANNELS
-from tests.served import make_served
 from tests.test_prediction import Frame
 from tests.test_prediction import films
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    return make_served(tmp_path_factory.mktemp("models") / "wave")
 
 
 @pytest.fixture(scope="module")
@@ -335,7 +329,7 @@ def test_backbones_whose_steps_see_a_clip_answer_clips(tmp_path, at_once):
     [
         ({"window": -1}, "`window` must be seconds above 0"),
         ({"window": 0.1}, "`window` must be a step, 0.5 seconds"),
-        ({"history": 0}, "`history` must be seconds above 0"),
+        ({"history": 0}, "`history` must be positive"),
         ({"source": -1}, "`source` must be the number of a camera"),
     ],
 )

@@ -26,11 +26,6 @@ from tests.test_prediction import films
 from tests.test_prediction import held as held
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    return make_served(tmp_path_factory.mktemp("models") / "wave")
-
-
 @pytest.mark.parametrize(
     ("total", "window", "hop"),
     [(23, 5, 2), (23, 5, 5), (20, 5, 5), (3, 5, 2), (5, 5, 1), (8, 1, 1)],

@@ -31,11 +31,6 @@ OPTIONS = {"window": 1.0, "thresholds": (0.3, 0.4), "progress": False}
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    return make_served(tmp_path_factory.mktemp("models") / "wave")
-
-
-@pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Three videos, one of them in a folder, and one that is broken."""
     folder = tmp_path_factory.mktemp("videos")

@@ -18,15 +18,12 @@ from tests.harness import ROOT
 from tests.harness import run_actx
 from tests.lossless import write_lossless
 from tests.test_extraction import weights as weights  # a fixture
+from tests.test_fine_tune import tiny
 
 COUNTS = {"jump": 4, "run": 4, "none": 5}
 # What makes it small: the guide leaves all of these at their defaults.
 SMALL = {
-    "extract": [
-        "--backbone=mobilenet_v2_clip",
-        "--size=32,32",
-        "--weights={weights}",
-    ],
+    "extract": ["--backbone={tiny}"],
     "train": ["--epochs=1", "--seeds=1", "--batch_size=4"],
     "fine-tune": [
         *("--backbone=mobilenet_v2_clip", "--weights={weights}"),
@@ -68,13 +65,15 @@ def make_videos(folder):
 
 def test_step_by_step(tmp_path, strong_weights):
     make_videos(tmp_path / "videos")
+    tiny().save(tmp_path / "tiny.keras")
+    small = {"tiny": tmp_path / "tiny.keras", "weights": strong_weights}
     random = np.random.default_rng(1)
     video = random.integers(0, 256, (8, 48, 32, 3), np.uint8)
     write_lossless(tmp_path / "new.mp4", video)
     found = commands()
     assert len(found) == 8
     for _, name, *flags in found:
-        flags += [x.format(weights=strong_weights) for x in SMALL.get(name, [])]
+        flags += [flag.format(**small) for flag in SMALL.get(name, [])]
         result = run_actx(name, *flags, cwd=tmp_path)
         assert result.returncode == 0, result.stdout + result.stderr
         if name == "extract":
@@ -214,18 +213,16 @@ def test_all_in_one_command(tmp_path, strong_weights, capsys):
 
 
 @pytest.mark.parametrize("way", ["frozen", "emptied"])
-def test_without_a_background_conjugates_are_made(
-    way, tmp_path, strong_weights, capsys
-):
+def test_without_a_background_conjugates_are_made(way, tmp_path, capsys):
     make_videos(tmp_path / "videos")
     shutil.rmtree(tmp_path / "videos" / "none")
+    tiny().save(tmp_path / "tiny.keras")
     output = tmp_path / "mine"
     flags = [
         "fit",
         str(tmp_path / "videos"),
         f"--output={output}",
-        f"--weights={strong_weights}",
-        "--size=32,32",
+        f"--backbone={tmp_path / 'tiny.keras'}",
         "--epochs=1",
     ]
     assert main(flags) == 1

@@ -30,7 +30,7 @@ IN_WHEEL = (
     "actx_tf/cli/start.py",
     "actx_tf/data/synthetic_backbone.npz",
     "actx_tf/py.typed",
-    "actx_tf/visualization/page.html",
+    "actx_tf/visualization/whole_page.html",
     "actx_tf/visualization/page.css",
     "actx_tf/visualization/page.js",
     "actx_tf/export/saved_model.py",

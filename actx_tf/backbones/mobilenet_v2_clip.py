@@ -15,6 +15,7 @@ from actx_tf.backbones.make_backbone import make_backbone
 from actx_tf.backbones.state_dict import checksum
 from actx_tf.ops.types import Shape
 from actx_tf.ops.types import Tensor
+from actx_tf.utils.checks import check_positive
 from actx_tf.utils.untrusted_files import read_npz
 
 _BYTES_PER_PIXEL = 240.0  # as measured
@@ -212,11 +213,7 @@ class AppearanceAndMotion(keras.layers.Layer):
 
     def __init__(self, frames_per_step: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not isinstance(frames_per_step, int) or frames_per_step < 1:
-            raise ValueError(
-                "`frames_per_step` must be a positive integer. "
-                f"Received: frames_per_step={frames_per_step}"
-            )
+        check_positive("frames_per_step", frames_per_step)
         self.frames_per_step = frames_per_step
 
     def call(self, features: Tensor, clip: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from actx_tf.utils.checks import check_rate
-from actx_tf.utils.checks import is_number
+from actx_tf.utils.checks import check_share
 
 _LUMA = np.array([0.299, 0.587, 0.114])  # of BT.601
 _GREY = 127.5
@@ -84,11 +84,7 @@ class Augmentation:
     color: float = 0.2
 
     def __post_init__(self) -> None:
-        if not (is_number(self.smallest_crop) and 0 < self.smallest_crop <= 1):
-            raise ValueError(
-                "`smallest_crop` must be in (0, 1]. "
-                f"Received: smallest_crop={self.smallest_crop!r}"
-            )
+        check_share("smallest_crop", self.smallest_crop, above_zero=True)
         check_rate("color", self.color)
 
     def draw(self, random: np.random.Generator, flip: bool = True) -> View:

@@ -26,6 +26,7 @@ from actx_tf.data.clip_index import CONJUGATE
 from actx_tf.data.clip_index import Clip
 from actx_tf.data.video import VideoError
 from actx_tf.data.video import video_duration
+from actx_tf.utils.checks import check_above_zero
 from actx_tf.utils.checks import check_positive
 from actx_tf.utils.checks import is_number
 from actx_tf.utils.optional import import_optional
@@ -65,7 +66,7 @@ def conjugates_before_and_after(
         ValueError: If an argument is wrong, there is no action clip in one of
             `splits`, or a name of a conjugate is taken.
     """
-    _check_seconds("min_seconds", min_seconds)
+    check_above_zero("min_seconds", min_seconds, "seconds")
 
     def mine(clip, duration, others):
         bounds = 0.0, duration
@@ -121,9 +122,9 @@ def conjugates_around_crops(
         ValueError: If an argument is wrong, there is no action clip in one of
             `splits`, or the name of a crop or conjugate is taken.
     """
-    _check_seconds("crop_seconds", crop_seconds)
+    check_above_zero("crop_seconds", crop_seconds, "seconds")
     check_positive("num_crops", num_crops)
-    _check_seconds("min_seconds", min_seconds)
+    check_above_zero("min_seconds", min_seconds, "seconds")
 
     def mine(clip, duration, others):
         end = duration if clip.end is None else min(clip.end, duration)
@@ -569,11 +570,3 @@ def _search(faiss, actions, negatives, vectors, num_neighbors):
         }
         for row in zip(found, cosines, strict=True)
     ]
-
-
-def _check_seconds(name, value):
-    if not 0 < value < math.inf:
-        raise ValueError(
-            f"`{name}` must be positive and finite (seconds). "
-            f"Received: {name}={value}"
-        )

@@ -26,7 +26,7 @@ from actx_tf.data.windows import check_window
 from actx_tf.data.windows import run_in_windows
 from actx_tf.data.windows import steps_in_windows
 from actx_tf.utils.backend import check_tensorflow
-from actx_tf.utils.checks import check_memory
+from actx_tf.utils.checks import check_above_zero
 from actx_tf.utils.checks import check_positive
 from actx_tf.utils.optional import import_optional
 
@@ -136,7 +136,7 @@ class WindowedNetwork:
         window: int | None = None,
         share: float = 1.0,
     ) -> None:
-        check_memory(memory)
+        check_above_zero("memory", memory, "GiB")
         if window is not None:
             check_positive("window", window)
         if window is None:

@@ -1,10 +1,10 @@
 """Optical flow between the frames of a clip, with OpenCV."""
 
 import itertools
-import math
 
 import numpy as np
 
+from actx_tf.utils.checks import check_above_zero
 from actx_tf.utils.optional import import_optional
 
 
@@ -55,11 +55,7 @@ def optical_flow(
             "12 by 12 pixels. Received: frames of the shape "
             f"{frames.shape} and the type {frames.dtype}"
         )
-    if not 0 < bound < math.inf:
-        raise ValueError(
-            "`bound` must be positive and finite (pixels). "
-            f"Received: bound={bound}"
-        )
+    check_above_zero("bound", bound, "pixels")
     cv2 = import_optional("cv2", "Optical flow")
     algorithm = _make_algorithm(cv2, method)
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]

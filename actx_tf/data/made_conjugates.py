@@ -39,7 +39,7 @@ from actx_tf.data.video import cut_box
 from actx_tf.data.video import read_clip
 from actx_tf.data.video_writing import is_written
 from actx_tf.data.video_writing import write_video
-from actx_tf.utils.checks import is_number
+from actx_tf.utils.checks import check_share
 
 # Frames, frames a second, and whether the frames are one and the same.
 _Video = tuple[Iterable[np.ndarray], float, bool]
@@ -86,7 +86,7 @@ def frozen_conjugates(
             `splits`, a name of a conjugate is taken, or a file is in the
             folder that this call would write otherwise.
     """
-    _check_at(at)
+    check_share("at", at)
 
     def make(clip: Clip) -> _Video:
         video = _frames_of(clip)
@@ -191,7 +191,7 @@ def frozen(frames: np.ndarray, at: float = 0.5) -> np.ndarray:
     Returns:
         Frames of the same shape and type, a view of that one, to be read only.
     """
-    _check_at(at)
+    check_share("at", at)
     return np.broadcast_to(frames[_number(len(frames), at)], frames.shape)
 
 
@@ -280,8 +280,3 @@ def _count(video):
 
 def _number(count, at):
     return round(at * (count - 1))
-
-
-def _check_at(at):
-    if not (is_number(at) and 0 <= at <= 1):
-        raise ValueError(f"`at` must be in [0, 1]. Received: at={at!r}")

@@ -7,7 +7,6 @@ tensors and in its graphs. Where a clip is padded it is not mixed, and nothing
 that is padded is mixed in.
 """
 
-import math
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ import tensorflow as tf
 
 from actx_tf.data.actor_masks import NoActor
 from actx_tf.data.actor_masks import masks_by_motion
-from actx_tf.utils.checks import is_number
+from actx_tf.utils.checks import check_share
 
 
 def mix_own_frame(
@@ -45,7 +44,7 @@ def mix_own_frame(
         - Wang et al., Removing the Background by Adding the Background, CVPR
           2021
     """
-    _check_share("most", most)
+    check_share("most", most)
     clips, seed, real = _prepare(clips, seed, mask)
     weights = most * _uniform(clips, seed, 0)
     frame, is_real = _drawn_frame(clips, seed, real)
@@ -85,8 +84,8 @@ def mix_frame_of_another(
         - Li et al., Mitigating and Evaluating Static Bias of Action
           Representations in the Background and the Foreground, ICCV 2023
     """
-    _check_share("weight", weight)
-    _check_share("share", share)
+    check_share("weight", weight)
+    check_share("share", share)
     clips, seed, real = _prepare(clips, seed, mask)
     others = _others(clips, seed)
     frame, is_real = _drawn_frame(clips, seed, real)
@@ -129,7 +128,7 @@ def merge_background(
         - Ding et al., Motion-aware Contrastive Video Representation Learning
           via Foreground-background Merging, CVPR 2022
     """
-    _check_share("share", share)
+    check_share("share", share)
     clips, seed, real = _prepare(clips, seed, mask)
     others = _others(clips, seed)
     is_merged = _uniform(clips, seed, 0) < share
@@ -215,7 +214,7 @@ def changing_locations(
     Raises:
         ValueError: If an argument is wrong.
     """
-    _check_share("share", share)
+    check_share("share", share)
     features, _, real = _prepare(features, (0, 0), mask)
     values = tf.cast(features, tf.float32)
     changes = tf.reduce_sum(tf.abs(values[:, 1:] - values[:, :-1]), axis=-1)
@@ -297,13 +296,6 @@ def _check_shape(name, tensor, shape):
         raise ValueError(
             f"`{name}` must have the shape {shape}. "
             f"Received: {name}.shape={tensor.shape}"
-        )
-
-
-def _check_share(name, value):
-    if not (is_number(value) and math.isfinite(value) and 0 <= value <= 1):
-        raise ValueError(
-            f"`{name}` must be in [0, 1]. Received: {name}={value!r}"
         )
 
 

@@ -22,6 +22,8 @@ from actx_tf.data.video_frames import pixels_of
 from actx_tf.data.video_times import duration
 from actx_tf.data.video_times import find_start
 from actx_tf.data.video_times import shown_frames
+from actx_tf.utils.checks import check_above_zero
+from actx_tf.utils.checks import check_positive
 
 # Annotated times are rounded, mostly to tenths or halves of a second.
 _MOST_SECONDS_AFTER_THE_END = Fraction(1, 2)
@@ -373,16 +375,10 @@ def _check_arguments(num_frames, frame_rate, size):
             "At most one of `num_frames` and `frame_rate` can be given. "
             f"Received: num_frames={num_frames}, frame_rate={frame_rate}"
         )
-    if num_frames is not None and not _is_positive_integer(num_frames):
-        raise ValueError(
-            "`num_frames` must be a positive integer. "
-            f"Received: num_frames={num_frames}"
-        )
-    if frame_rate is not None and not 0 < frame_rate < math.inf:
-        raise ValueError(
-            "`frame_rate` must be positive and finite (frames per second). "
-            f"Received: frame_rate={frame_rate}"
-        )
+    if num_frames is not None:
+        check_positive("num_frames", num_frames)
+    if frame_rate is not None:
+        check_above_zero("frame_rate", frame_rate, "frames per second")
     if not (
         size is None
         or _is_positive_integer(size)

@@ -1,7 +1,8 @@
-"""Writes video files that differ from their frames by what nobody sees."""
+"""Writes video files."""
 
 import os
 from collections.abc import Iterable
+from collections.abc import Mapping
 from fractions import Fraction
 
 import numpy as np
@@ -28,11 +29,13 @@ def write_video(
     frame_rate: float,
     held: bool = False,
     comment: str = "",
+    encoding: Mapping[str, str] = _MOVING,
 ) -> None:
     """Writes frames as an MP4 file, whole or not at all.
 
-    The video is H.264 of high quality: in 4:2:0, which all players know, where
-    height and width are even, and otherwise in 4:4:4.
+    The video is H.264 that differs from the frames by what nobody sees: in
+    4:2:0, which all players know, where height and width are even, and
+    otherwise in 4:4:4. It is played while it is loaded.
 
     Args:
         path: Path of the file, `.mp4`. One that is there is replaced.
@@ -42,6 +45,8 @@ def write_video(
             too, where nothing moves. Defaults to `False`.
         comment: Text that the file holds, see `read_comment`. Defaults to
             `""`.
+        encoding: Options of x264 for frames that are not `held`. Defaults to
+            those of a high quality.
 
     Raises:
         ImportError: If PyAV is missing.
@@ -51,15 +56,19 @@ def write_video(
     rate = Fraction(frame_rate).limit_denominator(1001)
     with (
         atomic_write(path) as draft,
-        av.open(os.fspath(draft), "w", format="mp4") as container,
+        av.open(
+            os.fspath(draft),
+            "w",
+            format="mp4",
+            options={"movflags": "+faststart"},
+        ) as container,
     ):
         container.metadata["comment"] = comment
         stream = None
         for image in frames:
             if stream is None:
-                stream = container.add_stream(
-                    "libx264", rate, options=_HELD if held else _MOVING
-                )
+                options = dict(_HELD if held else encoding)
+                stream = container.add_stream("libx264", rate, options=options)
                 stream.height, stream.width = image.shape[:2]
                 odd = stream.height % 2 or stream.width % 2
                 stream.pix_fmt = "yuv444p" if odd else "yuv420p"

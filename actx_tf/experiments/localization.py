@@ -25,6 +25,7 @@ from actx_tf.export.trained_model import answer
 from actx_tf.export.trained_model import load_trained
 from actx_tf.utils.checks import check_not_negative
 from actx_tf.utils.checks import check_positive
+from actx_tf.utils.checks import check_share
 
 
 def localize(
@@ -87,11 +88,8 @@ def localize(
             "`boxes` or `masks` must go with `index`, one of them. "
             f"Received: boxes={boxes}, masks={masks}"
         )
-    for name, value in (("share", share), ("threshold", threshold)):
-        if not 0 <= value <= 1:
-            raise ValueError(
-                f"`{name}` must be in [0, 1]. Received: {name}={value}"
-            )
+    check_share("share", share)
+    check_share("threshold", threshold)
     check_not_negative("tolerance", tolerance)
     check_positive("test_clips", test_clips)
     trained = load_trained(model)

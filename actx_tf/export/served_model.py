@@ -22,7 +22,7 @@ from actx_tf.models.paired_model import PairedModel
 from actx_tf.ops.activations import scores as scores_of
 from actx_tf.ops.types import Tensor
 from actx_tf.utils.backend import check_tensorflow
-from actx_tf.utils.checks import check_memory
+from actx_tf.utils.checks import check_above_zero
 
 
 class ServedModel:
@@ -49,7 +49,7 @@ class ServedModel:
         memory: float = 4.0,
     ) -> None:
         check_tensorflow("Exporting a model")
-        check_memory(memory)
+        check_above_zero("memory", memory, "GiB")
         if not model.built:
             raise ValueError(
                 "`model` must be built: call it on a batch first. "

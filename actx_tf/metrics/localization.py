@@ -10,6 +10,7 @@ from keras import ops
 from actx_tf.metrics.ranking import gains_by_score
 from actx_tf.ops.masks import broadcast_mask
 from actx_tf.ops.types import Tensor
+from actx_tf.utils.checks import check_share
 
 
 def localization_auc(
@@ -191,10 +192,7 @@ def temporal_overlap(
           CVPR 2016, for a threshold relative to a map's own values; they take
           0 for the smallest.
     """
-    if not 0 <= threshold <= 1:
-        raise ValueError(
-            f"`threshold` must be in [0, 1]. Received: threshold={threshold}"
-        )
+    check_share("threshold", threshold)
     inside, scores, keep = _maps(steps, scores, mask, rank=2)
     infinite = float("inf")
     smallest, largest = (

@@ -22,7 +22,7 @@ from actx_tf.prediction.timeline import seconds_to_steps
 from actx_tf.prediction.video_model import VideoModel
 from actx_tf.prediction.video_model import check_scores
 from actx_tf.settings import DataSettings
-from actx_tf.utils.checks import is_number
+from actx_tf.utils.checks import check_above_zero
 
 HISTORY = 600.0
 
@@ -65,10 +65,7 @@ def answer_stream(
 ) -> Generator[StreamWindow]:
     """Answers a stream: see `VideoPredictor.stream`."""
     check_window_seconds(window)
-    if not (is_number(history) and 0 < history < np.inf):
-        raise ValueError(
-            f"`history` must be seconds above 0. Received: history={history!r}"
-        )
+    check_above_zero("history", history, "seconds")
     description = model.description
     if description.colors != 3:
         raise ValueError(

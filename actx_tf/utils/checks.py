@@ -15,6 +15,25 @@ def check_positive(name: str, value: int) -> None:
         )
 
 
+def check_above_zero(name: str, value: float, unit: str = "") -> None:
+    """Raises a `ValueError` unless the value is a finite number above 0."""
+    if not (is_number(value) and 0 < value < math.inf):
+        of = f" ({unit})" if unit else ""
+        raise ValueError(
+            f"`{name}` must be positive and finite{of}. "
+            f"Received: {name}={value!r}"
+        )
+
+
+def check_share(name: str, value: float, above_zero: bool = False) -> None:
+    """Raises a `ValueError` unless the value is in [0, 1], or in (0, 1]."""
+    interval = "(0, 1]" if above_zero else "[0, 1]"
+    if not (is_number(value) and 0 <= value <= 1) or above_zero and not value:
+        raise ValueError(
+            f"`{name}` must be in {interval}. Received: {name}={value!r}"
+        )
+
+
 def check_not_negative(name: str, value: float) -> None:
     """Raises a `ValueError` unless the value is a finite number >= 0."""
     if not (is_number(value) and value >= 0 and math.isfinite(value)):
@@ -28,16 +47,6 @@ def check_number(name: str, value: float) -> None:
     if not is_number(value) or value != value:
         raise ValueError(
             f"`{name}` must be a number. Received: {name}={value!r}"
-        )
-
-
-def check_memory(memory: float) -> None:
-    """Raises a `ValueError` unless it is a number of GiB, above 0."""
-    check_number("memory", memory)
-    if not 0 < memory < math.inf:
-        raise ValueError(
-            "`memory` must be positive and finite (GiB). "
-            f"Received: memory={memory}"
         )
 
 

@@ -3,7 +3,6 @@
 import itertools
 import os
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
@@ -12,7 +11,9 @@ import numpy as np
 
 from actx_tf.data.shown_frames import shrunk
 from actx_tf.data.video import ClipFrames
+from actx_tf.data.video_writing import write_video
 from actx_tf.utils.atomic_write import atomic_write
+from actx_tf.utils.checks import check_above_zero
 from actx_tf.utils.optional import import_optional
 from actx_tf.visualization.overlays import Centers
 from actx_tf.visualization.overlays import blend
@@ -66,11 +67,7 @@ def save_attention_video(
         raise ValueError(
             f"`path` must end in {' or '.join(writers)}. Received: path={path}"
         )
-    if not 0 < frame_rate < float("inf"):
-        raise ValueError(
-            "`frame_rate` must be positive and finite (frames per second). "
-            f"Received: frame_rate={frame_rate}"
-        )
+    check_above_zero("frame_rate", frame_rate, "frames per second")
     check_video(video)
     if write is _write_gif and frame_rate > _MOST_GIF_FRAMES:
         count = max(1, round(len(video) * _MOST_GIF_FRAMES / frame_rate))
@@ -87,8 +84,7 @@ def save_attention_video(
         [title] * len(video) if title else (),
         side,
     )
-    with atomic_write(path) as draft:
-        write(draft, frames, frame_rate)
+    write(path, frames, frame_rate)
 
 
 def save_timeline_video(
@@ -150,8 +146,7 @@ def save_timeline_video(
         [surest[min(step, len(surest) - 1)] for step in steps],
         side,
     )
-    with atomic_write(path) as draft:
-        _write_mp4(draft, images, rate)
+    _write_mp4(path, images, rate)
 
 
 def _side_by_side(video, size, maps, centers, titles, longest) -> Iterator:
@@ -206,14 +201,15 @@ def _write_gif(path, images, frame_rate):
     durations = 10 * np.diff(ends, prepend=0)
     palette = _common_palette([first, *others])
     indexed = [image.quantize(palette=palette) for image in (first, *others)]
-    indexed[0].save(
-        path,
-        format="GIF",
-        save_all=True,
-        append_images=indexed[1:],
-        duration=durations.tolist(),
-        loop=0,
-    )
+    with atomic_write(path) as draft:
+        indexed[0].save(
+            draft,
+            format="GIF",
+            save_all=True,
+            append_images=indexed[1:],
+            duration=durations.tolist(),
+            loop=0,
+        )
 
 
 def _common_palette(images):
@@ -228,15 +224,6 @@ def _common_palette(images):
 
 
 def _write_mp4(path, images, frame_rate):
-    av = import_optional("av", "Writing MP4")
-    rate = Fraction(frame_rate).limit_denominator(1000)
-    with av.open(
-        str(path), "w", format="mp4", options={"movflags": "+faststart"}
-    ) as container:
-        stream = container.add_stream("libx264", rate, options={"crf": "20"})
-        stream.pix_fmt = "yuv420p"
-        for number, image in enumerate(images):
-            if not number:
-                stream.width, stream.height = image.size
-            container.mux(stream.encode(av.VideoFrame.from_image(image)))
-        container.mux(stream.encode())
+    # Of the size that is usual on the web, since these are looked at.
+    frames = map(np.asarray, images)
+    write_video(path, frames, frame_rate, encoding={"crf": "20"})

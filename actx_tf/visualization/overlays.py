@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from actx_tf.backbones.description import location_centers
+from actx_tf.utils.checks import check_share
 from actx_tf.utils.optional import import_optional
 
 COLORS = "inferno"
@@ -72,10 +73,7 @@ def overlay_attention(
         ValueError: If an argument is wrong.
     """
     check_video(video)
-    if not 0 <= opacity <= 1:
-        raise ValueError(
-            f"`opacity` must be in [0, 1]. Received: opacity={opacity}"
-        )
+    check_share("opacity", opacity)
     shares = shares_of_frames(attention_map, video.shape[:3], centers)
     return np.stack(
         [

@@ -8,12 +8,9 @@ it for its keys.
 import base64
 import collections
 import dataclasses
-import functools
-import html
 import io
 import json
 import os
-import re
 from collections.abc import Callable
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,9 +20,12 @@ import numpy as np
 
 from actx_tf.data.shown_frames import shrunk
 from actx_tf.ops.activations import check_activation
-from actx_tf.utils.atomic_write import atomic_write
+from actx_tf.utils.checks import check_above_zero
 from actx_tf.utils.optional import import_optional
 from actx_tf.visualization.overlays import map_colors
+from actx_tf.visualization.whole_page import make_page
+from actx_tf.visualization.whole_page import read_part
+from actx_tf.visualization.whole_page import write_whole
 
 if TYPE_CHECKING:
     from actx_tf.prediction import VideoPrediction
@@ -121,11 +121,7 @@ def write_page(
             "a model that is trained with `class_names` holds them. "
             "Received: class_names=None"
         )
-    if not 0 < max_megabytes < float("inf"):
-        raise ValueError(
-            "`max_megabytes` must be positive and finite. "
-            f"Received: max_megabytes={max_megabytes}"
-        )
+    check_above_zero("max_megabytes", max_megabytes)
     data = {
         "title": title,
         "classNames": list(class_names),
@@ -154,12 +150,9 @@ def write_page(
     if not data["clips"]:
         name, reason = left_out[0] if left_out else ("", "none was given")
         raise ValueError(f"no clip is left to show: {name}: {reason}")
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as draft:
-        draft.write_text(_fill(data), encoding="utf-8")
+    write_whole(path, _fill(data))
     shown = [about["name"] for about in data["clips"]]
-    return Page(path, shown, left_out, dict(qualities))
+    return Page(Path(path), shown, left_out, dict(qualities))
 
 
 def _describe(clip, prediction, class_names, activation):
@@ -262,29 +255,9 @@ def _length(data):
     return len(_to_json(data)) + 1  # and a comma
 
 
-def style_of(*names: str) -> str:
-    """Returns the style of a page: the palette, and then these files."""
-    folder = Path(__file__).parent
-    return "\n".join(
-        (folder / name).read_text("utf-8") for name in ("palette.css", *names)
-    )
-
-
-@functools.cache
-def _part(suffix):
-    path = Path(__file__).with_suffix(suffix)
-    return path.read_text(encoding="utf-8")
-
-
 def _fill(data):
-    """The template filled in: a page of one file."""
-    parts = {
-        "title": html.escape(data["title"]),
-        "style": style_of("page.css"),
-        "data": _to_json(data),
-        "script": _part(".js"),
-    }
-    return re.sub(r"{{(\w+)}}", lambda match: parts[match[1]], _part(".html"))
+    parts = {"data": _to_json(data), "script": read_part("page.js")}
+    return make_page("page", data["title"], parts, scripts=True)
 
 
 def _with_bar(clips, visible):

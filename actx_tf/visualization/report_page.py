@@ -1,20 +1,15 @@
-"""What pages without a script share: their head, their tables, frames of clips.
-
-Such a page is one file: a browser opens it without a server.
-"""
+"""What pages without a script share: their tables, and frames of clips."""
 
 import html
 import os
-import re
 from collections.abc import Mapping
 from collections.abc import Sequence
-from pathlib import Path
 
 from actx_tf.data.clip_index import Clip
 from actx_tf.data.shown_frames import read_shown_frames
-from actx_tf.utils.atomic_write import atomic_write
 from actx_tf.visualization.page import jpegs
-from actx_tf.visualization.page import style_of
+from actx_tf.visualization.whole_page import make_page
+from actx_tf.visualization.whole_page import write_whole
 
 _FRAMES = 4  # of a clip
 _LONGEST = 240  # pixels
@@ -24,27 +19,8 @@ _QUALITY = 75
 def write_report_page(
     path: str | os.PathLike, kind: str, title: str, parts: Mapping[str, str]
 ) -> None:
-    """Writes a page whole or not at all; its folder is made if need be.
-
-    Args:
-        path: Path of the page.
-        kind: Name of the files of its body (`.html`) and style (`.css`).
-        title: Its title.
-        parts: What stands in the body for each `{{name}}`, in HTML.
-    """
-    title = html.escape(title)
-    page = _fill(
-        _read("report_page.html"),
-        {
-            "title": title,
-            "style": style_of("report_page.css", f"{kind}.css"),
-            "body": _fill(_read(f"{kind}.html"), {"title": title, **parts}),
-        },
-    )
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as draft:
-        draft.write_text(page, encoding="utf-8")
+    """Writes a page of the style of reports: see `make_page`."""
+    write_whole(path, make_page(kind, title, parts, "report_page.css"))
 
 
 def frames_of(clip: Clip, unread: dict[str, str]) -> str:
@@ -91,12 +67,3 @@ def table_of(lines: Sequence[Sequence[str]]) -> str:
 def list_of(notes: Sequence[str]) -> str:
     """Returns notes as the entries of a list in HTML."""
     return "".join(f"<li>{html.escape(note)}</li>" for note in notes)
-
-
-def _read(name):
-    return Path(__file__).with_name(name).read_text("utf-8")
-
-
-def _fill(template, parts):
-    """At once: what is filled in is not looked at."""
-    return re.sub(r"{{(\w+)}}", lambda match: parts[match[1]], template)

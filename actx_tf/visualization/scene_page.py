@@ -1,7 +1,4 @@
-"""A page of the pairs of a scene report, clips and conjugates side by side.
-
-It is one file without a script: a browser opens it without a server.
-"""
+"""A page of the pairs of a scene report, clips and conjugates side by side."""
 
 import html
 import os
