@@ -206,6 +206,7 @@ def test_from_videos_to_the_table(tmp_path):
     result = run_actx(*command, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "4 clips of iid, 8 clips of scuba, 8 clips of scufo" in result.stdout
+    assert "classes that show an action: jump, run;" in result.stdout
     for way in ("conjugate", "median", "motion"):
         assert f"--actors={way} overlaps the masks by 0." in result.stdout
     found = read_clip_index(tmp_path / "tests" / "index.csv")

@@ -130,7 +130,9 @@ def run(flags: argparse.Namespace) -> None:
         _print_quality(clips, tests, masks)
     counts = collections.Counter(clip.extra["test"] for clip in tests)
     print(", ".join(f"{counts[test]} clips of {test}" for test in counts))
-    classes = {x for test in tests for x in test.labels}
+    shown = [clip for clip in tests if clip.extra["test"] == "iid"]
+    shown += [clip for clip, _ in missing]
+    classes = {label for clip in shown for label in clip.labels}
     print(
         f"classes that show an action: {', '.join(sorted(classes))}; "
         "--background names those that show none"
