@@ -74,8 +74,6 @@ def parse_metadata(text: str, source: str) -> dict[str, Any]:
         metadata = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{source}: not JSON: {error}") from error
-    if isinstance(metadata, dict):  # it need not be known
-        metadata.setdefault("crop_steps", None)
     for key, kinds in _KINDS.items():
         if not isinstance(metadata, dict) or key not in metadata:
             raise ValueError(f"{source}: `{key}` is missing.")
