@@ -259,7 +259,8 @@ def test_compare_two_streams_of_a_store(tmp_path):
         assert found == methods
         assert f"\n{stream}\n" in result.stdout
     assert "63.1" in result.stdout  # the paper's ActX with both streams
-    assert "1 clips of" in result.stderr  # the streams are of the same clips
+    # The streams are of the same clips.
+    assert "1 of 12 clips are left out" in result.stderr
 
     # As if killed after the flow's ActX: EEP + ActX is to be trained again.
     path = tmp_path / "out" / "results.csv"

@@ -155,7 +155,7 @@ def test_stored_data_are_split_as_the_index_says(folder, caplog):
     )
     assert len(data.training) == 8
     # Of the last clip there is no flow.
-    assert "1 clips" in caplog.text
+    assert "1 of 12 clips are left out" in caplog.text
     np.testing.assert_array_equal(data.test.labels, [[1, 1], [0, 1]])
     np.testing.assert_array_equal(data.validation.labels, [[1, 1]])
     np.testing.assert_array_equal(data.test.scored, [True, False])

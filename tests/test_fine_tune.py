@@ -405,6 +405,11 @@ def test_the_command(index, tmp_path):
     assert result.returncode == 2
     assert "--size is what --init says itself" in result.stderr
     result = run_actx("fine-tune", *flags, init)
+    assert result.returncode == 2
+    assert "--output must be another folder" in result.stderr
+    result = run_actx(
+        "fine-tune", *flags[:-1], f"--output={tmp_path / 'more'}", init
+    )
     assert result.returncode == 1
     assert "error: --backbone must be given, unless --init" in result.stderr
 

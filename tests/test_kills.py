@@ -114,7 +114,7 @@ def kill_a_writer(write, args, path, expected, kills):
         lock.unlink(missing_ok=True)  # a killed one's; tells the next's begin
 
     kill_at_random(write, (*args, path), kills, lock.exists, 1.0, note)
-    assert len(finished) > kills / 2  # at moments that differ
+    assert len(finished) > kills / 4  # at moments that differ
     write(*args, path)
     assert_same_store(path, expected)
     assert all(file.suffix == ".h5" for file in path.iterdir())

@@ -114,7 +114,8 @@ def test_the_built_in_set_with_the_demonstration(tmp_path):
     )
     for name in ("AUC", "pointing, steps", "pointing, clip", "energy"):
         figure, chance = table["S"][name]
-        assert figure > chance + 0.2, name
+        # Of the energy a map of 30% of a clip has little where 1% acts.
+        assert figure > chance + (0.1 if name == "energy" else 0.2), name
         assert table["center"][name][1] == chance
     with open(path, encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
