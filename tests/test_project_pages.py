@@ -161,7 +161,9 @@ def test_the_page_of_promises_says_what_is_not_public():
 
 
 def test_of_metadata_other_keys_are_passed_over():
-    text = metadata.metadata_text(["a"], "softmax", [], 8, 4, None, [], None)
+    text = metadata.metadata_text(
+        ["a"], "softmax", [], 8, 4, None, 1.0, [], None
+    )
     values = json.loads(text)
     newer = json.dumps({**values, "a key of a later version": [1]})
     read_again = metadata.parse_metadata(newer, "server")
