@@ -22,9 +22,9 @@ def make_page(
         kind: Name of the files of its body (`.html`) and style (`.css`).
         title: Its title.
         parts: What stands in the body for each `{{name}}`, in HTML.
-        *styles: Names of files of style that go before its own.
         scripts: Whether it can run the scripts in its body. Defaults to
             `False`.
+        *styles: Names of files of style that go before its own.
     """
     title = html.escape(title)
     styles = ("palette.css", *styles, f"{kind}.css")
