@@ -1,5 +1,8 @@
 """Descriptions of backbones that make what a test needs."""
 
+import keras
+
+from actx_tf.backbones.backbone import Backbone
 from actx_tf.backbones.description import Axis
 from actx_tf.backbones.description import BackboneDescription
 
@@ -20,3 +23,26 @@ def describe(
         Axis(((8, 8, 0),)),
         **arguments,
     )
+
+
+def whole_backbone(**arguments):
+    """Steps of two frames of 48 by 48 pixels, each of which sees all the clip.
+
+    A pixel takes 100 bytes.
+    """
+    network = keras.Sequential(
+        [
+            keras.Input((None, 48, 48, 3)),
+            keras.layers.AveragePooling3D((2, 48, 48)),
+            keras.layers.Lambda(
+                lambda x: x - keras.ops.mean(x, axis=1, keepdims=True)
+            ),
+        ]
+    )
+    time, space = (
+        Axis(((size, size, 0),), sees_all=size == 2) for size in (2, 48)
+    )
+    description = BackboneDescription(
+        "sees all", 3, time, space, space, bytes_per_pixel=100.0, **arguments
+    )
+    return Backbone(network, description)

@@ -2,14 +2,10 @@
 
 import weakref
 
-import keras
 import numpy as np
 import pytest
 
-from actx_tf.backbones import Backbone
 from actx_tf.backbones import make_backbone
-from actx_tf.backbones.description import Axis
-from actx_tf.backbones.description import BackboneDescription
 from actx_tf.data import ClipFrames
 from actx_tf.data import VideoError
 from actx_tf.data import synthetic
@@ -21,6 +17,7 @@ from actx_tf.models import ActX
 from actx_tf.prediction import VideoPredictor
 from actx_tf.prediction import predict_video
 from actx_tf.visualization import resize_map
+from tests.described import whole_backbone
 from tests.harness import ROOT
 from tests.harness import run_actx
 from tests.lossless import write_lossless
@@ -249,23 +246,8 @@ def test_a_saved_model_takes_no_more_steps_than_it_says(tmp_path):
 
 
 def test_a_network_that_sees_all_is_shown_what_memory_holds(tmp_path):
-    network = keras.Sequential(
-        [
-            keras.Input((None, 48, 48, 3)),
-            keras.layers.AveragePooling3D((2, 48, 48)),
-            keras.layers.Lambda(
-                lambda x: x - keras.ops.mean(x, axis=1, keepdims=True)
-            ),
-        ]
-    )
-    time, space = (
-        Axis(((size, size, 0),), sees_all=size == 2) for size in (2, 48)
-    )
-    description = BackboneDescription(
-        "sees all", 3, time, space, space, bytes_per_pixel=100.0
-    )
-    backbone = Backbone(network, description)
-    model = ActX(2, description=description)
+    backbone = whole_backbone()
+    model = ActX(2, description=backbone.description)
     model.build((None, None, None, None, 3))
     path, _ = films(tmp_path, 40)
     of_20 = 20 * 48 * 48 * 100 / 2**30

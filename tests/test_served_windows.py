@@ -9,9 +9,6 @@ import pytest
 import tensorflow as tf
 
 from actx_tf.backbones import make_backbone
-from actx_tf.backbones.backbone import Backbone
-from actx_tf.backbones.description import Axis
-from actx_tf.backbones.description import BackboneDescription
 from actx_tf.client import ask_in_parts
 from actx_tf.data import VideoError
 from actx_tf.data.extraction import FeatureExtractor
@@ -20,6 +17,7 @@ from actx_tf.export import read_metadata
 from actx_tf.models import ActX
 from actx_tf.prediction import VideoPredictor
 from actx_tf.prediction.windows import WindowMeans
+from tests.described import whole_backbone
 from tests.harness import assert_close
 from tests.harness import run_fresh
 from tests.long_requests import ask_signatures
@@ -223,32 +221,11 @@ print(json.dumps(peaks))
     assert four - one < sent + features + 0.2 * (one - start)
 
 
-def whole_backbone(**kwargs):
-    """Steps that see all of a clip."""
-    network = keras.Sequential(
-        [
-            keras.Input((None, 48, 48, 3)),
-            keras.layers.AveragePooling3D((2, 48, 48)),
-            keras.layers.Lambda(
-                lambda x: x - keras.ops.mean(x, axis=1, keepdims=True)
-            ),
-        ]
-    )
-    time, space = (
-        Axis(((size, size, 0),), sees_all=size == 2) for size in (2, 48)
-    )
-    description = BackboneDescription(
-        *("sees all", 3, time, space, space),
-        size=(48, 48),
-        bytes_per_pixel=100.0,
-        **kwargs,
-    )
-    return Backbone(network, description)
-
-
 def test_what_must_be_seen_as_a_whole_is_refused_if_it_does_not_fit(tmp_path):
     of_20 = 20.5 * 48 * 48 * 100 / 2**30
-    served = export(tmp_path / "model", whole_backbone(), memory=of_20)
+    served = export(
+        tmp_path / "model", whole_backbone(size=(48, 48)), memory=of_20
+    )
     loaded = tf.saved_model.load(str(served.path)).signatures
     ask = functools.partial(ask_signatures, loaded)
     assert read_metadata(served.path)["memory"] == of_20
@@ -274,7 +251,7 @@ def test_what_must_be_seen_as_a_whole_is_refused_if_it_does_not_fit(tmp_path):
 
 
 def test_a_clip_of_a_fixed_number_of_frames_always_fits(tmp_path):
-    backbone = whole_backbone(num_frames=30)
+    backbone = whole_backbone(size=(48, 48), num_frames=30)
     served = export(tmp_path / "model", backbone, memory=1e-4)
     serve = tf.saved_model.load(str(served.path)).signatures["video"]
     video = video_of(30, 48)

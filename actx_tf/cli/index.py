@@ -162,18 +162,17 @@ def check(flags: argparse.Namespace) -> None:
                 f"--{name} is not for --dataset={flags.dataset}, but for "
                 f"{', '.join(sorted(datasets))}"
             )
-    if flags.masks:
-        if flags.dataset != "jhmdb":
-            raise UsageError("--masks is for --dataset=jhmdb")
-        if not flags.masks.endswith(".npz"):
-            raise UsageError("--masks must end with .npz")
-        files.check_output_file(flags.masks, "--masks")
-    if flags.boxes:
-        if flags.dataset != "ucf101_24":
-            raise UsageError("--boxes is for --dataset=ucf101_24")
-        if not flags.boxes.endswith(".json"):
-            raise UsageError("--boxes must end with .json")
-        files.check_output_file(flags.boxes, "--boxes")
+    for flag, path, dataset, suffix in (
+        ("--masks", flags.masks, "jhmdb", ".npz"),
+        ("--boxes", flags.boxes, "ucf101_24", ".json"),
+    ):
+        if not path:
+            continue
+        if flags.dataset != dataset:
+            raise UsageError(f"{flag} is for --dataset={dataset}")
+        if not path.endswith(suffix):
+            raise UsageError(f"{flag} must end with {suffix}")
+        files.check_output_file(path, flag)
     if flags.add and flags.dataset != "folder":
         raise UsageError("--add is for --dataset=folder")
     if flags.add and flags.force:

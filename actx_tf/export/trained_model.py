@@ -177,8 +177,8 @@ def answers(
     Args:
         model: The model.
         features: `(batch, time, height, width, channels)`.
-        context: What stands for the context, see `check_switch`. Defaults to
-            `None`: as the model is.
+        context: `"keep"` or `"mean"`: see `check_switch`. Defaults to `None`,
+            the context that the model was saved with.
 
     Returns:
         `scores`, `(batch, classes)`; and, of a model with maps, `action_map`
