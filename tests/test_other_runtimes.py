@@ -102,21 +102,30 @@ def test_a_model_that_was_trained_on_pairs(tmp_path):
     check(model, run_litert(tmp_path / "model"), keras.ops.softmax)
 
 
-def test_weights_of_half_the_size(tmp_path):
+@pytest.mark.parametrize(
+    ("weights", "bytes_each"), [("float16", 2), ("int8", 1)]
+)
+def test_smaller_weights(weights, bytes_each, tmp_path):
+    keras.utils.set_random_seed(5)
     model = ActX(3)
     model.build((None, None, None, None, 64))
-    for float16 in (False, True):
-        export_litert(model, tmp_path / str(float16), float16=float16)
-    whole, half = (
-        (tmp_path / name).stat().st_size for name in ("False", "True")
-    )
-    assert half < whole - 64 * 64 * 2 * 0.9
-    features = clips(1, 3, 2, 2, 64)
-    np.testing.assert_allclose(
-        run_litert(tmp_path / "True")(features)["scores"],
-        run_litert(tmp_path / "False")(features)["scores"],
-        atol=1e-2,
-    )
+    sizes, scores = {}, {}
+    for name in ("float32", weights):
+        export_litert(model, tmp_path / name, weights=name)
+        sizes[name] = (tmp_path / name).stat().st_size
+        scores[name] = run_litert(tmp_path / name)(clips(1, 3, 2, 2, 64))[
+            "scores"
+        ]
+    # Of theta, the only large kernel.
+    saved = 64 * 64 * (4 - bytes_each)
+    assert 0.8 * saved < sizes["float32"] - sizes[weights]
+    assert 0 < np.abs(scores[weights] - scores["float32"]).max() < 1e-2
+
+
+def test_other_weights_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="`weights` must be one of.*'int4'"):
+        export_litert(make_model(), tmp_path / "model", weights="int4")
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("export", [export_litert, export_onnx])

@@ -221,6 +221,27 @@ print(json.dumps(peaks))
     assert four - one < sent + features + 0.2 * (one - start)
 
 
+def test_the_backbone_computes_in_bfloat16_if_it_is_told_to(tmp_path):
+    backbone = strided_backbone()
+    video = video_of(40)[np.newaxis]
+    made = {}
+    for name in ("float32", "bfloat16"):
+        path = export(tmp_path / name, backbone, compute_dtype=name).path
+        loaded = tf.saved_model.load(str(path))
+        made[name] = loaded.signatures["video_features"](
+            frames=tf.constant(video)
+        )["features"].numpy()
+    expected = backbone(video.astype("float32"), training=False).numpy()
+    largest = np.abs(expected).max()
+    assert_close(made["float32"], expected)
+    assert made["bfloat16"].dtype == np.float32
+    error = np.abs(made["bfloat16"] - expected).max()
+    assert 1e-4 * largest < error < 0.05 * largest
+    with pytest.raises(ValueError, match="`compute_dtype` must be.*'float8'"):
+        export(tmp_path / "other", backbone, compute_dtype="float8")
+    assert not (tmp_path / "other").exists()
+
+
 def test_what_must_be_seen_as_a_whole_is_refused_if_it_does_not_fit(tmp_path):
     of_20 = 20.5 * 48 * 48 * 100 / 2**30
     served = export(

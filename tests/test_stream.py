@@ -352,7 +352,7 @@ def test_the_command_writes_lines(served, simple, tmp_path, capfd, at_once):
     assert lines[0].startswith(f"0.0,2.0,0,{expected[0].label},")
     assert "by itself" not in error
     assert error.splitlines()[-1] == (
-        "actx predict: answered: 3 windows, up to 4.50 s; 0 frames were dropped"
+        "actx predict: windows answered: 3, up to 4.50 s; frames dropped: 0"
     )
     output = tmp_path / "lines.jsonl"
     assert main([*flags, f"--output={output}"]) == 0
@@ -434,5 +434,8 @@ def test_ctrl_c_is_how_a_stream_ends(served, tmp_path):
     error = outputs[1].read_text("utf-8")
     assert process.exitcode == 0, error
     last = error.splitlines()[-1]
-    assert last.startswith("actx predict: answered: ") and "Trace" not in error
+    assert (
+        last.startswith("actx predict: windows answered: ")
+        and "Trace" not in error
+    )
     assert lines.read_text("utf-8").endswith("\n")

@@ -146,7 +146,7 @@ def test_a_killed_command_goes_on(served, folder, tmp_path):
     kept = progress.read_bytes()
     result = run_actx(*flags(output))
     assert result.returncode == 0, result.stderr
-    assert "6 of 6 videos have segments" in result.stdout
+    assert "videos that have segments: 6 of 6" in result.stdout
     assert progress.read_bytes().startswith(kept[: kept.rfind(b"\n") + 1])
     result = run_actx(*flags(tmp_path / "whole.csv"))
     assert result.returncode == 0, result.stderr
@@ -232,7 +232,7 @@ def test_the_command(served, folder, tmp_path):
         "--background=wave",
     )
     assert result.returncode == 0, result.stderr
-    assert "3 of 4 videos have segments" in result.stdout
+    assert "videos that have segments: 3 of 4" in result.stdout
     assert "broken.mp4" in result.stdout
     assert "note:" not in result.stdout
     found = read_coco_segments(output)

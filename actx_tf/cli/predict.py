@@ -109,8 +109,8 @@ def check(flags: argparse.Namespace) -> None:
     files.check_model(flags.model)
     if flags.compute_dtype != "float32" and Path(flags.model).is_dir():
         raise UsageError(
-            "--compute_dtype is for a .keras file: a SavedModel computes as it "
-            "was exported"
+            "--compute_dtype is for a .keras file: a SavedModel computes as "
+            "`actx export --compute_dtype` says"
         )
     if flags.backbone:
         files.check_backbone(flags.backbone)
@@ -130,9 +130,10 @@ def run(flags: argparse.Namespace) -> int:
     find = _find_segments if flags.segments else _find_scores
     answered, failed = find(flags, videos)
     for video, message in failed:
-        print(f"failed: {video}: {message}")
+        # What cannot be read names its file itself.
+        print(f"failed: {video}: {message.removeprefix(f'{video!r}: ')}")
     what = "segments" if flags.segments else "scores"
-    print(f"{answered} of {len(videos)} videos have {what}")
+    print(f"videos that have {what}: {answered} of {len(videos)}")
     for path in (flags.output, flags.maps):
         if path and answered:
             print(f"written: {path}")

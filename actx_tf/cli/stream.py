@@ -74,8 +74,8 @@ def run(flags: argparse.Namespace) -> int:
         windows.close()
         if count:
             _say(
-                f"answered: {count} windows, up to {end:.2f} s; "
-                f"{dropped} frames were dropped"
+                f"windows answered: {count}, up to {end:.2f} s; "
+                f"frames dropped: {dropped}"
             )
     if not count:
         _say("the stream ended before its first window")

@@ -12,13 +12,15 @@ from actx_tf.export.served_model import clips_to_answers
 from actx_tf.models.paired_model import PairedModel
 from actx_tf.utils.atomic_write import atomic_write
 
+WEIGHTS = ("float32", "float16", "int8")
+
 
 def export_litert(
     model: PairedModel,
     path: str | os.PathLike,
     *,
     backbone: Backbone | None = None,
-    float16: bool = False,
+    weights: str = "float32",
 ) -> None:
     """Writes a model as a file for LiteRT (once TensorFlow Lite).
 
@@ -36,14 +38,20 @@ def export_litert(
         path: Path of the file, which is replaced if it is there.
         backbone: What made the features that the model was trained on.
             Defaults to the model's own, if any.
-        float16: Whether to store the weights in half the size. Defaults to
-            `False`.
+        weights: What the weights are stored in: `"float32"`; `"float16"`, half
+            the size; or `"int8"`, a quarter, with which products are computed
+            in int8 too ("dynamic range"). Kernels of three dimensions, as in
+            I3D, and small ones stay float32 there. Defaults to `"float32"`.
 
     Raises:
         TypeError: If the backbone does not say what it sees.
         ValueError: If the model is not built, or the backbone is not that of
-            its features.
+            its features, or `weights` is another name.
     """
+    if weights not in WEIGHTS:
+        raise ValueError(
+            f"`weights` must be one of {WEIGHTS}. Received: weights={weights!r}"
+        )
     function = clips_to_answers(ServedModel(model, backbone))
     with tempfile.TemporaryDirectory() as folder:
         # Of a SavedModel the converter makes constants of the variables.
@@ -51,8 +59,9 @@ def export_litert(
         archive.add_endpoint("serving_default", function)
         archive.write_out(folder, verbose=False)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-        if float16:
+        if weights != "float32":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if weights == "float16":
             converter.target_spec.supported_types = [tf.float16]
         content = converter.convert()
     with atomic_write(path) as draft:

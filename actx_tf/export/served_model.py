@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from actx_tf.backbones.backbone import Backbone
-from actx_tf.backbones.fold_batch_norms import fold_batch_norms
+from actx_tf.data.compute_dtype import for_inference
 from actx_tf.export.frame_source import decoded_clip
 from actx_tf.export.frame_source import encoded_clip
 from actx_tf.export.frame_source import image_sides
@@ -34,6 +34,7 @@ class ServedModel:
             own, if any.
         max_steps: Largest number of steps of a clip.
         memory: GiB that a request of frames may take: see `WindowedBackbone`.
+        compute_dtype: Arithmetic of the backbone: see `for_inference`.
 
     Raises:
         TypeError: If the backbone does not describe itself.
@@ -47,6 +48,7 @@ class ServedModel:
         backbone: Backbone | None = None,
         max_steps: int = 4096,
         memory: float = 4.0,
+        compute_dtype: str = "float32",
     ) -> None:
         check_tensorflow("Exporting a model")
         check_above_zero("memory", memory, "GiB")
@@ -65,7 +67,7 @@ class ServedModel:
         self.channels = _channels(model)
         backbone = check_backbone(backbone or model.backbone, model)
         _check_exportable(backbone)
-        self.backbone = backbone and fold_batch_norms(backbone)
+        self.backbone = backbone and for_inference(backbone, compute_dtype)
         self._windowed = self.backbone and WindowedBackbone(
             self.backbone, self.memory
         )
