@@ -5,10 +5,10 @@
         tests/test_losses.py
 
 Cosmic Ray makes the changes ("mutants"): another operator, another number, a
-condition turned round. Each is run in a process of its own, forked from one that
-has imported the backend, until a test fails; no file is changed. What survives
-is printed, and at the end how many were killed. A survivor is a test that is
-missing, or changes nothing that can be seen.
+condition turned round. Each is run in a process of its own, forked from one
+that has imported the backend, until a test fails; no file is changed. What
+survives is printed, and at the end how many were killed. A survivor is a test
+that is missing, or changes nothing that can be seen.
 """
 
 import argparse
