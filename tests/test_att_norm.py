@@ -49,6 +49,24 @@ def test_masked_values_take_no_part_and_become_zero():
     assert np.all(y[1, 3:] == 0)
 
 
+def test_a_clip_of_one_place_or_of_none_becomes_zero():
+    x = 7.0 + clips(2, 5)
+    mask = np.zeros((2, 5), "bool")
+    mask[1, 2] = True
+    assert np.all(to_numpy(AttNorm(axis=1)(x, mask=mask)) == 0)
+
+
+def test_a_mask_goes_on_to_the_layer_after_it():
+    x = clips(2, 3, 4)
+    x[1, 2] = 0.0
+    masked = keras.layers.Masking()(x)
+    layer = AttNorm(axis=-1)
+    assert layer.supports_masking
+    y = layer(masked)
+    mask = to_numpy(y._keras_mask)
+    assert mask.tolist() == [[True] * 3, [True, True, False]]
+
+
 def test_a_constant_map_becomes_zero():
     y = AttNorm()(np.full((2, 5, 4, 3), 7.0, "float32"))
     # The mean may be off by the last digit, and 1e-3 is what divides it.

@@ -85,6 +85,14 @@ def test_pairs_that_are_not_stored_are_said(arrays):
         make_pair_dataset(arrays, clips, CLASSES, 5, similarities=stored)
 
 
+def test_crops_are_no_longer_than_the_longest_clip(arrays):
+    longest = max(TIMES.values())
+    for steps in (longest, 10**9):
+        for inputs, _ in epoch(make(arrays, crop_steps=steps)):
+            for key in ("features", "conjugate", "mask", "conjugate_mask"):
+                assert len(inputs[key]) == longest
+
+
 def check_stretch(array, mask):
     """Returns (clip, first step) of a stretch, which must be whole."""
     count = mask.sum()

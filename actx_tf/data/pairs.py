@@ -48,7 +48,8 @@ def make_pair_dataset(
             dictionary of arrays. Read while the pipeline runs.
         clips: The clips of an epoch.
         class_names: Names of the classes; the label of a class is its place.
-        crop_steps: Length of a stretch, in steps. Defaults to `10`.
+        crop_steps: Length of a stretch, in steps, at most: where all clips are
+            shorter it is that of the longest. Defaults to `10`.
         batch_size: Number of pairs in a batch, of all shards together; the
             last batch of an epoch can be smaller. Defaults to `36`.
         background: Names of those classes that show no action: their clips
@@ -135,6 +136,8 @@ def make_pair_dataset(
     own = [clip.clip for clip in clips]
     shown = own + sum(conjugates, []) if read_conjugates else own
     shapes, dtype = _shapes(features, shown)
+    # Where no clip is as long, what is padded would only be computed.
+    crop_steps = min(crop_steps, _longest(shapes))
     specs = _feature_specs(shapes, dtype, crop_steps)
     padded = tuple(specs["features"].shape)
     if read_conjugates:
@@ -243,8 +246,7 @@ def make_evaluation_dataset(
     labels = labels_of(clips, class_names, multi_label)
     names = [clip.clip for clip in clips]
     shapes, dtype = _shapes(features, names)
-    longest = max(shape[0] for shape in shapes.values())
-    specs = _feature_specs(shapes, dtype, longest)
+    specs = _feature_specs(shapes, dtype, _longest(shapes))
     padded = tuple(specs["features"].shape)
     specs |= _aligned_specs(aligned_inputs, names, shapes, padded)
 
@@ -308,6 +310,10 @@ def background_of(
             f"class_names={list(class_names)}"
         )
     return set(background)
+
+
+def _longest(shapes):
+    return max(shape[0] for shape in shapes.values())
 
 
 def _feature_specs(shapes, dtype, num_steps):
