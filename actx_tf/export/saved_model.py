@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -136,11 +135,17 @@ def export_saved_model(
     about = tf.TensorSpec((None,), tf.string, "about")
     endpoints["describe"] = (served.describe, [about])
     with _scratch_folder(base_dir) as scratch:
-        # It finds the variables itself: `track` would write each a second time.
-        archive = keras.export.ExportArchive()
+        # Keras' ExportArchive would trace each function twice.
+        written = tf.Module()
+        written.weights = served.weights()
         for name, (function, signature) in endpoints.items():
-            archive.add_endpoint(name, function, input_signature=signature)
-        archive.write_out(scratch / "model", verbose=False)
+            function = tf.function(function, signature, autograph=False)
+            setattr(written, name, function)
+        tf.saved_model.save(
+            written,
+            str(scratch / "model"),
+            {name: getattr(written, name) for name in endpoints},
+        )
         path = scratch / "model" / metadata.PATH
         path.parent.mkdir(exist_ok=True)
         path.write_text(served.metadata, encoding="utf-8")

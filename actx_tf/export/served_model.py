@@ -100,6 +100,17 @@ class ServedModel:
             description,
         )
 
+    def weights(self) -> list[tf.Variable]:
+        """What the functions read, once each."""
+        weights = [variable.value for variable in self.model.variables]
+        if self.backbone is not None:
+            # Not all of a network's need be variables of Keras.
+            clips = tf.TensorSpec(self.backbone.input_shape, tf.float32)
+            network = tf.function(self.backbone, autograph=False)
+            traced = network.get_concrete_function(clips, training=False)
+            weights += traced.variables
+        return list({id(weight): weight for weight in weights}.values())
+
     def describe(self, about: tf.Tensor) -> dict[str, tf.Tensor]:
         """The metadata, once for each entry of `about`: REST needs an input."""
         return {"description": tf.fill(tf.shape(about), self.metadata)}
