@@ -62,10 +62,7 @@ NO_PAIRS = {
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A row of the tables: a method, its settings, and whose conjugates.
-
-    The paper's theta takes ten times as long as the others: one seed a fold.
-    """
+    """A row of the tables: a method, its settings, and whose conjugates."""
 
     method: str
     settings: dict = dataclasses.field(default_factory=dict)
