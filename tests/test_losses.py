@@ -160,6 +160,15 @@ def test_an_empty_conjugate_matches_nothing():
     assert not np.any(to_numpy(similarity))
 
 
+def test_a_map_of_one_place_is_judged_by_that_place():
+    similarity = np.abs(clips(2, 3, 2, 2))
+    alone = np.zeros(similarity.shape, "float32")
+    alone[:, 1, 0, 1] = 0.3
+    expected = similarity[:, 1, 0, 1]
+    assert_close(losses.action_similarity(alone, similarity), expected)
+    assert_close(losses.context_difference(alone, similarity), 1 - expected)
+
+
 def test_a_map_of_zeros_loses_nothing():
     zeros = np.zeros(ACTION_MAP.shape, "float32")
     assert not np.any(to_numpy(losses.action_similarity(zeros, ACTION_MAP)))
