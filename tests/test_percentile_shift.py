@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 
@@ -18,6 +19,34 @@ def test_equals_numpy_percentile_for_each_clip(rho):
     percentile = np.percentile(x, 100 - rho, axis=(1, 2, 3), keepdims=True)
     assert_close(y, x - percentile)
     assert_close(y, [reference.percent(clip, rho) for clip in x])
+
+
+def test_masked_places_of_a_step_take_no_part():
+    x = clips(2, 3, 4, 5)
+    mask = clips(2, 3, 4, 5, seed=1) > 0
+    y = to_numpy(PercentileShift(30.0, axis=(2, 3))(x, mask=mask))
+    for step, shifted, kept in zip(
+        *(values.reshape(6, 20) for values in (x, y, mask)), strict=True
+    ):
+        assert_close(shifted[kept], step[kept] - np.percentile(step[kept], 70))
+        assert not shifted[~kept].any()
+
+
+def test_one_place_and_none_become_zero():
+    x = 7.0 + clips(2, 5)
+    mask = np.zeros((2, 5), "bool")
+    mask[1, 2] = True
+    assert not to_numpy(PercentileShift(axis=1)(x, mask=mask)).any()
+
+
+def test_a_mask_goes_on_to_the_layer_after_it():
+    x = clips(2, 3, 4)
+    x[1, 2] = 0.0
+    layer = PercentileShift(axis=-1)
+    assert layer.supports_masking
+    y = layer(keras.layers.Masking()(x))
+    mask = to_numpy(y._keras_mask)
+    assert mask.tolist() == [[True] * 3, [True, True, False]]
 
 
 @pytest.mark.parametrize("rho", RHOS)
