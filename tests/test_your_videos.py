@@ -78,7 +78,7 @@ def test_step_by_step(tmp_path, strong_weights):
         assert result.returncode == 0, result.stdout + result.stderr
         if name == "extract":
             assert "broken" in result.stdout
-    mine = tmp_path / "runs" / "mine"
+    mine = tmp_path / "runs" / "steps"
     metadata = read_metadata(mine / "saved_model" / "1")
     assert metadata["class_names"] == ["jump", "none", "run"]
     page = (mine / "clips.html").read_text(encoding="utf-8")
@@ -201,11 +201,17 @@ def test_all_in_one_command(tmp_path, strong_weights, capsys):
         assert main(flags) == 1
         assert words in capsys.readouterr().err
         (output / name).write_bytes(content)
-    # Stray files are nothing new, and another video of the same name is.
+    # Stray files are nothing new, and what was compared stays compared.
     (tmp_path / "videos" / ".DS_Store").touch()
     assert main(flags) == 0
+    assert "points of accuracy" in capsys.readouterr().out
+    # Another video of the same name is new, and so is one that was mended.
     random = np.random.default_rng(5)
     video = random.integers(0, 256, (12, 32, 32, 3), np.uint8)
+    broken = tmp_path / "videos" / "run" / "broken.mp4"
+    write_lossless(broken, video)
+    assert main(flags) == 1
+    assert "1 clips, such as run_broken.mp4, that" in capsys.readouterr().err
     write_lossless(tmp_path / "videos" / "run" / "1.mp4", video)
     capsys.readouterr()
     assert main(flags) == 1

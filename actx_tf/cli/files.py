@@ -74,7 +74,7 @@ def check_features(
 
 def check_model(path: str) -> None:
     """Looks for a `.keras` file, a SavedModel, or the folder of versions."""
-    hint = "make it with `actx train`"
+    hint = "make it with `actx fit` or `actx train`"
     given = Path(path)
     if not given.exists():
         raise FileNotFoundError(

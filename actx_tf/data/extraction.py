@@ -229,7 +229,9 @@ class FeatureExtractor(WindowedNetwork):
         description = getattr(backbone, "description", None)
         if not isinstance(description, BackboneDescription):
             raise TypeError(
-                "`backbone` must be a Backbone, which tells what it sees. "
+                "`backbone` must be a Backbone, which tells what it sees: of "
+                "actx_tf.backbones with include_top=False, or what "
+                "make_backbone returns. "
                 f"Received: backbone={backbone!r:.80}"
             )
         folded = for_inference(backbone, compute_dtype)

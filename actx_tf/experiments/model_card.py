@@ -169,9 +169,16 @@ def _sources(clips: Sequence[Clip]) -> str:
             "in several splits is not known."
         )
     divided = sum(len(found) > 1 for found in splits.values())
+    named = sum(bool(clip.source) for clip in clips)
+    known = (
+        f"Sources named: {len(splits)}, of which in several splits: {divided}."
+    )
+    if named == len(clips):
+        return known
     return (
-        f"The clips are from {len(splits)} sources, of which {divided} are in "
-        "several splits."
+        f"{known} Of {len(clips) - named} of {len(clips)} clips no source is "
+        "named: whether they share a recording with clips of other splits is "
+        "not known."
     )
 
 
@@ -369,8 +376,8 @@ def _limits(data, scores):
     if part.voxels is None:
         lines.append(
             "Proof of where or when something happens: its maps are what its "
-            "scores come from, and nobody has measured whether they lie on "
-            "the action. `actx localize` does, if you have boxes or masks."
+            "scores come from, and they were not compared with where the "
+            "action is. `actx localize` does that, if you have boxes or masks."
         )
     else:
         lines.append(
@@ -380,8 +387,8 @@ def _limits(data, scores):
         )
     wrong = ""
     if not task.is_multi_label:
-        share = np.mean(scores.argmax(axis=-1) != part.labels)
-        wrong = f": it is wrong on {100 * share:.0f}% of the test clips"
+        count = int(np.sum(scores.argmax(axis=-1) != part.labels))
+        wrong = f": it is wrong on {count} of {len(part.labels)} test clips"
     lines.append(f"Decisions that nobody checks{wrong}.")
     yield "\n".join(f"- {line}" for line in lines)
 

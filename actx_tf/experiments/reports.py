@@ -16,8 +16,8 @@ _SHOWN = 5  # pairs
 _FEW = 20  # test clips
 _MEANING = {
     ALIKE_EVERYWHERE: "is there an action to find?",
-    ALIKE_NOWHERE: "do they show one scene? --min_similarity or --same of "
-    "`actx mine` leaves such pairs out",
+    ALIKE_NOWHERE: "do they show one scene? `actx mine` can leave such pairs "
+    "out, by --min_similarity or --same",
 }
 
 

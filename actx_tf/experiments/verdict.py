@@ -99,9 +99,17 @@ def _maps(movement):
     )
     chance = Estimate(movement.mean - 0.5, movement.error, movement.clips)
     if _differs(chance):
-        where = "moves" if chance.mean > 0 else "stands still"
-        return f"Its maps lie on what {where} {figures}."
-    return f"Whether its maps lie on what moves cannot be said {figures}."
+        if chance.mean > 0:
+            return f"Its maps lie on what moves {figures}."
+        return (
+            f"Its maps lie on what stands still {figures}: it looks at the "
+            "scene. Look whether the pairs show the same scene (pairs.csv), or "
+            "try --conjugates=frozen."
+        )
+    few = ""
+    if movement.clips < _LEAST:
+        few = f", from less than {_LEAST} clips,"
+    return f"Whether its maps lie on what moves cannot be said{few} {figures}."
 
 
 def _spread(estimate, scale, digits):

@@ -52,6 +52,8 @@ _MOST_SHOWN = 50  # clips on the page
 _SEEDS = 3  # of a comparison
 _STEPS = 8  # of an epoch, at least
 _BASELINE = "average pooling"
+# The column of pairs.csv that says which clips had no features then.
+_UNREAD = "unread"
 # What a training leaves, for people who want to do it again.
 _TRAINED = (
     "results.csv, answers.csv, actx.keras, saved_model/, model_card.md, "
@@ -209,6 +211,7 @@ def train_on_videos(
     made = [clip for clip in pairs if clip.split == CONJUGATE]
     failed += extract_features(made, backbone, output / "features")
     _compute_similarities(pairs, output, background, settings.gamma, report)
+    compare = compare or _is_compared(output, seed)
     seeds = range(seed, seed + (_SEEDS if compare else 1))
     _train(pairs, output, background, settings, seeds, compare, report)
     tested = _held_out(pairs, output)
@@ -290,6 +293,19 @@ def _mine(clips, output, background, way, report):
                 f"to go on with it, delete of `output` pairs.csv, "
                 f"similarities/, {_TRAINED}"
             )
+        with FeatureStore(output / "features") as store:
+            mended = [
+                clip.clip
+                for clip in pairs
+                if clip.extra.get(_UNREAD) == "yes" and clip.clip in store
+            ]
+        if mended:
+            raise ValueError(
+                f"`videos` has {len(mended)} clips, such as {mended[0]}, that "
+                "could not be read when pairs were mined, and can be now: to "
+                "go on with them, delete of `output` pairs.csv, similarities/, "
+                f"{_TRAINED}"
+            )
         report(f"pairs: are there, {path}")
         return pairs
     doubts = []
@@ -312,6 +328,13 @@ def _mine(clips, output, background, way, report):
             f"{missing[0][0].clip}: {missing[0][1]}"
         )
     report(pair_report(pairs, doubts))
+    with FeatureStore(output / "features") as store:
+        pairs = [
+            clip
+            if clip.split == CONJUGATE or clip.clip in store
+            else dataclasses.replace(clip, extra={**clip.extra, _UNREAD: "yes"})
+            for clip in pairs
+        ]
     write_clip_index(path, pairs)
     report(f"pairs: {path}")
     return pairs
@@ -399,6 +422,14 @@ def _train(pairs, output, background, settings, seeds, compare, report):
         write_rows(rows, results)
         run_folder.checkpoint_path(output, run).unlink(missing_ok=True)
         report(f"training: {method}, seed {seed}, is done")
+
+
+def _is_compared(output, seed):
+    """Whether an earlier call did: one that goes on keeps it."""
+    rows = read_rows(output / "results.csv")
+    return (_BASELINE, seed + _SEEDS - 1) in {
+        (row["method"], row["seed"]) for row in rows
+    }
 
 
 def _batch_size(pairs):

@@ -306,7 +306,8 @@ def _keras_network(model, backbone, memory, compute_dtype):
         raise ValueError(
             "`backbone` must be given, for `model` takes feature maps and "
             "not frames: pass the network that made those it was trained "
-            "on (`actx extract --save_backbone` writes it). "
+            "on (`actx fit` writes it as backbone.keras, `actx extract "
+            "--save_backbone` where you say), or a SavedModel that has it. "
             f"Received: backbone={backbone}"
         )
     return FeatureExtractor(
