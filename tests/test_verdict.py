@@ -16,6 +16,7 @@ TRAINED = VideoTraining(
     paired=6,
     pairs=18,
     tested=8,
+    copies=0,
     figures={"accuracy": 0.75, "mAcc": 0.7, "mAP": 0.8},
     untested=[],
     commonest=("run", 0.5),
@@ -83,3 +84,8 @@ def test_where_the_maps_lie(movement, words):
     text = said(movement=movement)
     assert words in text
     assert "nan" not in text
+
+
+def test_copies_that_were_trained_on_are_said():
+    assert "copies" not in said()
+    assert "held-out clips 2 are copies of training clips" in said(copies=2)

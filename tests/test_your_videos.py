@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from actx_tf.cli.main import main
+from actx_tf.data import Clip
 from actx_tf.data import ClipFrames
 from actx_tf.data import read_clip_index
 from actx_tf.experiments import evaluate_stored
 from actx_tf.experiments import read_rows
+from actx_tf.experiments import video_training
 from actx_tf.export import read_metadata
 from tests.harness import ROOT
 from tests.harness import run_actx
@@ -266,3 +268,18 @@ def test_without_a_background_conjugates_are_made(way, tmp_path, capsys):
     # Again: nothing is made anew.
     assert main(flags) == 0
     assert "pairs: are there" in capsys.readouterr().out
+
+
+def test_copies_of_training_clips_are_counted(tmp_path):
+    files = {name: tmp_path / f"{name}.mp4" for name in "abcd"}
+    for name, path in files.items():
+        path.write_text("one" if name in "ab" else name)
+    trained = [Clip("a", str(files["a"]), "run", "train")]
+    tested = [
+        Clip("b", str(files["b"]), "run", "test"),
+        Clip("c", str(files["c"]), "run", "test"),
+        # Another stretch of what is trained on is no copy.
+        Clip("a2", str(files["a"]), "run", "test", start=2.0),
+    ]
+    assert video_training._count_copies(tested, trained + tested) == 1
+    assert video_training._count_copies(tested[1:], trained + tested) == 0

@@ -18,6 +18,7 @@ def verdict(trained: VideoTraining) -> str:
     lines = [
         _clips(trained),
         _accuracy(trained),
+        *_copies(trained.copies),
         *_untested(trained.untested),
         _comparison(trained),
         _maps(trained.movement),
@@ -57,6 +58,14 @@ def _accuracy(trained):
         f"{trained.figures['mAP']:.3f}. Always answering {label} would have an "
         f"accuracy of {share:.3f}: {learned}"
     )
+
+
+def _copies(count):
+    if count:
+        yield (
+            f"Of the held-out clips {count} are copies of training clips: the "
+            "accuracy is too high for that. Delete the copies, and begin anew."
+        )
 
 
 def _untested(classes):

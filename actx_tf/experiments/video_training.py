@@ -27,6 +27,7 @@ from actx_tf.data.made_conjugates import frozen_conjugates
 from actx_tf.data.pair_checks import doubtful_pairs
 from actx_tf.data.similarities import store_similarities
 from actx_tf.data.video import VideoError
+from actx_tf.data.video_files import same_files
 from actx_tf.experiments import run_folder
 from actx_tf.experiments.actx_training import save_model
 from actx_tf.experiments.evaluation import evaluate
@@ -86,6 +87,7 @@ class VideoTraining:
         paired: Number of training clips that have conjugates.
         pairs: Number of their pairs.
         tested: Number of clips that were held out of the training.
+        copies: Number of those whose file is a copy of a training clip's.
         figures: Accuracy, mean class accuracy and mean average precision on
             them of the model that is kept, by name.
         untested: Classes that are trained on, and that no such clip shows.
@@ -104,6 +106,7 @@ class VideoTraining:
     paired: int
     pairs: int
     tested: int
+    copies: int
     figures: dict[str, float]
     untested: list[str]
     commonest: tuple[str, float]
@@ -229,6 +232,7 @@ def train_on_videos(
         paired=len(trained),
         pairs=sum(len(clip.conjugates) for clip in trained),
         tested=len(tested),
+        copies=_count_copies(tested, pairs),
         figures={name: row[name] for name in ("accuracy", "mAcc", "mAP")},
         untested=sorted(
             {clip.label for clip in pairs if clip.split == "train"}
@@ -444,6 +448,15 @@ def _held_out(pairs, output):
         stored = [clip for clip in pairs if clip.clip in store]
     tested = [clip for clip in stored if clip.split == "test"]
     return tested or [clip for clip in stored if clip.split == "validation"]
+
+
+def _count_copies(tested, pairs):
+    files = {clip.file for clip in pairs if clip.split == "train"}
+    copies: set[str] = set()
+    for same in map(set, same_files(files | {clip.file for clip in tested})):
+        if same & files:
+            copies |= same - files
+    return sum(clip.file in copies for clip in tested)
 
 
 def _keep_answers(path, method, seed, clips, answers):
