@@ -71,6 +71,21 @@ def test_padding_changes_nothing():
     assert_close(padded, MaskPooling()(features, weights))
 
 
+def test_a_clip_that_is_all_padding_is_zero():
+    x, weights = clips(2, 3, 4, 5, 7), np.abs(clips(2, 3, 4, 5))
+    mask = np.array([[True] * 3, [False] * 3])
+    y = to_numpy(MaskPooling()(x, weights, mask=mask))
+    assert not y[1].any()
+    assert_close(y[:1], MaskPooling()(x[:1], weights[:1]))
+
+
+def test_its_shape_is_known_before_it_runs():
+    layer = MaskPooling()
+    assert layer.supports_masking
+    shape = layer.compute_output_shape((None, 3, 4, 5, 7), (None, 3, 4, 5))
+    assert tuple(shape) == (None, 7)
+
+
 def test_weights_stay_float32_under_a_half_policy():
     features, weights = clips(2, 5, 4, 3, 6), soft_mask(2, 5, 4, 3)
     # As a float16 these would be infinite.
