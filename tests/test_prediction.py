@@ -56,7 +56,7 @@ def test_the_maps_of_a_trained_model_lie_on_the_actors(built_in, tmp_path):
         acting = built_in.actor_masks[i]
         action = resize_map(attended.action_map, acting.shape, attended.centers)
         lift.append(action[acting].sum() / action.sum() / acting.mean())
-    assert np.median(lift) > 3  # as dense there as everywhere would be 1
+    assert np.median(lift) > 4  # as dense there as everywhere would be 1
 
 
 def test_files_and_objects_give_the_same(video, served):

@@ -73,9 +73,9 @@ def test_without_a_comparison_it_says_how_to_get_one():
     [
         (Estimate(0.8, 0.05, 20), "maps lie on what moves (AUC 0.80, "),
         (Estimate(0.3, 0.05, 20), "maps lie on what stands still"),
-        (Estimate(0.3, 0.05, 2), "said, from less than 10 clips, (AUC 0.30"),
-        (Estimate(0.55, 0.05, 9), "said, from less than 10 clips, (AUC 0.55"),
-        (Estimate(0.9, math.nan, 1), "cannot be said, from less than 10"),
+        (Estimate(0.3, 0.05, 2), "said from fewer than 10 clips (AUC 0.30"),
+        (Estimate(0.55, 0.05, 9), "said from fewer than 10 clips (AUC 0.55"),
+        (Estimate(0.9, math.nan, 1), "said from fewer than 10 clips (AUC 0.90"),
         (Estimate(0.55, 0.05, 20), "cannot be said (AUC 0.55"),
         (None, "Nothing moves"),
     ],

@@ -63,8 +63,9 @@ def _accuracy(trained):
 def _copies(count):
     if count:
         yield (
-            f"Of the held-out clips {count} are copies of training clips: the "
-            "accuracy is too high for that. Delete the copies, and begin anew."
+            f"Of the held-out clips {count} are copies of training clips, "
+            "which makes the accuracy too high. Delete the copies, and begin "
+            "anew."
         )
 
 
@@ -117,7 +118,7 @@ def _maps(movement):
         )
     few = ""
     if movement.clips < _LEAST:
-        few = f", from less than {_LEAST} clips,"
+        few = f" from fewer than {_LEAST} clips"
     return f"Whether its maps lie on what moves cannot be said{few} {figures}."
 
 

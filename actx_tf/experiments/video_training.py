@@ -210,7 +210,8 @@ def train_on_videos(
     backbone = _backbone(output / "backbone.keras", make_backbone)
     failed = extract_features(clips, backbone, output / "features")
     report(f"features: {len(clips) - len(failed)} of {len(clips)} clips")
-    pairs = _mine(clips, output, background, conjugates, report)
+    unread = {clip.clip for clip, _ in failed}
+    pairs = _mine(clips, unread, output, background, conjugates, report)
     made = [clip for clip in pairs if clip.split == CONJUGATE]
     failed += extract_features(made, backbone, output / "features")
     _compute_similarities(pairs, output, background, settings.gamma, report)
@@ -286,7 +287,7 @@ def _backbone(path, make):
     return load_model(path)
 
 
-def _mine(clips, output, background, way, report):
+def _mine(clips, unread, output, background, way, report):
     path = output / "pairs.csv"
     if path.exists():
         pairs = read_clip_index(path)
@@ -297,12 +298,11 @@ def _mine(clips, output, background, way, report):
                 f"to go on with it, delete of `output` pairs.csv, "
                 f"similarities/, {_TRAINED}"
             )
-        with FeatureStore(output / "features") as store:
-            mended = [
-                clip.clip
-                for clip in pairs
-                if clip.extra.get(_UNREAD) == "yes" and clip.clip in store
-            ]
+        mended = [
+            clip.clip
+            for clip in given
+            if clip.extra.get(_UNREAD) == "yes" and clip.clip not in unread
+        ]
         if mended:
             raise ValueError(
                 f"`videos` has {len(mended)} clips, such as {mended[0]}, that "
@@ -332,13 +332,12 @@ def _mine(clips, output, background, way, report):
             f"{missing[0][0].clip}: {missing[0][1]}"
         )
     report(pair_report(pairs, doubts))
-    with FeatureStore(output / "features") as store:
-        pairs = [
-            clip
-            if clip.split == CONJUGATE or clip.clip in store
-            else dataclasses.replace(clip, extra={**clip.extra, _UNREAD: "yes"})
-            for clip in pairs
-        ]
+    pairs = [
+        dataclasses.replace(clip, extra={**clip.extra, _UNREAD: "yes"})
+        if clip.clip in unread
+        else clip
+        for clip in pairs
+    ]
     write_clip_index(path, pairs)
     report(f"pairs: {path}")
     return pairs

@@ -2,8 +2,8 @@
 
 import os
 import tempfile
+from pathlib import Path
 
-import keras
 import tensorflow as tf
 
 from actx_tf.backbones.backbone import Backbone
@@ -52,12 +52,11 @@ def export_litert(
         raise ValueError(
             f"`weights` must be one of {WEIGHTS}. Received: weights={weights!r}"
         )
-    function = clips_to_answers(ServedModel(model, backbone))
+    served = ServedModel(model, backbone)
+    function = clips_to_answers(served)
     with tempfile.TemporaryDirectory() as folder:
         # Of a SavedModel the converter makes constants of the variables.
-        archive = keras.export.ExportArchive()
-        archive.add_endpoint("serving_default", function)
-        archive.write_out(folder, verbose=False)
+        served.save({"serving_default": function}, Path(folder))
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         if weights != "float32":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]

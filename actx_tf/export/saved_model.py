@@ -135,17 +135,11 @@ def export_saved_model(
     about = tf.TensorSpec((None,), tf.string, "about")
     endpoints["describe"] = (served.describe, [about])
     with _scratch_folder(base_dir) as scratch:
-        # Keras' ExportArchive would trace each function twice.
-        written = tf.Module()
-        written.weights = served.weights()
-        for name, (function, signature) in endpoints.items():
-            function = tf.function(function, signature, autograph=False)
-            setattr(written, name, function)
-        tf.saved_model.save(
-            written,
-            str(scratch / "model"),
-            {name: getattr(written, name) for name in endpoints},
-        )
+        functions = {
+            name: tf.function(function, signature, autograph=False)
+            for name, (function, signature) in endpoints.items()
+        }
+        served.save(functions, scratch / "model")
         path = scratch / "model" / metadata.PATH
         path.parent.mkdir(exist_ok=True)
         path.write_text(served.metadata, encoding="utf-8")

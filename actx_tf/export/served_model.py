@@ -2,6 +2,8 @@
 
 import functools
 from collections.abc import Callable
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -100,7 +102,18 @@ class ServedModel:
             description,
         )
 
-    def weights(self) -> list[tf.Variable]:
+    def save(self, functions: Mapping[str, Any], folder: Path) -> None:
+        """Writes `tf.function`s of it as a SavedModel, by their signatures.
+
+        Keras' ExportArchive would trace each of them twice.
+        """
+        written = tf.Module()
+        written.weights = self._weights()
+        for name, function in functions.items():
+            setattr(written, name, function)
+        tf.saved_model.save(written, str(folder), dict(functions))
+
+    def _weights(self):
         """What the functions read, once each."""
         weights = [variable.value for variable in self.model.variables]
         if self.backbone is not None:
