@@ -59,8 +59,8 @@ def test_bins_without_an_answer():
 
 @pytest.mark.parametrize("score", [np.nan, -0.1, 1.1, np.inf])
 def test_scores_must_be_probabilities(score):
-    with pytest.raises(ValueError, match=r"in \[0, 1\]. Received"):
-        calibration([0.5, score], [True, True])
+    with pytest.raises(ValueError, match=rf"in \[0, 1\]. Received: {score}"):
+        calibration([0.5, score, 7.0], [True, True, True])
     with pytest.raises(ValueError, match="one shape"):
         calibration([0.5], [True, True])
     with pytest.raises(ValueError, match="`bins` must"):

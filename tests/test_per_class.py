@@ -45,17 +45,18 @@ def test_figures_of_one_class_a_clip(seed):
     assert np.isnan(found.recall[CLASSES - 1])
 
 
+@pytest.mark.parametrize("clips", [2, 40])
 @pytest.mark.parametrize("seed", range(5))
-def test_figures_of_several_classes_a_clip(seed):
+def test_figures_of_several_classes_a_clip(seed, clips):
     random = np.random.default_rng(seed)
-    labels = random.random((40, CLASSES)) < 0.3
-    answers = labels ^ (random.random((40, CLASSES)) < 0.2)
+    labels = random.random((clips, CLASSES)) < 0.3
+    answers = labels ^ (random.random((clips, CLASSES)) < 0.2)
     found = class_figures(labels, answers)
     assert_same_figures(found, labels, answers)
     counts = sklearn.multilabel_confusion_matrix(labels, answers)
     np.testing.assert_array_equal(found.right, counts[:, 1, 1])
     np.testing.assert_array_equal(found.answered, counts[:, :, 1].sum(axis=1))
-    assert found.clips == 40
+    assert found.clips == clips
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -71,7 +72,7 @@ def test_what_is_refused():
     with pytest.raises(ValueError, match="one shape.*Received"):
         class_figures(np.zeros((3, 2)), np.zeros((3, 1)))
     with pytest.raises(ValueError, match="`answers` must.*Received: 2"):
-        confusion_matrix([0, 1], [0, 2], 2)
+        confusion_matrix([0, 1, 1], [0, 2, 3], 2)
     with pytest.raises(ValueError, match="`labels` must.*Received: -1"):
         confusion_matrix([0, -1], [0, 1], 2)
     with pytest.raises(ValueError, match=r"\(clips,\). Received"):
