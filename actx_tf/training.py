@@ -120,7 +120,7 @@ def fit(
             "`make_dataset` must return a dataset of a known number of "
             f"batches. Received: cardinality={steps}"
         )
-    _build(model, first.map(_for_model(strategy)).element_spec[0])
+    _build(model, first.map(_for_model(strategy)).element_spec)
     progress = _Progress(model, checkpoint, patience)
     done = progress.restore()
     if on_workers:
@@ -361,14 +361,26 @@ def _write_arrays(path, **arrays):
 
 
 def _build(model, specs):
-    """Makes the variables of the model and of its optimizer."""
-    inputs = tf.nest.map_structure(
+    """Makes the variables of the model, its optimizer and its metrics.
+
+    A step that makes one is traced twice, which takes seconds.
+    """
+    inputs, *targets = tf.nest.map_structure(
         lambda spec: keras.KerasTensor(spec.shape, spec.dtype.name), specs
     )
-    with model.distribute_strategy.scope():
-        if not model.built:
-            model(inputs)
+    strategy = model.distribute_strategy
+    with strategy.scope():
+        outputs = model(inputs)
         model.optimizer.build(model.trainable_variables)
+    if strategy.num_replicas_in_sync == 1:  # Keras does so for several
+        batch = (inputs, targets[0], outputs)
+        model.compute_metrics(*tf.nest.map_structure(_zeros, batch))
+        model.reset_metrics()
+
+
+def _zeros(tensor):
+    """One sample of that shape, or more where the batch says so."""
+    return tf.zeros([size or 1 for size in tensor.shape], tensor.dtype)
 
 
 def _for_model(strategy):

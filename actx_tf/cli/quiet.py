@@ -1,4 +1,7 @@
-"""Imports TensorFlow without the lines that it prints of itself."""
+"""Imports TensorFlow without the lines that it prints of itself.
+
+Among them is a warning that Keras traces a function for each model.
+"""
 
 import os
 
@@ -15,7 +18,9 @@ def import_tensorflow() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 2)
-        import tensorflow  # noqa: F401
+        import tensorflow as tf
+
+        tf.get_logger().setLevel("ERROR")
     finally:
         os.dup2(stderr, 2)
         os.close(stderr)
