@@ -120,7 +120,7 @@ def test_the_best_true_segment_that_is_left_is_taken():
     truth = {"a": [Segment(0, 10, "run"), Segment(0, 9, "run")]}
     found = {"a": [Segment(0, 10, "run", 0.9), Segment(0, 10, "run", 0.8)]}
     low, high = mean_average_precision_of_segments(
-        truth, found, [0.9, 0.95]
+        truth, found, [0.9, 1.0]
     ).means
     # The second one takes the shorter, which overlaps by 0.9.
     assert low == 1 and high == 0.5
