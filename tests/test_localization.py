@@ -29,6 +29,20 @@ def test_localization_auc_equals_scikit_learn():
     assert np.isnan(float(metrics.localization_auc(voxels[5:], scores[5:])))
 
 
+@pytest.mark.parametrize(
+    "scores, auc", [((2, 1), 1), ((1, 1), 0.5), ((1, 2), 0)]
+)
+def test_one_location_is_enough(scores, auc):
+    inside = np.reshape([True, False], (1, 1, 1, 2))
+    scores = np.reshape(scores, inside.shape).astype("float32")
+    assert float(metrics.localization_auc(inside, scores)) == auc
+    assert float(metrics.pointing_game(inside, scores)) == auc
+    share = float(metrics.energy_inside(inside, scores))
+    assert share == pytest.approx(scores[0, 0, 0, 0] / scores.sum())
+    below_zero = scores - [[[[0, 2.5]]]]
+    assert np.isnan(float(metrics.energy_inside(inside, below_zero)))
+
+
 def random_maps(*shape, seed=0):
     """Voxels, scores with ties, and a mask; a step without and one all true."""
     random = np.random.default_rng(seed)
