@@ -2,15 +2,15 @@
 
     python -m benchmarks.evidence --sc_fight=fight/index.csv \\
         --ut_interaction=ut/index.csv --jhmdb=jhmdb/index.csv \\
-        --jhmdb_masks=jhmdb/masks.npz --composite=composite --built_in \\
+        --jhmdb_masks=jhmdb/masks.npz --composite=composite \\
         --output=runs/evidence --report=docs/evidence.md
 
 Clip indexes of three data sets, and what benchmarks/biased_composite.py wrote;
 what is not given is left out. Features are those of I3D on Kinetics-400, at 25
 frames a second and 256 pixels (the composite: as it is). Every method is
 trained from --seeds seeds on each of five folds, made by source: no video that
-clips were cut from is in two of them. The composite and the built-in set have
-training and test parts of their own.
+clips were cut from is in two of them. The composite has training and test parts
+of its own.
 
 The same command goes on after an interruption, with the run where it stopped.
 Without a set it writes the tables of what is there.
@@ -109,7 +109,6 @@ def main():
     for name in ("sc_fight", "ut_interaction", "jhmdb", "jhmdb_masks"):
         parser.add_argument(f"--{name}", type=pathlib.Path)
     parser.add_argument("--composite", type=pathlib.Path)
-    parser.add_argument("--built_in", action="store_true")
     parser.add_argument("--output", type=pathlib.Path, required=True)
     parser.add_argument("--report", type=pathlib.Path)
     parser.add_argument("--seeds", type=int, default=3)
@@ -121,8 +120,6 @@ def main():
         _run_folds(each, flags)
     if flags.composite:
         _run_composite(flags)
-    if flags.built_in:
-        _run_built_in(flags)
     if flags.report:
         write_tables(flags.output, flags.report)
 
@@ -307,7 +304,7 @@ def _voxels(masks, features, index):
 
 
 def _train_and_score(
-    name, settings, folder, flags, seeds, part, pooled=None, voxels=None
+    name, settings, folder, flags, seeds, part, pooled, voxels
 ):
     """Trains a run from each seed, unless its scores are there already.
 
@@ -315,7 +312,12 @@ def _train_and_score(
     `voxels` are known, how well its maps find them.
     """
     run, features, data = RUNS[name], settings.features, None
-    if pooled and run.method in pooled:
+    clips = [
+        clip.clip
+        for clip in read_clip_index(settings.index)
+        if clip.split == "test"
+    ]
+    if run.method in pooled:
         settings = dataclasses.replace(
             settings, features=pooled[run.method], similarities=None
         )
@@ -339,22 +341,14 @@ def _train_and_score(
         )
         if run.context != "keep":
             model.context = run.context
-        scores, figures, outputs = evaluate(
+        scores, _, outputs = evaluate(
             run.method, model, data.test, data.task.activation
         )
-        found = {"scores": scores, "labels": data.test.labels}
-        if settings.index:
-            found["clips"] = [
-                clip.clip
-                for clip in read_clip_index(settings.index)
-                if clip.split == "test"
-            ]
-            if voxels:
-                found |= _localize(
-                    run.method, model, outputs, found["clips"], voxels, features
-                )
-        elif "localization AUC" in figures:
-            found["AUC"] = figures["localization AUC"]
+        found = {"scores": scores, "labels": data.test.labels, "clips": clips}
+        if voxels:
+            found |= _localize(
+                run.method, model, outputs, clips, voxels, features
+            )
         file.parent.mkdir(exist_ok=True)
         with atomic_write(file) as draft, open(draft, "wb") as handle:
             np.savez(handle, **found)
@@ -416,16 +410,6 @@ def _run_composite(flags):
                 "test",
                 pooled,
                 voxels,
-            )
-
-
-def _run_built_in(flags):
-    folder = flags.output / "built_in"
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in flags.runs:
-        if RUNS[name].way == "own":
-            _train_and_score(
-                name, DataSettings(), folder, flags, flags.seeds, "test"
             )
 
 

@@ -16,7 +16,6 @@ GROUPS = {
     "ut_interaction": "sequence",
     "jhmdb": "source",
     "composite": "source",
-    "built_in": None,
 }
 RESAMPLES = 2000
 
@@ -75,7 +74,7 @@ def make_table(folder: pathlib.Path) -> str:
     if not runs:
         return "Not measured yet.\n"
     clips = sorted({clip for run in runs.values() for clip in run})
-    groups = [known[clip][0] if known else clip for clip in clips]
+    groups = [known[clip][0] for clip in clips]
     weights = _resample(groups)
     columns = _columns(folder.name, clips, known)
     cells, accuracies = {}, {}
@@ -138,13 +137,11 @@ def _read_runs(folder):
         with np.load(file) as found:
             labels = found["labels"]
             right = found["scores"].argmax(-1) == labels
-            clips = found.get("clips", np.arange(len(labels)).astype(str))
-            for i, clip in enumerate(clips):
+            for i, clip in enumerate(found["clips"]):
                 values[name][str(clip)]["right"].append(right[i])
                 for key in found:
                     if key.startswith("AUC"):
-                        auc = found[key][i] if found[key].ndim else found[key]
-                        values[name][str(clip)][key].append(auc)
+                        values[name][str(clip)][key].append(found[key][i])
     return {
         name: {
             clip: {key: float(np.mean(x)) for key, x in figures.items()}
@@ -170,8 +167,6 @@ def _whole(runs, folder):
 
 def _known(folder):
     """Clip -> its group, and whether the scene says nothing of its class."""
-    if GROUPS[folder.name] is None:
-        return {}
     index = folder / "own.csv"
     if not index.exists():
         index = folder / "all.csv"
@@ -202,7 +197,6 @@ def _columns(name, clips, known):
         every = columns["accuracy"][1]
     for kind in ("S", "1 - C", "CAM", "centre"):
         columns[f"AUC of {kind}"] = (f"AUC of {kind}", every)
-    columns["AUC of the map"] = ("AUC", every)
     return columns
 
 

@@ -4,10 +4,10 @@
     taskset -c 0 python -m benchmarks.extraction --one_core  # on a busy machine
 
 Networks: the same weights and frames in all, one clip of --seconds at 25 frames
-a second as `actx extract` sees it: H.264 of 640 x 360 that is written for it,
-or --video. "unfolded" is the backbone as it is, the others what `actx extract`
-runs in float32 and bfloat16. PyTorch's network is the one of the tests.
-Medians of --repeats runs that alternate, as the unfolded network's time / it.
+a second as `actx extract` sees it: H.264 of 640 x 360 that is written for it.
+"unfolded" is the backbone as it is, the others what `actx extract` runs in
+float32 and bfloat16. PyTorch's network is the one of the tests. Medians of
+--repeats runs that alternate, as the unfolded network's time / it.
 
 Shares: what each part of the extraction of that clip takes alone. They overlap:
 frames are read while the network runs. The last row is the extraction of
@@ -46,7 +46,6 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--video")
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument(
@@ -69,10 +68,8 @@ def main():
         os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        video = arguments.video
-        if video is None:
-            video = folder / "clip.mp4"
-            write_blocks(video, round(25 * arguments.seconds), (90, 160))
+        video = folder / "clip.mp4"
+        write_blocks(video, round(25 * arguments.seconds), (90, 160))
         compare(folder, video, arguments, clock)
     if arguments.lengths:
         measure_memory(arguments.lengths, arguments.size, arguments.window)

@@ -2,8 +2,9 @@
 
     KERAS_BACKEND=tensorflow python -m benchmarks.input_pipeline
 
-Epochs of `fit` on the batches of `make_pair_dataset`, crops of 10 steps from
-clips of --time x 8 x 11 x 1024 in float16:
+Epochs of `fit` of ActX on stored similarities, on the batches of
+`make_pair_dataset`, crops of 10 steps from clips of --time x 8 x 11 x 1024 in
+float16:
 
 - tensors: an epoch's batches as they were made, all in memory;
 - arrays: `make_pair_dataset` on a dictionary of arrays;
@@ -20,7 +21,6 @@ import tempfile
 
 import keras
 import numpy as np
-from keras import layers
 
 from actx_tf.data import Clip
 from actx_tf.data import FeatureStore
@@ -42,9 +42,6 @@ def main(argv=None):
     parser.add_argument("--time", type=int, default=20)
     parser.add_argument("--batch", type=int, default=36)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument(
-        "--methods", nargs="*", choices=METHODS, default=METHODS
-    )
     arguments = parser.parse_args(argv)
     clips = [
         Clip(str(i), "", NAMES[i % len(NAMES)], "train", (str(i - 1),))
@@ -65,71 +62,46 @@ def measure(path, clips, arguments):
         for clip in clips
     }
 
-    def batches(features, method):
-        dataset = make_pair_dataset(
+    def batches(features):
+        return make_pair_dataset(
             features,
             clips,
             NAMES,
             batch_size=arguments.batch,
-            similarities=None if method == "ActX, exact" else similarities,
+            similarities=similarities,
         )
-        if method == "average pooling":
-            return dataset.map(
-                lambda inputs, label: (inputs["features"], label)
-            )
-        return dataset
 
-    def fit_from_store(model, method):
+    def fit_from_store():
         with FeatureStore(path) as store:
-            fit(model, batches(store, method))
+            fit(model, batches(store))
 
-    def drop_and_fit(model, method):
+    def drop_and_fit():
         for file in path.iterdir():
             drop_from_file_cache(file)
-        fit_from_store(model, method)
+        fit_from_store()
 
-    print(
-        f"{keras.backend.backend()}, {arguments.clips} pairs in batches of "
-        f"{arguments.batch}, {path.stat().st_size / 2**20:.0f} MiB"
-    )
-    print(f"{'':29}   s an epoch  / tensors")
-    for method in arguments.methods:
-        model = make_model(method)
-        in_memory = batches(arrays, method).cache()
-        fit(model, in_memory)  # fills it
-        runs = {
-            "tensors": lambda: fit(model, in_memory),  # noqa: B023
-            "arrays": lambda: fit(model, batches(arrays, method)),  # noqa: B023
-            "store, warm": lambda: fit_from_store(model, method),  # noqa: B023
-            "store, cold": lambda: drop_and_fit(model, method),  # noqa: B023
-        }
-        seconds = median_seconds(runs, arguments.repeats, patience=30)
-        for name, time in seconds.items():
-            print(
-                f"{f'{method}, {name}':29}{time:13.3f}"
-                f"{time / seconds['tensors']:11.3f}",
-                flush=True,
-            )
-
-
-METHODS = ("ActX, exact", "ActX, stored", "average pooling")
-
-
-def make_model(method):
-    if method == "average pooling":
-        model = keras.Sequential(
-            [
-                layers.GlobalAveragePooling3D(),
-                layers.Dense(train_step.CLASSES),
-            ]
-        )
-    else:
-        model = ActX(train_step.CLASSES, **train_step.SETTINGS)
+    model = ActX(train_step.CLASSES, **train_step.SETTINGS)
     model.compile(
         optimizer="adam",
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
-    return model
+    in_memory = batches(arrays).cache()
+    fit(model, in_memory)  # fills it
+    runs = {
+        "tensors": lambda: fit(model, in_memory),
+        "arrays": lambda: fit(model, batches(arrays)),
+        "store, warm": fit_from_store,
+        "store, cold": drop_and_fit,
+    }
+    seconds = median_seconds(runs, arguments.repeats, patience=30)
+    size = sum(file.stat().st_size for file in path.iterdir())
+    print(
+        f"{keras.backend.backend()}, {arguments.clips} pairs in batches of "
+        f"{arguments.batch}, {size / 2**20:.0f} MiB"
+    )
+    print(f"{'':15}   s an epoch  / tensors")
+    for name, time in seconds.items():
+        print(f"{name:15}{time:13.3f}{time / seconds['tensors']:11.3f}")
 
 
 def fit(model, dataset):

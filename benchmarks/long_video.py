@@ -6,7 +6,6 @@ A video of --height rows in 16:9, at 25 frames a second, for each length: ten
 seconds that are repeated. Each is answered by `actx predict --segments` in a
 process of its own; its peak and its seconds are those of all the process,
 TensorFlow's import included.
-(--whole: without --segments, which refuses what is too long.)
 
 "alone" is the backbone's own product in the same run, on frames in memory, in
 clips as long as the windows: what there would be without reading, without
@@ -47,8 +46,6 @@ def main():
     parser.add_argument("--backbone", help=".keras file of a Backbone")
     parser.add_argument("--memory", type=float, default=1.0, help="GiB")
     parser.add_argument("--window", type=float, help="seconds")
-    parser.add_argument("--saved_model", action="store_true")
-    parser.add_argument("--whole", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
@@ -58,7 +55,6 @@ def main():
             arguments.backbone,
             arguments.size,
             arguments.memory,
-            arguments.saved_model,
         )
         print(
             f"\n{arguments.height} rows, windows of {window} frames; the "
@@ -76,11 +72,8 @@ def main():
         for seconds in arguments.seconds:
             video = folder / "video.mp4"
             repeat_video(loop, video, seconds)
-            flags = [video, f"--model={model}", f"--memory={arguments.memory}"]
-            if backbone:
-                flags.append(f"--backbone={backbone}")
-            if not arguments.whole:
-                flags.append("--segments")
+            flags = [video, f"--model={model}", f"--backbone={backbone}"]
+            flags += [f"--memory={arguments.memory}", "--segments"]
             if arguments.window:
                 flags.append(f"--window={arguments.window}")
             # A process begins with the peak of the one that starts it.
@@ -94,19 +87,17 @@ def main():
             )
 
 
-def prepare(folder, backbone_path, size, memory, saved_model):
+def prepare(folder, backbone_path, size, memory):
     """Writes a model of random weights, and measures its backbone alone.
 
     Returns:
-        The paths of the model and of its backbone, if they are two; the frames
-        of a window, and the seconds of video that the backbone makes features
-        of in a second.
+        The paths of the model and of its backbone, the frames of a window, and
+        the seconds of video that the backbone makes features of in a second.
     """
     import keras
 
     from actx_tf.backbones import InceptionI3D
     from actx_tf.data import FeatureExtractor
-    from actx_tf.export import export_saved_model
     from actx_tf.models import ActX
     from actx_tf.models import load_model
 
@@ -134,9 +125,6 @@ def prepare(folder, backbone_path, size, memory, saved_model):
         extractor(clip, lambda: window)
     speed = 3 * window / (description.frame_rate or _RATE)
     speed /= time.perf_counter() - began
-    if saved_model:
-        path = export_saved_model(model, folder / "saved", backbone=backbone)
-        return path, None, window, speed
     model.save(folder / "model.keras")
     backbone.save(folder / "backbone.keras")
     return folder / "model.keras", folder / "backbone.keras", window, speed

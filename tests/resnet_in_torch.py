@@ -59,6 +59,3 @@ class ResNet34(nn.Module):
         x = self.maxpool(torch.relu(self.bn1(self.conv1(x))))
         x = self.pool2(self.layer1(x))
         return self.layer4(self.layer3(self.layer2(x)))
-
-    def forward(self, x):
-        return self.fc(self.features(x).flatten(2).mean(dim=2))

@@ -1,7 +1,7 @@
 """The pages do what they say: code runs, flags and links exist, errors are so.
 
 A page's python blocks are one script, run in an empty folder. A text block
-behind one is what has been printed up to there.
+after one is what has been printed up to there.
 """
 
 import ast
@@ -9,7 +9,6 @@ import functools
 import re
 from pathlib import Path
 
-import h5py
 import keras
 import numpy as np
 import pytest
@@ -241,10 +240,6 @@ def provoke(kind):
             writer.add("jump1", factor * features[0], "jump", "train", **sizes)
         seen = describe("inception_i3d", 8, 8, num_frames=8)
         data.FeatureStoreWriter("features", seen)
-    elif kind == "an earlier store":
-        with h5py.File("features.h5", "w") as file:
-            file.attrs.update({"format": "actx_tf features", "version": 1})
-        data.FeatureStore("features.h5")
     elif kind == "a store cut off":
         Path("features").mkdir()
         Path("features/000000.h5").write_bytes(b"\x89HDF")
@@ -277,7 +272,6 @@ KINDS = [
     "broken video",
     "locked",
     "other features",
-    "an earlier store",
     "large values",
     "a store cut off",
     "conjugate unknown",

@@ -44,7 +44,8 @@ def index(folder, source):
 def test_a_cell_is_the_mean_over_clips_and_seeds_and_its_standard_error(
     tmp_path,
 ):
-    folder = tmp_path / "built_in"
+    folder = tmp_path / "jhmdb"
+    index(folder, str)
     rng = np.random.default_rng(0)
     first, second = rng.random((2, 40)) < 0.7
     write_run(folder, "ActX", first)
@@ -90,16 +91,15 @@ def test_a_run_that_is_not_finished_is_left_out_and_named(tmp_path, capsys):
 
 def test_each_table_stands_in_its_place(tmp_path):
     report = tmp_path / "evidence.md"
-    report.write_text(
-        "Before\n<!-- built_in -->\nold\n<!-- /built_in -->\nend\n"
-    )
-    write_run(tmp_path / "built_in", "ActX", np.ones(40))
+    report.write_text("Before\n<!-- jhmdb -->\nold\n<!-- /jhmdb -->\nend\n")
+    index(tmp_path / "jhmdb", str)
+    write_run(tmp_path / "jhmdb", "ActX", np.ones(40))
     write_tables(tmp_path, report)
     text = report.read_text()
-    assert text.startswith("Before\n<!-- built_in -->\n\n|  | seeds | accuracy")
-    assert text.endswith("|\n\n<!-- /built_in -->\nend\n")
+    assert text.startswith("Before\n<!-- jhmdb -->\n\n|  | seeds | accuracy")
+    assert text.endswith("|\n\n<!-- /jhmdb -->\nend\n")
     assert "old" not in text
     report.write_text("nothing")
-    with pytest.raises(ValueError, match="no place for the table of built_in"):
+    with pytest.raises(ValueError, match="no place for the table of jhmdb"):
         write_tables(tmp_path, report)
     assert report.read_text() == "nothing"

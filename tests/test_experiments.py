@@ -1,6 +1,5 @@
 """actx_tf.experiments: settings, data, runs and what they leave."""
 
-import csv
 import dataclasses
 import functools
 import math
@@ -405,29 +404,3 @@ def test_comparisons_that_cannot_be(folder, tmp_path, arguments, message):
             settings_of(folder), SHORT, output=output, **arguments
         )
     assert not output.exists()
-
-
-def test_a_sweep_goes_on_and_shows_the_limits(tmp_path):
-    data = DataSettings(train_clips=16, test_clips=16)
-    sweep = functools.partial(
-        experiments.sweep_hyperparameters,
-        data,
-        SHORT,
-        output=tmp_path,
-        seeds=1,
-    )
-    first = sweep(values={"alpha": (0,)})
-    [row] = first
-    assert row["alpha"] == 0.0 and row["rho"] == TrainingSettings().rho
-    # Nothing is context or action: a constant map.
-    assert row["localization AUC"] == 0.5
-    rows = sweep(values={"alpha": (0, 1)})
-    assert rows[0] == row and len(rows) == 2
-    assert sweep(values={"alpha": (0, 1)}) == rows
-    assert (tmp_path / "hyperparameters.png").stat().st_size > 1000
-    with open(tmp_path / "results.csv", encoding="utf-8") as file:
-        assert len(list(csv.DictReader(file))) == 2
-    with pytest.raises(ValueError, match="test_clips=8"):
-        experiments.sweep_hyperparameters(
-            dataclasses.replace(data, test_clips=8), SHORT, output=tmp_path
-        )

@@ -683,7 +683,8 @@ def test_stores_of_earlier_versions(path, version):
         file.attrs.update(header)
     for reader in (FeatureStore, lambda path: FeatureStoreWriter(path, "net")):
         with pytest.raises(
-            ValueError, match="features: .*earlier version.*extract.*again"
+            ValueError,
+            match=f"features: is of format {version}, .*extract.*again",
         ):
             reader(path)
 

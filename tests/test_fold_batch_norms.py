@@ -168,7 +168,7 @@ def i3d():
 
 
 def resnet():
-    return backbones.I3DResNet34(False, None, (None, 32, 32, 3))
+    return backbones.I3DResNet34(None, (None, 32, 32, 3))
 
 
 def mobilenet():

@@ -12,7 +12,7 @@ from tests.i3d_in_torch import randomize
 from tests.resnet_in_torch import ResNet34
 
 ANY_SIZE = (None, None, None, 3)
-PLAIN = {"include_preprocessing": False, "classifier_activation": None}
+PLAIN = {"include_preprocessing": False}
 
 
 def to_torch(clip):
@@ -43,20 +43,17 @@ def of_clips(tmp_path_factory):
 def test_equals_pytorch(of_clips, shape):
     port, path = of_clips
     clip = clips(*shape)
-    backbone = I3DResNet34(False, path, ANY_SIZE, **PLAIN)
-    model = I3DResNet34(True, path, ANY_SIZE, classes=7, **PLAIN)
+    backbone = I3DResNet34(path, ANY_SIZE, **PLAIN)
     with torch.no_grad():
         features = port.features(to_torch(clip)).permute(0, 2, 3, 4, 1)
-        logits = port(to_torch(clip))
     assert_close(backbone(clip), features.numpy(), 1e-4)
-    assert_close(model(clip), logits.numpy(), 1e-4)
 
 
 def test_a_still_clip_gives_what_its_image_gives(images, images_path):
     image = clips(1, 32, 48, 3)
     # Long enough for a step that sees no end of the clip.
     clip = np.repeat(image[:, np.newaxis], 496, axis=1)
-    features = I3DResNet34(False, images_path, ANY_SIZE, **PLAIN)(clip)
+    features = I3DResNet34(images_path, ANY_SIZE, **PLAIN)(clip)
     with torch.no_grad():
         expected = images.features(torch.tensor(image).permute(0, 3, 1, 2))
     assert_close(features[:, 31], expected.permute(0, 2, 3, 1).numpy(), 1e-4)
@@ -67,9 +64,9 @@ def test_images_are_normalized_as_torchvision_does(images_path):
     frames = frames.astype("float32")
     mean = np.array([0.485, 0.456, 0.406], "float32")
     deviation = np.array([0.229, 0.224, 0.225], "float32")
-    plain = I3DResNet34(False, images_path, ANY_SIZE, **PLAIN)
+    plain = I3DResNet34(images_path, ANY_SIZE, **PLAIN)
     assert_close(
-        I3DResNet34(False, images_path, ANY_SIZE)(frames),
+        I3DResNet34(images_path, ANY_SIZE)(frames),
         plain((frames / 255 - mean) / deviation),
         1e-4,
     )
@@ -77,8 +74,8 @@ def test_images_are_normalized_as_torchvision_does(images_path):
 
 def test_flow_of_equal_channels_is_a_grey_clip(images_path):
     grey = np.repeat(clips(1, 16, 32, 32, 1), 3, axis=-1)
-    rgb = I3DResNet34(False, images_path, ANY_SIZE, **PLAIN)
-    flow = I3DResNet34(False, images_path, (None, None, None, 2))
+    rgb = I3DResNet34(images_path, ANY_SIZE, **PLAIN)
+    flow = I3DResNet34(images_path, (None, None, None, 2))
     assert_close(flow(grey[..., :2]), rgb(grey), 1e-4)
     assert "flow" in flow.name
 
@@ -89,9 +86,9 @@ def test_files_of_arrays(images, images_path, tmp_path):
     with h5py.File(tmp_path / "resnet34.h5", "w") as file:
         for name, array in arrays.items():
             file[name] = array
-    expected = I3DResNet34(False, images_path)
+    expected = I3DResNet34(images_path)
     for name in ("resnet34.npz", "resnet34.h5"):
-        model = I3DResNet34(False, tmp_path / name)
+        model = I3DResNet34(tmp_path / name)
         assert model.name == expected.name  # the weights' checksum
         for weight, value in zip(
             model.get_weights(), expected.get_weights(), strict=True
@@ -108,7 +105,7 @@ def test_mistakes_are_told(images, tmp_path):
             tmp_path / "a.npz",
             **{k: v for k, v in changed.items() if v is not None},
         )
-        return I3DResNet34(weights=tmp_path / "a.npz")
+        return I3DResNet34(tmp_path / "a.npz")
 
     with pytest.raises(ValueError, match="'layer3.5.bn2.weight' is missing"):
         load({"layer3.5.bn2.weight": None})
@@ -117,8 +114,8 @@ def test_mistakes_are_told(images, tmp_path):
     with pytest.raises(ValueError, match="'bn1.bias' must fit"):
         load({"bn1.bias": np.zeros(3)})
     with pytest.raises(FileNotFoundError, match="nowhere.npz"):
-        I3DResNet34(weights=tmp_path / "nowhere.npz")
+        I3DResNet34(tmp_path / "nowhere.npz")
     with h5py.File(tmp_path / "link.h5", "w") as file:
         file["conv1.weight"] = h5py.ExternalLink("other.h5", "/conv1.weight")
     with pytest.raises(ValueError, match="is a link"):
-        I3DResNet34(weights=tmp_path / "link.h5")
+        I3DResNet34(tmp_path / "link.h5")

@@ -36,7 +36,7 @@ for kind in (models.ActX, models.ACF):
 free = (None, None, None, 3)
 for backbone, channels in (
     (backbones.InceptionI3D(False, input_shape=free), 1024),
-    (backbones.I3DResNet34(False, input_shape=free), 512),
+    (backbones.I3DResNet34(input_shape=free), 512),
     (backbones.MobileNetV2Clip(None), 2560),
     (synthetic.backbone(), 64),
 ):

@@ -57,7 +57,7 @@ def i3d():
 
 
 def resnet():
-    return I3DResNet34(False, None, (None, None, None, 3))
+    return I3DResNet34(None, (None, None, None, 3))
 
 
 def mobilenet(width, steps=4):

@@ -24,7 +24,6 @@ _PARTS = {
     "kernel": "weight",
     "gamma": "weight",
     "beta": "bias",
-    "bias": "bias",
     "moving_mean": "running_mean",
     "moving_variance": "running_var",
 }
@@ -32,11 +31,8 @@ _PARTS = {
 
 @channels_last()
 def I3DResNet34(
-    include_top: bool = True,
     weights: str | os.PathLike | None = None,
     input_shape: tuple[int | None, ...] = (None, 224, 224, 3),
-    classes: int = 400,
-    classifier_activation: str | None = "softmax",
     include_preprocessing: bool = True,
     name: str | None = None,
     *,
@@ -56,21 +52,17 @@ def I3DResNet34(
     is symmetric, as there.
 
     Args:
-        include_top: Whether to end in the classifier. Defaults to `True`.
         weights: Path of the weights; `None` for random ones, the default. A
             file (see `state_dict.read_state_dict`) of arrays named and laid
             out as in torchvision's ResNet-34. Kernels of images are inflated:
             repeated over time and divided by the length, so that a still clip
-            gives the responses of its image, and the classifier of images
-            (`fc`) is left unread. Kernels of clips, `(out, in, time, height,
-            width)`, are taken as they are. With two input channels and kernels
-            of three, each gets the mean of the three times 3/2.
+            gives the responses of its image. Kernels of clips, `(out, in,
+            time, height, width)`, are taken as they are. With two input
+            channels and kernels of three, each gets the mean of the three
+            times 3/2. The classifier (`fc`) is left unread.
         input_shape: (frames, height, width, channels) of a clip; each of the
             first three can be `None`. Three channels for RGB, two for optical
             flow. Defaults to `(None, 224, 224, 3)`.
-        classes: Number of classes of the top. Defaults to `400`.
-        classifier_activation: Activation of the top; `None` for the logits.
-            Defaults to `"softmax"`.
         include_preprocessing: Whether RGB values are in [0, 255] and are
             normalized by the model, as torchvision's weights want it; if not,
             they are to be normalized already. Flow always is in [-1, 1].
@@ -92,14 +84,13 @@ def I3DResNet34(
         height, width, 2)`: flow, as of `actx_tf.data.optical_flow`.
 
     Output shape:
-        With the top `(batch, classes)`; without it the feature map, `(batch,
-        ceil(frames / 8), ceil(height / 32), ceil(width / 32), 512)`. None of
-        its values is negative. A step sees up to 241 frames before or after
-        those that it covers.
+        The feature map, `(batch, ceil(frames / 8), ceil(height / 32),
+        ceil(width / 32), 512)`. None of its values is negative. A step sees up
+        to 241 frames before or after those that it covers.
 
     Returns:
-        A `Backbone`. With the top, or of RGB without the preprocessing, a
-        plain `keras.Model`: what that is shown is up to you.
+        A `Backbone`; without the preprocessing a plain `keras.Model`: what
+        that is shown is up to you.
 
     Raises:
         FileNotFoundError: If there is no file of weights.
@@ -108,9 +99,7 @@ def I3DResNet34(
     Example:
 
     ```python
-    backbone = actx_tf.backbones.I3DResNet34(
-        include_top=False, weights="resnet34.pth"
-    )
+    backbone = actx_tf.backbones.I3DResNet34("resnet34.pth")
     features = backbone(clip)  # (1, 80, 224, 224, 3) -> (1, 10, 7, 7, 512)
     ```
 
@@ -157,15 +146,10 @@ def I3DResNet34(
             halve = stage > 1 and block == 0
             filters = 64 * 2 ** (stage - 1)
             x = _block(x, f"layer{stage}_{block}", filters, halve)
-    if include_top:
-        x = layers.GlobalAveragePooling3D(name="avgpool")(x)
-        x = layers.Dense(
-            classes, classifier_activation, dtype="float32", name="fc"
-        )(x)
     model = keras.Model(clip, x, name=name)
     if weights is not None and state is not None:
         _assign(model, state, os.fspath(weights))
-    if include_top or not include_preprocessing:
+    if not include_preprocessing:
         return model
     return make_backbone(
         model,
@@ -206,15 +190,11 @@ def _block(x, name, filters, halve):
 def _assign(model, state, path):
     """Gives the arrays to the layers of the network."""
     spare = {name for name in state if not name.endswith("num_batches_tracked")}
-    of_images = "conv1.weight" in state and state["conv1.weight"].ndim == 4
-    if of_images or "fc" not in [layer.name for layer in model.layers]:
-        spare -= {"fc.weight", "fc.bias"}
+    spare -= {"fc.weight", "fc.bias"}
     values = []
     for layer in model.layers:
         for variable in layer.weights:
             name = f"{layer.name.replace('_', '.')}.{_PARTS[variable.name]}"
-            if layer.name == "fc" and of_images:
-                continue
             if name not in state:
                 raise ValueError(f"{path}: {name!r} is missing.")
             spare.discard(name)
@@ -234,8 +214,6 @@ def _assign(model, state, path):
 
 def _to_keras(array, shape):
     """Turns a kernel, and inflates one of images."""
-    if array.ndim == 2:
-        return np.transpose(array)
     if array.ndim < 4:
         return array
     if array.ndim == 4 and len(shape) == 5:

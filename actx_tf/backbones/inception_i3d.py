@@ -39,7 +39,6 @@ def InceptionI3D(
     input_shape: tuple[int | None, ...] = (None, 224, 224, 3),
     classes: int = 400,
     classifier_activation: str | None = "softmax",
-    dropout: float = 0.0,
     include_preprocessing: bool = True,
     name: str | None = None,
     *,
@@ -77,7 +76,6 @@ def InceptionI3D(
             Kinetics.
         classifier_activation: Activation of the top; `None` for the logits.
             Defaults to `"softmax"`.
-        dropout: Rate of dropout before the classifier. Defaults to `0`.
         include_preprocessing: Whether RGB values are in [0, 255] and are
             rescaled by the model; if not, they are in [-1, 1]. Flow always is
             in [-1, 1]. Defaults to `True`.
@@ -158,7 +156,6 @@ def InceptionI3D(
         x = _mixed(x, block, *filters)
     if include_top:
         x = PairsOfSteps(name="Logits_AvgPool3d_0a_7x7")(x)
-        x = layers.Dropout(dropout, name="Logits_Dropout_0b")(x)
         x = layers.Dense(
             classes,
             activation=classifier_activation,

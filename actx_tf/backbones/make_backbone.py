@@ -46,9 +46,9 @@ def make_backbone(
 ) -> Backbone:
     """Makes a backbone of any network from clips to feature maps.
 
-    What its locations see is followed through the layers where they are known
-    (see `tracing.trace`), and found from the network's answers to random clips
-    otherwise (see `probing.probe`, also for what of it is approximate).
+    What its locations see is followed through the layers where they are known,
+    and found from the network's answers to random clips otherwise: see "Traced
+    or probed" in docs/backbones.md, also for what of it is approximate.
 
     A network of images runs over the frames of a clip, each for itself, with
     `frame_by_frame`. One that returns tokens, such as DINOv2, VideoMAE, V-JEPA

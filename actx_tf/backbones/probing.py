@@ -58,12 +58,8 @@ def probe(
     follows from the places at whose change it changes. If one sees the axis to
     its end, all are said to see the whole axis.
 
-    Some things are approximate. A padding that depends on the size is exact for
-    two stages; of more, two sizes are tried, those of the most and of the least
-    padding, and what is seen at either counts. An influence too small for the
-    network's numbers is not found. One that reaches beyond the longest clip
-    that is tried counts as the whole axis. An axis of a fixed size is known at
-    that size alone, and its stride is a location's share of it.
+    What of this is approximate stands in docs/backbones.md, "Traced or probed".
+    The stride of an axis of a fixed size is a location's share of it.
 
     Args:
         network: From `(1, frames, height, width, colors)` to a feature map

@@ -298,8 +298,9 @@ def backbone_settings(flags: argparse.Namespace) -> dict[str, Any]:
         settings["frames_per_step"] = flags.frames_per_step or 4
     else:
         sides = (None, None)
-        weights = flags.weights or "kinetics"
-        settings |= {"include_top": False, "weights": weights}
+        settings["weights"] = flags.weights or "kinetics"
+    if flags.backbone == "inception_i3d":
+        settings["include_top"] = False
     if flags.size is not None:
         sides = flags.size
         if len(sides) == 1:

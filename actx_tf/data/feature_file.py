@@ -129,9 +129,8 @@ class Header:
             )
         if version < _VERSION:
             raise ValueError(
-                "was written by an earlier version of actx_tf, which saw "
-                "some videos otherwise than a player shows them: extract the "
-                "features again"
+                f"is of format {version}, this version reads {_VERSION}: "
+                "extract the features again"
             )
         if version > _VERSION:
             raise ValueError(

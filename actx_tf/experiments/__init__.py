@@ -1,8 +1,8 @@
 """The experiments of the paper, from data to tables.
 
 Each has a function that does all of it, and goes on where it was interrupted:
-`train_actx`, `compare_methods`, `sweep_hyperparameters`, `fine_tune`,
-`localize`. The examples' scripts call these.
+`train_actx`, `compare_methods`, `fine_tune`, `localize`. The examples' scripts
+call these.
 """
 
 from actx_tf.experiments.actx_training import train_actx as train_actx
@@ -59,9 +59,6 @@ from actx_tf.experiments.stored_evaluation import (
 )
 from actx_tf.experiments.stored_evaluation import (
     evaluate_stored as evaluate_stored,
-)
-from actx_tf.experiments.sweep import (
-    sweep_hyperparameters as sweep_hyperparameters,
 )
 from actx_tf.experiments.tables import format_table as format_table
 from actx_tf.experiments.tables import read_rows as read_rows

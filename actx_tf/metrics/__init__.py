@@ -25,4 +25,3 @@ from actx_tf.metrics.localization import temporal_overlap as temporal_overlap
 from actx_tf.metrics.per_class import ClassFigures as ClassFigures
 from actx_tf.metrics.per_class import class_figures as class_figures
 from actx_tf.metrics.per_class import confusion_matrix as confusion_matrix
-from actx_tf.segments import temporal_iou as temporal_iou
