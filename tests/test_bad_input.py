@@ -48,7 +48,6 @@ from actx_tf.segments import Segment
 from benchmarks.measuring import peak_mebibytes
 from tests.described import describe
 from tests.harness import PROCESSES
-from tests.harness import run_actx
 from tests.harness import run_example
 from tests.onnx_network import write as write_onnx
 
@@ -1018,41 +1017,16 @@ def _memory_of_duration(path, sender):
 
 # Flags that no run can honour.
 
-FLAGS = {
-    "extract": [
-        "--frame_rate=nan",
-        "--memory=inf",
-        "--num_frames=0",
-        "--size=31",
-        "--gpus_per_worker=inf",
-    ],
-    "fine-tune": [
-        "--size=31",
-        "--learning_rate=nan",
-        "--layer_decay=-1",
-    ],
-    "train": [
-        "--learning_rate=nan",
-        "--rho=101",
-    ],
-    "extract_pose_masks.py": ["--zooms=nan", "--zooms=0", "--person_score=2"],
-}
 
-
-@pytest.mark.parametrize("script", FLAGS)
-def test_flags_out_of_range(tmp_path, script):
-    needed = {
-        "extract": ["index", "output"],
-        "fine-tune": ["index"],
-        "train": [],
-        "extract_pose_masks.py": "features index model masks boxes".split(),
-    }[script]
-    for flag in FLAGS[script]:
-        rest = [f"--{name}={tmp_path / name}" for name in needed]
-        run = run_example if script.endswith(".py") else run_actx
-        result = run(script, flag, *rest, cwd=tmp_path)
-        name = flag[2:].partition("=")[0]
-        said = result.stdout + result.stderr
-        assert result.returncode and name in said, (flag, said)
-        assert "Traceback" not in result.stderr, (flag, result.stderr)
-        assert not list(tmp_path.iterdir()), flag
+@pytest.mark.parametrize(
+    "flag", ["--zooms=nan", "--zooms=0", "--person_score=2"]
+)
+def test_flags_out_of_range(tmp_path, flag):
+    names = ("features", "index", "model", "masks", "boxes")
+    needed = [f"--{name}={tmp_path / name}" for name in names]
+    result = run_example("extract_pose_masks.py", flag, *needed, cwd=tmp_path)
+    name = flag[2:].partition("=")[0]
+    said = result.stdout + result.stderr
+    assert result.returncode and name in said, said
+    assert "Traceback" not in result.stderr, result.stderr
+    assert not list(tmp_path.iterdir())
