@@ -33,15 +33,11 @@ from actx_tf.data import FeatureStore
 from actx_tf.data import FeatureStoreWriter
 from actx_tf.data import VideoError
 from actx_tf.data import annotations
-from actx_tf.data import read_activitynet_results
 from actx_tf.data import read_clip
 from actx_tf.data import read_clip_index
-from actx_tf.data import read_coco_segments
-from actx_tf.data import read_segments_csv
+from actx_tf.data import read_segments
 from actx_tf.data import video_duration
-from actx_tf.data import write_activitynet_results
-from actx_tf.data import write_coco_segments
-from actx_tf.data import write_segments_csv
+from actx_tf.data import write_segments
 from actx_tf.export import read_metadata
 from actx_tf.models import load_model
 from actx_tf.segments import Segment
@@ -175,9 +171,9 @@ ENTRIES = {
     "clips.csv": read_hacs,
     "segments.json": read_hacs,
     "activitynet.json": read_activitynet,
-    "found.csv": read_segments_csv,
-    "found.json": read_activitynet_results,
-    "coco.json": read_coco_segments,
+    "found.csv": read_segments,
+    "found.json": read_segments,
+    "found.coco.json": read_segments,
 }
 
 
@@ -304,6 +300,10 @@ SEGMENTS = {
 FOUND = {"video": [Segment(1.0, 2.5, "Archery", 0.75)], "still": []}
 
 
+def good_segments(path):
+    write_segments(path, FOUND)
+
+
 def good_onnx(path):
     kernel = np.random.default_rng(0).normal(size=(2, 3, 2, 4, 4))
     write_onnx(
@@ -337,9 +337,9 @@ GOOD = {
     "clips.csv": text(CLIPS),
     "segments.json": text(json.dumps(SEGMENTS)),
     "activitynet.json": text(json.dumps(SEGMENTS)),
-    "found.csv": lambda path: write_segments_csv(path, FOUND),
-    "found.json": lambda path: write_activitynet_results(path, FOUND, ""),
-    "coco.json": lambda path: write_coco_segments(path, FOUND),
+    "found.csv": good_segments,
+    "found.json": good_segments,
+    "found.coco.json": good_segments,
 }
 
 

@@ -55,20 +55,8 @@ from actx_tf.data.ray_extraction import (
 from actx_tf.data.scene_tests import make_scene_tests as make_scene_tests
 from actx_tf.data.scene_tests import mask_quality as mask_quality
 from actx_tf.data.scene_tests import scene_test_indexes as scene_test_indexes
-from actx_tf.data.segment_files import (
-    read_activitynet_results as read_activitynet_results,
-)
-from actx_tf.data.segment_files import read_coco_segments as read_coco_segments
 from actx_tf.data.segment_files import read_segments as read_segments
-from actx_tf.data.segment_files import read_segments_csv as read_segments_csv
-from actx_tf.data.segment_files import (
-    write_activitynet_results as write_activitynet_results,
-)
-from actx_tf.data.segment_files import (
-    write_coco_segments as write_coco_segments,
-)
 from actx_tf.data.segment_files import write_segments as write_segments
-from actx_tf.data.segment_files import write_segments_csv as write_segments_csv
 from actx_tf.data.similarities import store_similarities as store_similarities
 from actx_tf.data.tubes import Tube as Tube
 from actx_tf.data.tubes import read_tubes as read_tubes
