@@ -324,9 +324,7 @@ def _made_from(clip):
 
 def _read(clip, extractor):
     """Returns the clip's frames, of which the first are read already."""
-    video = seen_frames(
-        extractor.description, clip.file, clip.start, clip.end, clip.box
-    )
+    video = seen_frames(extractor.description, clip.file, **clip.part)
     frames = iter(video)
     window = extractor.window
     head = list(itertools.islice(frames, window and window + 1))

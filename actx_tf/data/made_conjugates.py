@@ -264,13 +264,7 @@ def _comment(clip, way, settings):
 
 
 def _frames_of(clip, num_frames=None):
-    return ClipFrames(
-        clip.file,
-        num_frames,
-        start=clip.start,
-        end=clip.end,
-        box=clip.box,
-    )
+    return ClipFrames(clip.file, num_frames, **clip.part)
 
 
 def _count(video):

@@ -436,12 +436,7 @@ def _find(clip, frames, way, by_name):
     if not clip.conjugates:
         raise NoActor("it has no conjugate")
     conjugate = by_name[clip.conjugates[0]]
-    scene, _ = read_clip(
-        conjugate.file,
-        start=conjugate.start,
-        end=conjugate.end,
-        box=conjugate.box,
-    )
+    scene, _ = read_clip(conjugate.file, **conjugate.part)
     return masks_by_difference(frames, scene)
 
 
@@ -454,13 +449,7 @@ def _middle(masks):
 def _footage(clip, rate, count, size):
     """Up to `count` frames of a scene, as large as the actor's."""
     frames: Iterator[np.ndarray] = iter(
-        ClipFrames(
-            clip.file,
-            frame_rate=rate,
-            start=clip.start,
-            end=clip.end,
-            box=clip.box,
-        )
+        ClipFrames(clip.file, frame_rate=rate, **clip.part)
     )
     try:
         return np.stack(

@@ -209,13 +209,7 @@ def _attend(model, clip, store, description):
         maps = _add_baselines(_maps(answer(model, features)), features)
         attributes = store.attributes(clip.clip)
         return maps, attributes["frame_rate"], attributes["frames"]
-    frames, rate = read_clip(
-        clip.file,
-        **description.sampling,
-        start=clip.start,
-        end=clip.end,
-        box=clip.box,
-    )
+    frames, rate = read_clip(clip.file, **description.sampling, **clip.part)
     return _add_baselines(_maps(model.answer_video(frames))), rate, len(frames)
 
 
