@@ -2,13 +2,13 @@
 
 from actx_tf.data import annotations as annotations
 from actx_tf.data import synthetic as synthetic
-from actx_tf.data.actor_masks import NoActor as NoActor
 from actx_tf.data.actor_masks import masks_by_difference as masks_by_difference
 from actx_tf.data.actor_masks import masks_by_motion as masks_by_motion
 from actx_tf.data.augmentation import Augmentation as Augmentation
 from actx_tf.data.backbone_input import seen_frames as seen_frames
 from actx_tf.data.camera import camera_movement as camera_movement
 from actx_tf.data.clip_index import Clip as Clip
+from actx_tf.data.clip_index import UnfitClip as UnfitClip
 from actx_tf.data.clip_index import class_names_of as class_names_of
 from actx_tf.data.clip_index import read_clip_index as read_clip_index
 from actx_tf.data.clip_index import write_clip_index as write_clip_index
@@ -20,7 +20,6 @@ from actx_tf.data.conjugates import (
 )
 from actx_tf.data.conjugates import mean_embeddings as mean_embeddings
 from actx_tf.data.conjugates import nearest_negatives as nearest_negatives
-from actx_tf.data.emptied import NotEmptied as NotEmptied
 from actx_tf.data.emptied import emptied as emptied
 from actx_tf.data.extraction import FeatureExtractor as FeatureExtractor
 from actx_tf.data.extraction import extract_features as extract_features

@@ -84,6 +84,10 @@ class Clip:
         return {name: getattr(self, name) for name in _PART}
 
 
+class UnfitClip(ValueError):
+    """A clip whose people cannot be found or removed; the message says why."""
+
+
 def read_clip_index(
     path: str | os.PathLike, conjugates_column: str = "conjugates"
 ) -> list[Clip]:

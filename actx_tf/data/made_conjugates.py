@@ -21,6 +21,7 @@ import numpy as np
 
 from actx_tf.data.clip_index import CONJUGATE
 from actx_tf.data.clip_index import Clip
+from actx_tf.data.clip_index import UnfitClip
 from actx_tf.data.conjugates import check_new_names
 from actx_tf.data.conjugates import check_splits
 from actx_tf.data.conjugates import gets_conjugates
@@ -28,10 +29,8 @@ from actx_tf.data.conjugates import without_conjugates
 from actx_tf.data.emptied import MARGIN
 from actx_tf.data.emptied import MOST_FRAMES
 from actx_tf.data.emptied import MOST_MOVEMENT
-from actx_tf.data.emptied import NotEmptied
 from actx_tf.data.emptied import emptied
 from actx_tf.data.extraction import progress_bar
-from actx_tf.data.masks import UnfitMasks
 from actx_tf.data.masks import fit_masks
 from actx_tf.data.video import ClipFrames
 from actx_tf.data.video import VideoError
@@ -243,7 +242,7 @@ def _make_files(
                 bar.update()
                 try:
                     video = make(clip)
-                except (NotEmptied, UnfitMasks, VideoError) as error:
+                except (UnfitClip, VideoError) as error:
                     missing.append((clip, str(error)))
                     made.append(clip)
                     continue

@@ -24,12 +24,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from actx_tf.data.actor_masks import NoActor
 from actx_tf.data.actor_masks import mask_overlap
 from actx_tf.data.actor_masks import masks_by_difference
 from actx_tf.data.actor_masks import masks_by_motion
 from actx_tf.data.clip_index import CONJUGATE
 from actx_tf.data.clip_index import Clip
+from actx_tf.data.clip_index import UnfitClip
 from actx_tf.data.composites import covering
 from actx_tf.data.composites import feathered
 from actx_tf.data.composites import noise
@@ -39,7 +39,6 @@ from actx_tf.data.composites import there_and_back
 from actx_tf.data.conjugates import check_new_names
 from actx_tf.data.conjugates import without_conjugates
 from actx_tf.data.extraction import progress_bar
-from actx_tf.data.masks import UnfitMasks
 from actx_tf.data.masks import fit_masks
 from actx_tf.data.video import ClipFrames
 from actx_tf.data.video import VideoError
@@ -145,7 +144,7 @@ def make_scene_tests(
             bar.update()
             try:
                 if "conjugates" in scenes and clip.clip not in dealt:
-                    raise NoActor(
+                    raise UnfitClip(
                         "no clip of another class and source has a conjugate"
                     )
                 _make(
@@ -157,7 +156,7 @@ def make_scene_tests(
                     dealt.get(clip.clip),
                     seed,
                 )
-            except (NoActor, UnfitMasks, VideoError) as error:
+            except (UnfitClip, VideoError) as error:
                 missing.append((clip, str(error)))
                 continue
             tests += rows[clip.clip]
@@ -223,12 +222,12 @@ def mask_quality(
             bar.update()
             try:
                 frames, truth, _ = _cut_out(clip, "masks", masks, conjugates)
-            except (NoActor, UnfitMasks, VideoError):
+            except (UnfitClip, VideoError):
                 continue
             for way, (overlaps, without) in quality.items():
                 try:
                     found = _find(clip, frames, way, conjugates)
-                except (NoActor, VideoError):
+                except (UnfitClip, VideoError):
                     quality[way] = overlaps, without + 1
                 else:
                     overlaps.append(mask_overlap(found, truth))
@@ -409,7 +408,7 @@ def _make(rows, clip, actors, masks, by_name, scene, seed):
 def _cut_out(clip, actors, masks, by_name):
     """The frames of a clip, where its actor is, and the frame rate."""
     if actors == "masks" and clip.clip not in masks:
-        raise NoActor("it has no masks")
+        raise UnfitClip("it has no masks")
     frames, rate = read_clip(clip.file, start=clip.start, end=clip.end)
     if actors == "masks":
         whole = fit_masks(masks[clip.clip], frames)
@@ -419,9 +418,9 @@ def _cut_out(clip, actors, masks, by_name):
         frames = cut_box(frames, clip.box)
         found = _find(clip, frames, actors, by_name)
     if not found.any():
-        raise NoActor("nobody is found in it")
+        raise UnfitClip("nobody is found in it")
     if (share := found.mean()) > _MOST:
-        raise NoActor(
+        raise UnfitClip(
             f"who acts fills {share:.0%} of its frames: no scene is left"
         )
     return frames, found, rate
@@ -434,7 +433,7 @@ def _find(clip, frames, way, by_name):
     if way == "median":
         return masks_by_difference(frames)
     if not clip.conjugates:
-        raise NoActor("it has no conjugate")
+        raise UnfitClip("it has no conjugate")
     conjugate = by_name[clip.conjugates[0]]
     scene, _ = read_clip(conjugate.file, **conjugate.part)
     return masks_by_difference(frames, scene)
