@@ -31,7 +31,6 @@ from actx_tf.data.flow import optical_flow as optical_flow
 from actx_tf.data.made_conjugates import (
     emptied_conjugates as emptied_conjugates,
 )
-from actx_tf.data.made_conjugates import frozen as frozen
 from actx_tf.data.made_conjugates import frozen_conjugates as frozen_conjugates
 from actx_tf.data.masks import Masks as Masks
 from actx_tf.data.masks import write_masks as write_masks

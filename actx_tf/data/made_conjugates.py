@@ -90,7 +90,7 @@ def frozen_conjugates(
     def make(clip: Clip) -> _Video:
         video = _frames_of(clip)
         count, rate = _count(video)
-        number = _number(count, at)
+        number = round(at * (count - 1))
         frame = next(itertools.islice(video, number, None))
         return itertools.repeat(frame, count), rate, True
 
@@ -179,21 +179,6 @@ def emptied_conjugates(
     )
 
 
-def frozen(frames: np.ndarray, at: float = 0.5) -> np.ndarray:
-    """Holds one frame of a clip for the length of the clip.
-
-    Args:
-        frames: `(frames, height, width, 3)`.
-        at: Which one: 0 is the first, 1 the last. Defaults to `0.5`, the
-            middle one.
-
-    Returns:
-        Frames of the same shape and type, a view of that one, to be read only.
-    """
-    check_share("at", at)
-    return np.broadcast_to(frames[_number(len(frames), at)], frames.shape)
-
-
 def _make_files(
     clips: Sequence[Clip],
     folder: Path,
@@ -269,7 +254,3 @@ def _frames_of(clip, num_frames=None):
 def _count(video):
     """Returns the number of frames, and how many there are a second."""
     return video.count(), video.frame_rate
-
-
-def _number(count, at):
-    return round(at * (count - 1))
