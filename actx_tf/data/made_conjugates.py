@@ -37,6 +37,7 @@ from actx_tf.data.video import VideoError
 from actx_tf.data.video import cut_box
 from actx_tf.data.video import read_clip
 from actx_tf.data.video_writing import is_written
+from actx_tf.data.video_writing import origin_of
 from actx_tf.data.video_writing import write_video
 from actx_tf.utils.checks import check_share
 
@@ -240,11 +241,7 @@ def _make_files(
 
 def _comment(clip, way, settings):
     """What a file is made of, and how."""
-    size = os.path.getsize(clip.file) if os.path.isfile(clip.file) else 0
-    return (
-        f"actx mine: {way} ({settings(clip)}) of {os.path.basename(clip.file)} "
-        f"({size} bytes) start={clip.start} end={clip.end} box={clip.box}"
-    )
+    return f"actx mine: {way} ({settings(clip)}) of {origin_of(clip)}"
 
 
 def _frames_of(clip, num_frames=None):

@@ -45,6 +45,7 @@ from actx_tf.data.video import VideoError
 from actx_tf.data.video import cut_box
 from actx_tf.data.video import read_clip
 from actx_tf.data.video_writing import is_written
+from actx_tf.data.video_writing import origin_of
 from actx_tf.data.video_writing import write_video
 
 ACTORS = ("masks", "conjugate", "median", "motion")
@@ -359,13 +360,13 @@ def _rows(clip, folder, scenes, scene):
 def _make(rows, clip, actors, masks, by_name, scene, seed):
     """Writes the files of a clip that are not there yet."""
     own = (
-        f"{_named(clip)}, {actors} "
+        f"{origin_of(clip)}, {actors} "
         f"{_digest(clip, actors, masks, by_name)}, seed={seed}"
     )
     comments = {}
     for row in rows[1:]:
         test, kind = row.extra["test"], row.extra["scenes"]
-        of = _named(scene.footage) if kind == "conjugates" else kind
+        of = origin_of(scene.footage) if kind == "conjugates" else kind
         comments[row.clip] = f"actx scene-benchmark: {test} of {own} on {of}"
     left = [
         row
@@ -458,18 +459,10 @@ def _footage(clip, rate, count, size):
         raise VideoError(f"its scene {clip.clip}: {error}") from error
 
 
-def _named(clip):
-    size = os.path.getsize(clip.file) if os.path.isfile(clip.file) else 0
-    return (
-        f"{os.path.basename(clip.file)} ({size} bytes) start={clip.start} "
-        f"end={clip.end} box={clip.box}"
-    )
-
-
 def _digest(clip, actors, masks, by_name):
     """What the masks of a clip depend on beside its frames."""
     if actors == "masks" and clip.clip in masks:
         return f"{zlib.crc32(masks[clip.clip].tobytes()):08x}"
     if actors == "conjugate" and clip.conjugates:
-        return _named(by_name[clip.conjugates[0]])
+        return origin_of(by_name[clip.conjugates[0]])
     return ""
