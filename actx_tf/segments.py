@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from actx_tf.utils.checks import check_above_zero
 from actx_tf.utils.checks import check_not_negative
 from actx_tf.utils.checks import check_share
 from actx_tf.utils.checks import is_number
@@ -154,73 +153,36 @@ def find_segments(
     return _ranked(found)
 
 
-def suppress(
-    segments: Iterable[Segment],
-    iou: float = 0.3,
-    sigma: float | None = None,
-    min_score: float = 0.001,
-) -> list[Segment]:
+def suppress(segments: Iterable[Segment], iou: float = 0.3) -> list[Segment]:
     """Temporal non-maximum suppression: the best of segments that overlap.
 
     Of each class the segment of the highest score is taken. Those of the class
     that overlap it by more than `iou` are left out; and so on with the rest.
-    With `sigma` they stay, and their score is lowered instead (Soft-NMS):
-
-    ```
-    score <- score * exp(-IoU^2 / sigma)
-    ```
-
     Segments of different classes do not touch one another.
 
     Args:
         segments: The segments of one video.
         iou: Overlap in [0, 1] up to which both of two segments stay. Defaults
             to `0.3`.
-        sigma: Width of Soft-NMS, above 0, for scores >= 0; `iou` is then not
-            used. Defaults to `None`: none.
-        min_score: With `sigma`, segments whose score falls below it are left
-            out. Defaults to `0.001`.
 
     Returns:
         A list of `Segment`, in the order of `find_segments`. Of segments that
         are equal in all, one stays, whatever `iou`.
 
     Raises:
-        ValueError: If an argument is wrong.
-
-    Reference:
-        - Bodla et al., Soft-NMS, ICCV 2017.
+        ValueError: If `iou` is wrong.
     """
-    segments = _ranked(set(segments))
     check_share("iou", iou)
-    if sigma is not None:
-        check_above_zero("sigma", sigma)
-    check_not_negative("min_score", min_score)
-    if sigma is not None and any(segment.score < 0 for segment in segments):
-        raise ValueError(
-            "`sigma` is for segments whose scores are 0 or more. Received: "
-            f"a score of {min(segment.score for segment in segments)}"
-        )
+    segments = _ranked(set(segments))
     kept = []
     for label in {segment.label for segment in segments}:
         rest = [segment for segment in segments if segment.label == label]
         times = np.array([(segment.start, segment.end) for segment in rest])
-        scores = np.array([segment.score for segment in rest])
-        left = (
-            np.full(len(rest), True) if sigma is None else scores >= min_score
-        )
-        while left.any():
-            # The first of the highest.
-            best = np.argmax(np.where(left, scores, -np.inf))
-            score = float(scores[best])
-            kept.append(dataclasses.replace(rest[best], score=score))
-            left[best] = False
-            overlaps = temporal_iou(times[best], times)
-            if sigma is None:
-                left &= overlaps <= iou
-            else:
-                scores *= np.where(left, np.exp(-(overlaps**2) / sigma), 1.0)
-                left &= scores >= min_score
+        left = np.full(len(rest), True)
+        for index, segment in enumerate(rest):  # the best first
+            if left[index]:
+                kept.append(segment)
+                left &= temporal_iou(times[index], times) <= iou
     return _ranked(kept)
 
 

@@ -34,10 +34,10 @@ from actx_tf.backbones.description import BackboneDescription
 from actx_tf.data import Clip
 from actx_tf.data import FeatureStore
 from actx_tf.data import FeatureStoreWriter
-from actx_tf.data import read_activitynet_results
+from actx_tf.data import read_segments
 from actx_tf.data import synthetic
-from actx_tf.data import write_activitynet_results
 from actx_tf.data import write_clip_index
+from actx_tf.data import write_segments
 from actx_tf.data.annotations import read_gmdcsa
 from actx_tf.experiments.loading import load_data
 from actx_tf.experiments.method_training import train_method
@@ -316,8 +316,8 @@ def _untrimmed(folder, count, seed):
     path, truth = (folder / f"untrimmed-{seed}.{x}" for x in ("npy", "json"))
     if not (path.exists() and truth.exists()):
         videos = list(synthetic.make_untrimmed(count, _FRAMES, seed=seed))
-        write_activitynet_results(
-            truth, {f"video{i}": x.segments for i, x in enumerate(videos)}, ""
+        write_segments(
+            truth, {f"video{i}": x.segments for i, x in enumerate(videos)}
         )
         with atomic_write(path) as draft, open(draft, "wb") as file:
             frames = (video.frames[np.newaxis] for video in videos)
@@ -327,7 +327,7 @@ def _untrimmed(folder, count, seed):
     times = step_times(
         backbone.description, features.shape[1], _FRAMES, synthetic.FRAME_RATE
     )
-    segments = read_activitynet_results(truth)
+    segments = read_segments(truth)
     return Videos(
         dict(zip(segments, features, strict=True)),
         dict.fromkeys(segments, times),

@@ -5,7 +5,7 @@ r"""Trains the network behind the built-in data set's feature maps.
 Its clips are unbiased and show other scenes than the built-in set; in each,
 several actors move alike. One average-pooled head tells the motions apart and
 another the scenes, until both are learned, so that the features carry both.
-Without `--output` the weights in the package are replaced.
+The package's own weights are actx_tf/data/synthetic_backbone.npz.
 """
 
 import keras
@@ -18,7 +18,7 @@ from keras import layers
 from actx_tf.data import synthetic
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("output", None, "npz to write; none: the package's own")
+flags.DEFINE_string("output", None, "npz to write", required=True)
 flags.DEFINE_integer("clips", 8000, "training clips", lower_bound=1)
 flags.DEFINE_integer("scenes", 64, "scenes of these clips", lower_bound=1)
 flags.DEFINE_integer("actors", 5, "actors in a clip", lower_bound=1)
@@ -87,8 +87,11 @@ def main(argv):
             if name.endswith("accuracy")
         },
     )
-    synthetic.save_backbone_weights(backbone, FLAGS.output)
-    size = sum(weight.nbytes for weight in map(np.asarray, backbone.weights))
+    weights = backbone.get_weights()
+    # As `synthetic.backbone` reads them.
+    arrays = {str(number): array for number, array in enumerate(weights)}
+    np.savez_compressed(FLAGS.output, **arrays)
+    size = sum(array.nbytes for array in weights)
     print(f"written: {size / 1e3:.0f} kB of weights")
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from actx_tf.data import NoActor
+from actx_tf.data import UnfitClip
 from actx_tf.data import masks_by_difference
 from actx_tf.data import masks_by_motion
 from actx_tf.data.actor_masks import mask_overlap
@@ -41,13 +41,13 @@ def test_nothing_differs_by_noise_alone():
 def test_cameras_that_move_and_other_sizes():
     frames, _, behind = moving_square()
     moving = panned(2)
-    with pytest.raises(NoActor, match="camera moves"):
+    with pytest.raises(UnfitClip, match="camera moves"):
         masks_by_difference(moving)
-    with pytest.raises(NoActor, match="camera moves"):
+    with pytest.raises(UnfitClip, match="camera moves"):
         masks_by_difference(moving, moving[:1].repeat(3, 0))
-    with pytest.raises(NoActor, match="frames of .* pixels"):
+    with pytest.raises(UnfitClip, match="frames of .* pixels"):
         masks_by_difference(frames, np.stack([behind[:32]] * 3))
-    with pytest.raises(NoActor, match="too few"):
+    with pytest.raises(UnfitClip, match="too few"):
         masks_by_difference(frames, behind[None])
 
 
@@ -58,7 +58,7 @@ def test_motion_and_colour():
         assert found.shape == masks.shape and (found == found[0]).all()
         assert found[0].mean() == pytest.approx(share, abs=0.01)
     assert found[0][masks.any(0)].mean() > 0.8
-    with pytest.raises(NoActor, match="nothing moves"):
+    with pytest.raises(UnfitClip, match="nothing moves"):
         masks_by_motion(np.stack([behind] * 3))
     with pytest.raises(ValueError, match="`share` must be in"):
         masks_by_motion(frames, 1.0)

@@ -336,16 +336,9 @@ def test_the_command_prints_scores_and_draws_maps(
     assert (tmp_path / "maps.png").stat().st_size > 10_000
 
 
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        (["--server=http://127.0.0.1:1"], "cannot be reached"),
-        (["--version=1", "--label=stable"], "exclude each other"),
-        (["--quality=0"], "quality"),
-        (["--timeout=0"], "timeout"),
-    ],
-)
-def test_wrong_flags_are_one_clear_line(video_file, flags, message):
-    result = run_actx("ask", video_file, "--name=wave", *flags)
-    assert result.returncode == (1 if "server" in flags[0] else 2)
-    assert message in result.stderr and result.stderr.count("\n") == 1
+def test_a_server_that_cannot_be_reached_is_one_clear_line(video_file):
+    nobody = "--server=http://127.0.0.1:1"
+    result = run_actx("ask", video_file, "--name=wave", nobody)
+    assert result.returncode == 1
+    assert "cannot be reached" in result.stderr
+    assert result.stderr.count("\n") == 1

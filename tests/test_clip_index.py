@@ -61,6 +61,7 @@ def test_part_of_a_file(tmp_path):
     )
     a, b, c = read_clip_index(path)
     assert (a.start, a.end, a.box) == (1.5, 2.0, (0, 10, 20, 30))
+    assert a.part == {"start": 1.5, "end": 2.0, "box": (0, 10, 20, 30)}
     assert (b.start, b.end, b.box) == (0.0, 10.0, None)
     assert (c.start, c.end, c.box) == (0.0, None, None)
     assert a.extra == b.extra == c.extra == {}

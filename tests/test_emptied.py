@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from actx_tf.data import NotEmptied
+from actx_tf.data import UnfitClip
 from actx_tf.data import emptied
 from tests.moving_square import background
 from tests.moving_square import moving_square
@@ -25,12 +25,12 @@ def test_who_stays_is_left():
 
 
 def test_a_camera_that_moves_has_no_median():
-    with pytest.raises(NotEmptied, match=r"its camera moves, by 2\d\.\d%"):
+    with pytest.raises(UnfitClip, match=r"its camera moves, by 2\d\.\d%"):
         emptied(panned(2))
     assert emptied(panned(2), most_movement=50).shape == panned(2).shape
-    with pytest.raises(NotEmptied, match="cannot be seen"):
+    with pytest.raises(UnfitClip, match="cannot be seen"):
         emptied(np.zeros((5, 64, 64, 3), np.uint8))
-    with pytest.raises(NotEmptied, match="2 frames are too few"):
+    with pytest.raises(UnfitClip, match="2 frames are too few"):
         emptied(moving_square(2)[0])
 
 
@@ -72,9 +72,9 @@ def test_a_moving_camera_is_painted_frame_by_frame():
 
 def test_masks_that_do_not_help():
     frames, masks, _ = moving_square()
-    with pytest.raises(NotEmptied, match="nobody to remove"):
+    with pytest.raises(UnfitClip, match="nobody to remove"):
         emptied(frames, np.zeros_like(masks))
-    with pytest.raises(NotEmptied, match="cover all of a frame"):
+    with pytest.raises(UnfitClip, match="cover all of a frame"):
         emptied(frames, np.ones_like(masks))
 
 

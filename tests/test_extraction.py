@@ -627,50 +627,10 @@ def test_the_command_with_a_saved_backbone(clips, tmp_path):
         np.testing.assert_allclose(
             store["a"].mean(), frames[:4].mean(), rtol=1e-3
         )
-    for flag in ("--frame_rate=6", "--size=32", "--stream=rgb"):
-        result = run_actx("extract", *flags, flag)
-        assert result.returncode == 2
-        assert f"{flag.split('=')[0]} is what" in result.stderr
     scale_of(SIZE).save(tmp_path / "backbone.keras")
     result = run_actx("extract", *flags)
     assert result.returncode == 1
     assert "not a Backbone" in result.stderr
-
-
-@pytest.mark.parametrize(
-    "flags, words",
-    [
-        (["--index=nowhere.csv", "--output=f"], "nowhere.csv"),
-        (["--index=a.csv", "--output=f", "--size=3"], "size"),
-        (["--index=a.csv", "--output=f", "--dtype=int8"], "dtype"),
-        (["--output=f"], "index"),
-        (
-            [
-                f"--index={os.devnull}",
-                "--output=f",
-                "--backbone=i3d_resnet34",
-            ],
-            "--weights",
-        ),
-        (
-            [f"--index={os.devnull}", "--output=f", "--size=9,9,9"],
-            "size",
-        ),
-        (["--index=a.csv", "--output=f", "--backbone=i4d"], "backbone"),
-        (
-            [
-                *("--index=a.csv", "--output=f"),
-                *("--frame_rate=8", "--num_frames=8"),
-            ],
-            "exclude each other",
-        ),
-    ],
-)
-def test_the_command_says_what_is_wrong(tmp_path, flags, words):
-    result = run_actx("extract", *flags, cwd=tmp_path)
-    assert result.returncode == (1 if words == "nowhere.csv" else 2)
-    assert words in result.stderr and result.stderr.count("\n") == 1
-    assert not list(tmp_path.iterdir())
 
 
 def test_weights_that_cannot_be_downloaded_are_one_sentence(tmp_path):

@@ -20,7 +20,6 @@ from actx_tf.data import read_clip
 from actx_tf.data import read_clip_index
 from actx_tf.data import write_clip_index
 from actx_tf.data.annotations import look_through
-from actx_tf.data.annotations import read_folder
 from actx_tf.data.video_files import VIDEO_SUFFIXES
 from actx_tf.data.video_files import same_files
 from actx_tf.experiments import find_videos
@@ -47,6 +46,10 @@ def fill(root, *paths):
         (root / path).write_bytes(b"x")
 
 
+def clips_of(root, *percentages):
+    return look_through(root, *percentages)[0]
+
+
 def from_root(root, path):
     return str(path).removeprefix(f"{root}/")
 
@@ -68,7 +71,6 @@ def test_nothing_is_lost_and_nothing_invented(messy):
     assert len(clips) == len(taken) and len(others) == len(left_out)
     folders = {"backup", "jump/carla", ".ipynb_checkpoints", "none/all"}
     assert all_files(root) == (taken.keys() | left_out.keys()) - folders
-    assert read_folder(root) == clips
     # What the names are must survive the index.
     assert len({clip.clip for clip in clips}) == len(clips)
     for clip in clips:
@@ -212,7 +214,7 @@ def test_folders_of_splits(tmp_path, train, validation, test):
 )
 def test_folders_of_classes(tmp_path, folders):
     fill(tmp_path, *(f"{x}/{i}.mp4" for x in folders for i in range(2)))
-    labels = {clip.label for clip in read_folder(tmp_path)}
+    labels = {clip.label for clip in clips_of(tmp_path)}
     assert labels == {x for x in folders if x.isalpha()}
 
 
@@ -232,16 +234,16 @@ def test_folders_of_classes(tmp_path, folders):
 def test_folders_that_are_not_understood(tmp_path, paths, words):
     fill(tmp_path, *paths)
     with pytest.raises(ValueError, match=words):
-        read_folder(tmp_path)
+        clips_of(tmp_path)
 
 
 def test_no_videos(tmp_path):
     with pytest.raises(FileNotFoundError, match="no folder"):
-        read_folder(tmp_path / "gone")
+        clips_of(tmp_path / "gone")
     (tmp_path / "jump").mkdir()
     fill(tmp_path, "jump/._1.mp4", "sit/1.jpg", "sit/2.JPG")
     with pytest.raises(FileNotFoundError, match="no video.*<class>") as error:
-        read_folder(tmp_path)
+        clips_of(tmp_path)
     assert "Received: 1 hidden, 2 not a video (.jpg)" in str(error.value)
 
 
@@ -257,13 +259,13 @@ def test_no_videos(tmp_path):
 )
 def test_wrong_percentages(tmp_path, percentages, words):
     with pytest.raises(ValueError, match=words):
-        read_folder(tmp_path, *percentages)
+        clips_of(tmp_path, *percentages)
 
 
 def test_shares_of_many_clips(tmp_path):
     fill(tmp_path, *(f"{x}/{i}.mp4" for x in "ab" for i in range(400)))
     for test, validation in ((20, 10), (0, 30), (50, 50), (100, 0)):
-        clips = read_folder(tmp_path, test, validation)
+        clips = clips_of(tmp_path, test, validation)
         counts = collections.Counter(clip.split for clip in clips)
         for split, percent in (("test", test), ("validation", validation)):
             assert abs(counts[split] / 8 - percent) < 5, counts
@@ -290,7 +292,7 @@ def assert_sources_stay_together(clips):
 def test_additions_move_no_clip(tmp_path, seed):
     random = np.random.default_rng(seed)
     fill(tmp_path, *random_paths(random, random.integers(3, 40)))
-    known = first = read_folder(tmp_path)
+    known = first = clips_of(tmp_path)
     forced = collections.Counter()
     for _ in range(4):
         fill(tmp_path, *random_paths(random, random.integers(1, 20)))
@@ -299,10 +301,10 @@ def test_additions_move_no_clip(tmp_path, seed):
         known = [*known, *clips]
         assert_sources_stay_together(known)
         # And begun anew: only what was taken to fill a split moves.
-        again = splits_of(read_folder(tmp_path))
+        again = splits_of(clips_of(tmp_path))
         assert again.keys() == splits_of(known).keys()
     assert splits_of(known).items() >= splits_of(first).items()
-    again = splits_of(read_folder(tmp_path))
+    again = splits_of(clips_of(tmp_path))
     for clip in first:
         if again[clip.file] != clip.split:
             forced[clip.label, clip.split] += not clip.source
@@ -317,7 +319,7 @@ def test_each_class_is_trained_and_tested(tmp_path, seed):
         names = random.integers(10**6, size=count)
         fill(tmp_path, *(f"{label}/{name}.mp4" for name in names))
     splits = collections.defaultdict(set)
-    for clip in read_folder(tmp_path):
+    for clip in clips_of(tmp_path):
         splits[clip.label].add(clip.split)
     for label, count in counts.items():
         assert "train" in splits[label]
@@ -327,11 +329,11 @@ def test_each_class_is_trained_and_tested(tmp_path, seed):
 def test_renamed_in_another_form_of_unicode_nothing_moves(tmp_path):
     name = unicodedata.normalize("NFC", "Prüfung")
     fill(tmp_path, *(f"{SHAKE}/{name} {i}.mp4" for i in range(20)))
-    before = {clip.clip: clip.split for clip in read_folder(tmp_path)}
+    before = {clip.clip: clip.split for clip in clips_of(tmp_path)}
     shutil.rmtree(tmp_path / SHAKE)
     folder, name = (unicodedata.normalize("NFD", x) for x in (SHAKE, name))
     fill(tmp_path, *(f"{folder}/{name} {i}.mp4" for i in range(20)))
-    assert {c.clip: c.split for c in read_folder(tmp_path)} == before
+    assert {c.clip: c.split for c in clips_of(tmp_path)} == before
 
 
 def test_add_keeps_what_people_edited(tmp_path, capsys):
@@ -431,7 +433,7 @@ def test_a_class_that_differs_in_case_from_an_edited_one(tmp_path):
 
 def test_clips_of_odd_folders_survive_an_index(tmp_path):
     fill(tmp_path, " sit /1.mp4", "a, 'b'\n\"c\"/1.mp4", "\u00a0x\u00a0/1.mp4")
-    clips = read_folder(tmp_path)
+    clips = clips_of(tmp_path)
     assert [clip.label for clip in clips] == ["sit", "a, 'b' \"c\"", "x"]
     write_clip_index(tmp_path / "index.csv", clips)
     assert read_clip_index(tmp_path / "index.csv") == clips
@@ -491,7 +493,7 @@ def test_copies_are_named(tmp_path):
     first, copy = tmp_path / "jump/a.mp4", tmp_path / "none/copy of a.mp4"
     files = [str(path) for path in sorted(tmp_path.rglob("*.mp4"))]
     assert same_files([*files, "gone.mp4"]) == [[str(first), str(copy)]]
-    clips = read_folder(tmp_path)
+    clips = clips_of(tmp_path)
     clips = [dataclasses.replace(clip, split="train") for clip in clips]
     note = f"note: {first} is the same file as {copy}, of another class"
     assert f"{note} (jump, none)\n" in index_report(clips) + "\n"
@@ -501,8 +503,8 @@ def test_copies_are_named(tmp_path):
 
 def test_few_test_clips_and_stray_classes_are_noted(tmp_path):
     fill(tmp_path, *(f"jump/{i}.mp4" for i in range(40)), "backup/old.mp4")
-    report = index_report(read_folder(tmp_path))
+    report = index_report(clips_of(tmp_path))
     assert "note: no clip of backup is of the split test: is that" in report
     assert "figures of so few say little" in report
-    report = index_report(read_folder(tmp_path, 90.0, 0.0))
+    report = index_report(clips_of(tmp_path, 90.0, 0.0))
     assert "figures of so few" not in report

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from actx_tf import data
 from actx_tf.backbones import make_backbone
-from actx_tf.data.annotations import read_folder
+from actx_tf.data.annotations import look_through
 from actx_tf.models import ActX
 from tests.harness import PROCESSES
 from tests.harness import run_fresh
@@ -71,7 +71,7 @@ def world(tmp_path_factory):
     )
     backbone = make_backbone(network, frame_rate=8.0, value_range=(-1, 1))
     backbone.save(folder / "backbone.keras")
-    clips = read_folder(folder / "videos")
+    clips, _ = look_through(folder / "videos")
     data.write_clip_index(folder / "index.csv", clips)
     data.extract_features(clips, backbone, folder / "features", progress=False)
     with data.FeatureStore(folder / "features") as store:

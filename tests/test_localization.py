@@ -55,7 +55,7 @@ def random_maps(*shape, seed=0):
 
 LOCALIZATION = {
     "localization_auc": {},
-    "pointing_game": {"tolerance": 1.0},
+    "pointing_game": {},
     "energy_inside": {},
     "temporal_overlap": {"threshold": 0.7},
 }
@@ -85,17 +85,8 @@ def expected_localization(name, voxels, scores, keep, **options):
     def share_of_hits(among):
         most = max(scores[k] for k in among)
         maxima = [k for k in among if scores[k] == most]
-        return np.mean(
-            [
-                any(
-                    k[0] == step and np.hypot(k[1] - y, k[2] - x) <= tolerance
-                    for step, y, x in true
-                )
-                for k in maxima
-            ]
-        )
+        return np.mean([k in true for k in maxima])
 
-    tolerance = options.get("tolerance", 0)
     if not options.get("each_step", True):
         return share_of_hits(real)
     steps = sorted({k[0] for k in true})
@@ -108,10 +99,7 @@ def expected_localization(name, voxels, scores, keep, **options):
     ("name", "options"),
     [
         *LOCALIZATION.items(),
-        ("pointing_game", {}),
-        ("pointing_game", {"tolerance": 2.3}),
         ("pointing_game", {"each_step": False}),
-        ("pointing_game", {"each_step": False, "tolerance": 1.5}),
     ],
 )
 def test_localization_equals_its_definition(name, options):
@@ -198,12 +186,6 @@ def test_a_long_map_takes_little_memory():
         (
             lambda: metrics.temporal_overlap([[1]], [[1.0]], threshold=2),
             r"`threshold` must be in \[0, 1\]. Received: threshold=2",
-        ),
-        (
-            lambda: metrics.pointing_game(
-                np.ones((1, 1, 1, 1)), np.ones((1, 1, 1, 1)), tolerance=-1
-            ),
-            "`tolerance` must be a number >= 0. Received: tolerance=-1",
         ),
     ],
 )

@@ -273,23 +273,6 @@ def test_a_saved_model_is_shown_the_videos(folder):
     assert table["S"]["temporal IoU"][1] == pytest.approx(7 / 24, abs=6e-4)
 
 
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        (["--index=none.csv"], "--model"),
-        (["--index=none.csv", "--model=none.keras"], "--boxes or --masks"),
-        (["--boxes=none.json", "--model=none.keras"], "needs --index"),
-        (["--model=none.keras"], "none.keras"),
-        (["--model=none.keras", "--threshold=2"], "--threshold"),
-        (["--model=none.keras", "--share=nan"], "--share"),
-    ],
-)
-def test_wrong_flags_are_one_clear_line(flags, message):
-    result = run_actx("localize", *flags)
-    assert result.returncode
-    assert message in result.stderr and result.stderr.count("\n") == 1
-
-
 @pytest.mark.skipif(not UCF101.exists(), reason="needs shared/data: ucf101_100")
 def test_tubes_of_real_clips_are_where_the_index_says():
     tubes = read_tubes(UCF101 / "boxes.json")

@@ -15,8 +15,8 @@ from actx_tf.backbones.description import Axis
 from actx_tf.backbones.description import BackboneDescription
 from actx_tf.backbones.description import location_centers
 from actx_tf.data import synthetic
-from actx_tf.data.windows import run_in_windows
 from tests.harness import assert_close
+from tests.test_windows import run_in_windows
 
 
 def support(backbone, shape, axis, location):

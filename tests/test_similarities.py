@@ -151,20 +151,3 @@ def test_the_commands(tmp_path):
     with open(tmp_path / "out" / "history" / "ActX-0.csv") as file:
         [logged] = csv.DictReader(file)
     assert float(logged["similarity_loss"]) > 0
-
-
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [(["--index=none.csv"], "none.csv"), (["--gamma=-1"], "--gamma")],
-)
-def test_wrong_flags_are_one_clear_line(flags, message, tmp_path):
-    make_store(tmp_path)
-    result = run_actx(
-        "similarities",
-        f"--features={tmp_path / 'store'}",
-        f"--index={tmp_path / 'index.csv'}",
-        f"--output={tmp_path / 's'}",
-        *flags,
-    )
-    assert result.returncode
-    assert message in result.stderr and result.stderr.count("\n") == 1

@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 
 import actx_tf
-from actx_tf.data import read_activitynet_results
-from actx_tf.data import read_coco_segments
-from actx_tf.data import read_segments_csv
+from actx_tf.data import read_segments
 from actx_tf.experiments import find_videos
 from actx_tf.experiments import segment_videos
 from actx_tf.experiments import video_segments
@@ -22,11 +20,7 @@ from tests.served import CLASS_NAMES
 from tests.served import make_served
 from tests.test_prediction import films
 
-READERS = {
-    "found.csv": read_segments_csv,
-    "found.json": read_activitynet_results,
-    "found.coco.json": read_coco_segments,
-}
+NAMES = ("found.csv", "found.json", "found.coco.json")
 OPTIONS = {"window": 1.0, "thresholds": (0.3, 0.4), "progress": False}
 
 
@@ -52,13 +46,13 @@ def test_a_folder_is_answered_as_its_videos_alone(served, folder, tmp_path):
         if video.name != "broken.mp4"
     }
     assert len(expected) == 3 and all(expected.values())
-    for name, read in READERS.items():
+    for name in NAMES:
         found, failed = segment_videos(
             videos, served.path, tmp_path / name, **OPTIONS
         )
         assert found == expected
         assert [video for video, _ in failed] == [str(folder / "broken.mp4")]
-        assert read(tmp_path / name) == expected
+        assert read_segments(tmp_path / name) == expected
         alone, _ = segment_videos([videos[0]], served.path, **OPTIONS)
         assert alone == {str(videos[0]): expected[str(videos[0])]}
 
@@ -103,7 +97,7 @@ def test_a_file_is_gone_on_with(served, folder, tmp_path, monkeypatch):
     output = tmp_path / "found.csv"
     with pytest.raises(KeyboardInterrupt):
         segment_videos(*arguments, output, **OPTIONS)
-    assert list(read_segments_csv(output)) == [str(folder / "a.mp4")]
+    assert list(read_segments(output)) == [str(folder / "a.mp4")]
     # A kill can come at any byte.
     with open(f"{output}.progress", "ab") as file:
         file.write(b'{"video": "x", "by')
@@ -180,7 +174,7 @@ def test_another_model_or_setting_is_refused(served, folder, tmp_path):
     copy.write_text("no video")
     found, failed = segment_videos([copy], served.path, output, **OPTIONS)
     assert found == {} and len(failed) == 1
-    assert list(read_segments_csv(output)) == [str(folder / "a.mp4")]
+    assert list(read_segments(output)) == [str(folder / "a.mp4")]
 
 
 def test_what_cannot_be_written_is_refused(served, folder, tmp_path):
@@ -235,7 +229,7 @@ def test_the_command(served, folder, tmp_path):
     assert "videos that have segments: 3 of 4" in result.stdout
     assert "broken.mp4" in result.stdout
     assert "note:" not in result.stdout
-    found = read_coco_segments(output)
+    found = read_segments(output)
     labels = {x.label for entries in found.values() for x in entries}
     assert labels and labels <= set(CLASS_NAMES[1:])
     timeline = VideoPredictor(served.path).timeline(
@@ -274,7 +268,7 @@ def test_what_was_noted_holds_every_digit(served, folder, tmp_path):
     video = [folder / "a.mp4"]
     found, _ = segment_videos(video, served.path, output, **OPTIONS)
     again, _ = segment_videos(video, served.path, output, **OPTIONS)
-    assert again == found == read_segments_csv(output)
+    assert again == found == read_segments(output)
     header, entry = map(
         json.loads,
         (tmp_path / "found.csv.progress").read_text().splitlines(),

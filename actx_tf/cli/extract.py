@@ -66,19 +66,13 @@ def add_flags(parser: Parser) -> None:
     )
     kinds.add_compute_dtype(parser)
     parser.add_argument(
-        "--window",
-        type=kinds.whole,
-        help="frames that the network sees at once: longer clips are run in "
-        "windows that overlap, with the same values. What fits in --memory if "
-        "it is not given",
-    )
-    parser.add_argument(
         "--memory",
         type=kinds.positive,
         default=4.0,
-        help="GiB that a window may take, of a worker each. A window is "
-        "longer if less than half of it would be new: i3d_resnet34, which "
-        "sees 20 seconds at once, so takes up to 12 GiB",
+        help="GiB that the frames that the network sees at once may take, of "
+        "a worker each: longer clips are run in windows that overlap, with the "
+        "same values. A window is longer if less than half of it would be new: "
+        "i3d_resnet34, which sees 20 seconds at once, so takes up to 12 GiB",
     )
     parser.add_argument(
         "--engine",
@@ -196,7 +190,6 @@ def run(flags: argparse.Namespace) -> int:
     )
     settings = {
         "memory": flags.memory,
-        "window": flags.window,
         "dtype": flags.dtype,
         "compute_dtype": flags.compute_dtype,
     }

@@ -64,12 +64,6 @@ def add_flags(parser: Parser) -> None:
         help="of a voxel that makes it action",
     )
     parser.add_argument(
-        "--tolerance",
-        type=kinds.not_negative,
-        default=0.0,
-        help="voxels by which pointing may miss",
-    )
-    parser.add_argument(
         "--threshold",
         type=kinds.fraction,
         default=0.5,
@@ -118,7 +112,6 @@ def run(flags: argparse.Namespace) -> None:
         split=flags.split,
         test_clips=flags.test_clips,
         share=flags.share,
-        tolerance=flags.tolerance,
         threshold=flags.threshold,
     )
     print(experiments.localization_table(rows))

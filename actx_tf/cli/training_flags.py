@@ -48,7 +48,7 @@ def add_fields(
     settings: type | TrainingSettings,
     left_out: Collection[str] = (),
 ) -> None:
-    """Adds a flag for each field. A boolean `--x` also is there as `--nox`.
+    """Adds a flag for each field: `--nox` for a boolean that is True.
 
     Args:
         parser: The parser.
@@ -64,16 +64,10 @@ def add_fields(
         default, text = getattr(settings, name), texts[name]
         if isinstance(default, bool):
             parser.add_argument(
-                f"--{name}",
-                action="store_true",
-                default=default,
-                help=text + (" (default)" if default else ""),
-            )
-            parser.add_argument(
-                f"--no{name}",
-                action="store_false",
+                f"--no{name}" if default else f"--{name}",
+                action="store_false" if default else "store_true",
                 dest=name,
-                help=f"not --{name}" + ("" if default else " (default)"),
+                help=f"{text}: not with this flag" if default else text,
             )
             continue
         parser.add_argument(

@@ -2,13 +2,13 @@
 
 from actx_tf.data import annotations as annotations
 from actx_tf.data import synthetic as synthetic
-from actx_tf.data.actor_masks import NoActor as NoActor
 from actx_tf.data.actor_masks import masks_by_difference as masks_by_difference
 from actx_tf.data.actor_masks import masks_by_motion as masks_by_motion
 from actx_tf.data.augmentation import Augmentation as Augmentation
 from actx_tf.data.backbone_input import seen_frames as seen_frames
 from actx_tf.data.camera import camera_movement as camera_movement
 from actx_tf.data.clip_index import Clip as Clip
+from actx_tf.data.clip_index import UnfitClip as UnfitClip
 from actx_tf.data.clip_index import class_names_of as class_names_of
 from actx_tf.data.clip_index import read_clip_index as read_clip_index
 from actx_tf.data.clip_index import write_clip_index as write_clip_index
@@ -20,7 +20,6 @@ from actx_tf.data.conjugates import (
 )
 from actx_tf.data.conjugates import mean_embeddings as mean_embeddings
 from actx_tf.data.conjugates import nearest_negatives as nearest_negatives
-from actx_tf.data.emptied import NotEmptied as NotEmptied
 from actx_tf.data.emptied import emptied as emptied
 from actx_tf.data.extraction import FeatureExtractor as FeatureExtractor
 from actx_tf.data.extraction import extract_features as extract_features
@@ -32,7 +31,6 @@ from actx_tf.data.flow import optical_flow as optical_flow
 from actx_tf.data.made_conjugates import (
     emptied_conjugates as emptied_conjugates,
 )
-from actx_tf.data.made_conjugates import frozen as frozen
 from actx_tf.data.made_conjugates import frozen_conjugates as frozen_conjugates
 from actx_tf.data.masks import Masks as Masks
 from actx_tf.data.masks import write_masks as write_masks
@@ -55,20 +53,8 @@ from actx_tf.data.ray_extraction import (
 from actx_tf.data.scene_tests import make_scene_tests as make_scene_tests
 from actx_tf.data.scene_tests import mask_quality as mask_quality
 from actx_tf.data.scene_tests import scene_test_indexes as scene_test_indexes
-from actx_tf.data.segment_files import (
-    read_activitynet_results as read_activitynet_results,
-)
-from actx_tf.data.segment_files import read_coco_segments as read_coco_segments
 from actx_tf.data.segment_files import read_segments as read_segments
-from actx_tf.data.segment_files import read_segments_csv as read_segments_csv
-from actx_tf.data.segment_files import (
-    write_activitynet_results as write_activitynet_results,
-)
-from actx_tf.data.segment_files import (
-    write_coco_segments as write_coco_segments,
-)
 from actx_tf.data.segment_files import write_segments as write_segments
-from actx_tf.data.segment_files import write_segments_csv as write_segments_csv
 from actx_tf.data.similarities import store_similarities as store_similarities
 from actx_tf.data.tubes import Tube as Tube
 from actx_tf.data.tubes import read_tubes as read_tubes

@@ -3,8 +3,8 @@
 import numpy as np
 
 from actx_tf.data.camera import camera_movement
+from actx_tf.data.clip_index import UnfitClip
 from actx_tf.data.emptied import MOST_MOVEMENT
-from actx_tf.data.emptied import NotEmptied
 from actx_tf.data.emptied import check_frames
 from actx_tf.data.emptied import emptied
 from actx_tf.utils.optional import import_optional
@@ -18,10 +18,6 @@ _SHARE = 0.5
 _BACKGROUND_SHARE = 0.1
 _VALUES = 10
 _FAME_BLUR = 1 / 30
-
-
-class NoActor(ValueError):
-    """A clip whose actor cannot be cut out; the message says why."""
 
 
 def masks_by_difference(
@@ -46,7 +42,7 @@ def masks_by_difference(
 
     Raises:
         ImportError: If OpenCV is missing.
-        NoActor: If the camera moves, or the scene is of another size.
+        UnfitClip: If the camera moves, or the scene is of another size.
         ValueError: If an argument is wrong.
     """
     cv2 = import_optional("cv2", "Finding who acts")
@@ -54,16 +50,13 @@ def masks_by_difference(
     if scene is None:
         scene = frames
     elif scene.shape[1:] != frames.shape[1:]:
-        raise NoActor(
+        raise UnfitClip(
             f"its conjugate has frames of {scene.shape[1:3]} pixels, and the "
             f"clip of {frames.shape[1:3]}"
         )
     elif not camera_movement(frames) <= MOST_MOVEMENT:
-        raise NoActor("its camera moves, or too little is seen to tell")
-    try:
-        background = emptied(scene)[0]
-    except NotEmptied as error:
-        raise NoActor(str(error)) from error
+        raise UnfitClip("its camera moves, or too little is seen to tell")
+    background = emptied(scene)[0]
     sides = frames.shape[1:3]
     blur = _BLUR * min(sides)
     differences = np.stack(
@@ -107,7 +100,7 @@ def masks_by_motion(frames: np.ndarray, share: float = _SHARE) -> np.ndarray:
 
     Raises:
         ImportError: If OpenCV is missing.
-        NoActor: If nothing moves.
+        UnfitClip: If nothing moves.
         ValueError: If an argument is wrong.
 
     Reference:
@@ -126,7 +119,7 @@ def masks_by_motion(frames: np.ndarray, share: float = _SHARE) -> np.ndarray:
         if number:
             change += cv2.absdiff(frame, frames[number - 1]).sum(-1)
     if not change.any():
-        raise NoActor("nothing moves in it")
+        raise UnfitClip("nothing moves in it")
     change = cv2.GaussianBlur(change, (0, 0), blur)
     colors = _colors(cv2, mean)
     order = np.argsort(change, axis=None, kind="stable")

@@ -10,6 +10,7 @@ import os
 import pathlib
 import unicodedata
 from collections.abc import Iterable
+from typing import Any
 
 from actx_tf.data.video_files import is_utf8
 from actx_tf.utils.atomic_write import atomic_write
@@ -76,6 +77,15 @@ class Clip:
     def labels(self) -> tuple[str, ...]:
         """The names of the clip's classes."""
         return tuple(self.label.split("|"))
+
+    @property
+    def part(self) -> dict[str, Any]:
+        """What of the file the clip is: `start`, `end` and `box`, by name."""
+        return {name: getattr(self, name) for name in _PART}
+
+
+class UnfitClip(ValueError):
+    """A clip whose people cannot be found or removed; the message says why."""
 
 
 def read_clip_index(

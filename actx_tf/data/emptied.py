@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from actx_tf.data.camera import camera_movement
+from actx_tf.data.clip_index import UnfitClip
 from actx_tf.utils.checks import check_not_negative
 from actx_tf.utils.optional import import_optional
 
@@ -15,10 +16,6 @@ MOST_MOVEMENT = 1.0
 MOST_FRAMES = 64
 _FEWEST_FRAMES = 3
 _ROWS = 32  # of all frames that are sorted at once
-
-
-class NotEmptied(ValueError):
-    """A clip whose people cannot be removed; the message says why."""
 
 
 def emptied(
@@ -56,7 +53,7 @@ def emptied(
 
     Raises:
         ImportError: If OpenCV is missing.
-        NotEmptied: If the masks are empty, or there are none and the camera
+        UnfitClip: If the masks are empty, or there are none and the camera
             moves, or there are fewer than 3 frames.
         ValueError: If an argument is wrong.
 
@@ -70,15 +67,15 @@ def emptied(
     check_not_negative("most_movement", most_movement)
     if masks is None:
         if len(frames) < _FEWEST_FRAMES:
-            raise NotEmptied(
+            raise UnfitClip(
                 f"{len(frames)} frames are too few for a median over time"
             )
         moved = camera_movement(frames)
         if not moved <= most_movement:
-            raise NotEmptied(_movement_problem(moved))
+            raise UnfitClip(_movement_problem(moved))
         return np.broadcast_to(_background(frames)[0], frames.shape)
     if not masks.any():
-        raise NotEmptied("its masks are empty: there is nobody to remove")
+        raise UnfitClip("its masks are empty: there is nobody to remove")
     cv2 = import_optional("cv2", "Removing people")
     side = min(frames.shape[1:3])
     masks = _widened(cv2, masks, side * margin / 100)
@@ -143,7 +140,7 @@ def _painted(cv2, image, mask):
     if not mask.any():
         return image
     if mask.all():
-        raise NotEmptied("its masks cover all of a frame")
+        raise UnfitClip("its masks cover all of a frame")
     return cv2.inpaint(image, mask.astype(np.uint8), 5, cv2.INPAINT_TELEA)
 
 

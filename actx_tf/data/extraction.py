@@ -23,7 +23,6 @@ from actx_tf.data.feature_store_writer import FeatureStoreWriter
 from actx_tf.data.read_ahead import read_ahead
 from actx_tf.data.video import VideoError
 from actx_tf.data.windows import check_window
-from actx_tf.data.windows import run_in_windows
 from actx_tf.data.windows import steps_in_windows
 from actx_tf.utils.backend import check_tensorflow
 from actx_tf.utils.checks import check_above_zero
@@ -59,7 +58,7 @@ def extract_features(
     features are not finite, does not stop the run.
 
     Clips of any length are run in bounded memory: longer ones in windows that
-    overlap, with the values of the whole clip (see `run_in_windows`). A
+    overlap, with the values of the whole clip (see `steps_in_windows`). A
     backbone whose steps see the whole clip is always shown all of it.
 
     Args:
@@ -153,9 +152,8 @@ class WindowedNetwork:
     def __call__(
         self, frames: Iterable[np.ndarray], count: Callable[[], int]
     ) -> tuple[np.ndarray, int]:
-        return run_in_windows(
-            self._run, read_ahead(frames), count, self.window, *self._steps
-        )
+        maps, counts = zip(*self.steps(frames, count), strict=True)
+        return np.concatenate(maps), counts[-1]
 
     def steps(
         self, frames: Iterable[np.ndarray], count: Callable[[], int]
@@ -324,9 +322,7 @@ def _made_from(clip):
 
 def _read(clip, extractor):
     """Returns the clip's frames, of which the first are read already."""
-    video = seen_frames(
-        extractor.description, clip.file, clip.start, clip.end, clip.box
-    )
+    video = seen_frames(extractor.description, clip.file, **clip.part)
     frames = iter(video)
     window = extractor.window
     head = list(itertools.islice(frames, window and window + 1))

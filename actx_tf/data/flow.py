@@ -4,16 +4,15 @@ import itertools
 
 import numpy as np
 
-from actx_tf.utils.checks import check_above_zero
 from actx_tf.utils.optional import import_optional
 
+_BOUND = 20.0  # pixels; of I3D
 
-def optical_flow(
-    frames: np.ndarray, method: str = "dis", bound: float = 20.0
-) -> np.ndarray:
+
+def optical_flow(frames: np.ndarray, method: str = "dis") -> np.ndarray:
     """Computes how far each pixel moves to the next frame.
 
-    The motion is clipped at `bound` pixels and divided by it, as I3D takes it.
+    The motion is clipped at 20 pixels and divided by it, as I3D takes it.
     The last frame, which has no next one, gets the motion of the frame before
     it, so that there is as much flow as there are frames; a clip of a single
     frame does not move. Nor does a frame that is shown twice.
@@ -24,12 +23,10 @@ def optical_flow(
         method: How: `"dis"`, dense inverse search at OpenCV's medium preset,
             or `"tvl1"`, which I3D was trained with. That is slow, and needs
             opencv-contrib. Defaults to `"dis"`.
-        bound: Largest motion, in pixels: what moves farther is clipped to it.
-            Defaults to `20.0`.
 
     Returns:
         Float32 in [-1, 1], `(frames, height, width, 2)`: the motion to the
-        right and the motion down, in units of `bound`.
+        right and the motion down, in units of 20 pixels.
 
     Raises:
         ImportError: If OpenCV is missing or lacks the method.
@@ -55,7 +52,6 @@ def optical_flow(
             "12 by 12 pixels. Received: frames of the shape "
             f"{frames.shape} and the type {frames.dtype}"
         )
-    check_above_zero("bound", bound, "pixels")
     cv2 = import_optional("cv2", "Optical flow")
     algorithm = _make_algorithm(cv2, method)
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
@@ -64,7 +60,7 @@ def optical_flow(
         for frame, successor in itertools.pairwise(grey)
     ]
     flow.append(flow[-1] if flow else np.zeros((*grey[0].shape, 2), "float32"))
-    return np.clip(np.stack(flow) / float(bound), -1, 1)
+    return np.clip(np.stack(flow) / _BOUND, -1, 1)
 
 
 def _make_algorithm(cv2, method):

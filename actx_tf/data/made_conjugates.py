@@ -21,6 +21,7 @@ import numpy as np
 
 from actx_tf.data.clip_index import CONJUGATE
 from actx_tf.data.clip_index import Clip
+from actx_tf.data.clip_index import UnfitClip
 from actx_tf.data.conjugates import check_new_names
 from actx_tf.data.conjugates import check_splits
 from actx_tf.data.conjugates import gets_conjugates
@@ -28,16 +29,15 @@ from actx_tf.data.conjugates import without_conjugates
 from actx_tf.data.emptied import MARGIN
 from actx_tf.data.emptied import MOST_FRAMES
 from actx_tf.data.emptied import MOST_MOVEMENT
-from actx_tf.data.emptied import NotEmptied
 from actx_tf.data.emptied import emptied
 from actx_tf.data.extraction import progress_bar
-from actx_tf.data.masks import UnfitMasks
 from actx_tf.data.masks import fit_masks
 from actx_tf.data.video import ClipFrames
 from actx_tf.data.video import VideoError
 from actx_tf.data.video import cut_box
 from actx_tf.data.video import read_clip
 from actx_tf.data.video_writing import is_written
+from actx_tf.data.video_writing import origin_of
 from actx_tf.data.video_writing import write_video
 from actx_tf.utils.checks import check_share
 
@@ -91,7 +91,7 @@ def frozen_conjugates(
     def make(clip: Clip) -> _Video:
         video = _frames_of(clip)
         count, rate = _count(video)
-        number = _number(count, at)
+        number = round(at * (count - 1))
         frame = next(itertools.islice(video, number, None))
         return itertools.repeat(frame, count), rate, True
 
@@ -180,21 +180,6 @@ def emptied_conjugates(
     )
 
 
-def frozen(frames: np.ndarray, at: float = 0.5) -> np.ndarray:
-    """Holds one frame of a clip for the length of the clip.
-
-    Args:
-        frames: `(frames, height, width, 3)`.
-        at: Which one: 0 is the first, 1 the last. Defaults to `0.5`, the
-            middle one.
-
-    Returns:
-        Frames of the same shape and type, a view of that one, to be read only.
-    """
-    check_share("at", at)
-    return np.broadcast_to(frames[_number(len(frames), at)], frames.shape)
-
-
 def _make_files(
     clips: Sequence[Clip],
     folder: Path,
@@ -243,7 +228,7 @@ def _make_files(
                 bar.update()
                 try:
                     video = make(clip)
-                except (NotEmptied, UnfitMasks, VideoError) as error:
+                except (UnfitClip, VideoError) as error:
                     missing.append((clip, str(error)))
                     made.append(clip)
                     continue
@@ -256,27 +241,13 @@ def _make_files(
 
 def _comment(clip, way, settings):
     """What a file is made of, and how."""
-    size = os.path.getsize(clip.file) if os.path.isfile(clip.file) else 0
-    return (
-        f"actx mine: {way} ({settings(clip)}) of {os.path.basename(clip.file)} "
-        f"({size} bytes) start={clip.start} end={clip.end} box={clip.box}"
-    )
+    return f"actx mine: {way} ({settings(clip)}) of {origin_of(clip)}"
 
 
 def _frames_of(clip, num_frames=None):
-    return ClipFrames(
-        clip.file,
-        num_frames,
-        start=clip.start,
-        end=clip.end,
-        box=clip.box,
-    )
+    return ClipFrames(clip.file, num_frames, **clip.part)
 
 
 def _count(video):
     """Returns the number of frames, and how many there are a second."""
     return video.count(), video.frame_rate
-
-
-def _number(count, at):
-    return round(at * (count - 1))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from actx_tf.data.clip_index import UnfitClip
 from actx_tf.utils.atomic_write import atomic_write
 from actx_tf.utils.untrusted_files import read_npz
 
@@ -28,10 +29,6 @@ def write_masks(
         np.savez_compressed(file, **packed)
 
 
-class UnfitMasks(ValueError):
-    """Masks that are not of the frames; the message says why."""
-
-
 def fit_masks(masks: np.ndarray, frames: np.ndarray) -> np.ndarray:
     """Cuts off the columns that packed masks have too many of.
 
@@ -43,14 +40,14 @@ def fit_masks(masks: np.ndarray, frames: np.ndarray) -> np.ndarray:
         Booleans `(frames, height, width)`.
 
     Raises:
-        UnfitMasks: If they are of other frames, or of another size.
+        UnfitClip: If they are of other frames, or of another size.
     """
     width = frames.shape[2]
     if (
         masks.shape[:2] != frames.shape[:2]
         or not width <= masks.shape[2] < width + 8
     ):
-        raise UnfitMasks(
+        raise UnfitClip(
             f"its masks are of {masks.shape} frames and pixels, and the clip "
             f"of {frames.shape[:3]}"
         )

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from actx_tf.data.actor_masks import NoActor
 from actx_tf.data.actor_masks import masks_by_motion
+from actx_tf.data.clip_index import UnfitClip
 from actx_tf.utils.checks import check_share
 
 
@@ -185,7 +185,7 @@ def moving_foreground(clips: Any) -> tf.Tensor:
         for clip, mask in zip(batch, found, strict=True):
             try:
                 mask[:] = masks_by_motion(clip)[0]
-            except NoActor:
+            except UnfitClip:
                 pass
         return found
 

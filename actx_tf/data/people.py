@@ -138,9 +138,7 @@ def _frames(clip: Clip, description: BackboneDescription, seen: int):
     frames, _ = read_clip(
         clip.file,
         **{**description.sampling, "size": None},
-        start=clip.start,
-        end=clip.end,
-        box=clip.box,
+        **clip.part,
     )
     if abs(len(frames) - seen) > description.frames_per_step:
         raise VideoError(

@@ -24,12 +24,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from actx_tf.data.actor_masks import NoActor
 from actx_tf.data.actor_masks import mask_overlap
 from actx_tf.data.actor_masks import masks_by_difference
 from actx_tf.data.actor_masks import masks_by_motion
 from actx_tf.data.clip_index import CONJUGATE
 from actx_tf.data.clip_index import Clip
+from actx_tf.data.clip_index import UnfitClip
 from actx_tf.data.composites import covering
 from actx_tf.data.composites import feathered
 from actx_tf.data.composites import noise
@@ -39,13 +39,13 @@ from actx_tf.data.composites import there_and_back
 from actx_tf.data.conjugates import check_new_names
 from actx_tf.data.conjugates import without_conjugates
 from actx_tf.data.extraction import progress_bar
-from actx_tf.data.masks import UnfitMasks
 from actx_tf.data.masks import fit_masks
 from actx_tf.data.video import ClipFrames
 from actx_tf.data.video import VideoError
 from actx_tf.data.video import cut_box
 from actx_tf.data.video import read_clip
 from actx_tf.data.video_writing import is_written
+from actx_tf.data.video_writing import origin_of
 from actx_tf.data.video_writing import write_video
 
 ACTORS = ("masks", "conjugate", "median", "motion")
@@ -145,7 +145,7 @@ def make_scene_tests(
             bar.update()
             try:
                 if "conjugates" in scenes and clip.clip not in dealt:
-                    raise NoActor(
+                    raise UnfitClip(
                         "no clip of another class and source has a conjugate"
                     )
                 _make(
@@ -157,7 +157,7 @@ def make_scene_tests(
                     dealt.get(clip.clip),
                     seed,
                 )
-            except (NoActor, UnfitMasks, VideoError) as error:
+            except (UnfitClip, VideoError) as error:
                 missing.append((clip, str(error)))
                 continue
             tests += rows[clip.clip]
@@ -223,12 +223,12 @@ def mask_quality(
             bar.update()
             try:
                 frames, truth, _ = _cut_out(clip, "masks", masks, conjugates)
-            except (NoActor, UnfitMasks, VideoError):
+            except (UnfitClip, VideoError):
                 continue
             for way, (overlaps, without) in quality.items():
                 try:
                     found = _find(clip, frames, way, conjugates)
-                except (NoActor, VideoError):
+                except (UnfitClip, VideoError):
                     quality[way] = overlaps, without + 1
                 else:
                     overlaps.append(mask_overlap(found, truth))
@@ -360,13 +360,13 @@ def _rows(clip, folder, scenes, scene):
 def _make(rows, clip, actors, masks, by_name, scene, seed):
     """Writes the files of a clip that are not there yet."""
     own = (
-        f"{_named(clip)}, {actors} "
+        f"{origin_of(clip)}, {actors} "
         f"{_digest(clip, actors, masks, by_name)}, seed={seed}"
     )
     comments = {}
     for row in rows[1:]:
         test, kind = row.extra["test"], row.extra["scenes"]
-        of = _named(scene.footage) if kind == "conjugates" else kind
+        of = origin_of(scene.footage) if kind == "conjugates" else kind
         comments[row.clip] = f"actx scene-benchmark: {test} of {own} on {of}"
     left = [
         row
@@ -409,7 +409,7 @@ def _make(rows, clip, actors, masks, by_name, scene, seed):
 def _cut_out(clip, actors, masks, by_name):
     """The frames of a clip, where its actor is, and the frame rate."""
     if actors == "masks" and clip.clip not in masks:
-        raise NoActor("it has no masks")
+        raise UnfitClip("it has no masks")
     frames, rate = read_clip(clip.file, start=clip.start, end=clip.end)
     if actors == "masks":
         whole = fit_masks(masks[clip.clip], frames)
@@ -419,9 +419,9 @@ def _cut_out(clip, actors, masks, by_name):
         frames = cut_box(frames, clip.box)
         found = _find(clip, frames, actors, by_name)
     if not found.any():
-        raise NoActor("nobody is found in it")
+        raise UnfitClip("nobody is found in it")
     if (share := found.mean()) > _MOST:
-        raise NoActor(
+        raise UnfitClip(
             f"who acts fills {share:.0%} of its frames: no scene is left"
         )
     return frames, found, rate
@@ -434,14 +434,9 @@ def _find(clip, frames, way, by_name):
     if way == "median":
         return masks_by_difference(frames)
     if not clip.conjugates:
-        raise NoActor("it has no conjugate")
+        raise UnfitClip("it has no conjugate")
     conjugate = by_name[clip.conjugates[0]]
-    scene, _ = read_clip(
-        conjugate.file,
-        start=conjugate.start,
-        end=conjugate.end,
-        box=conjugate.box,
-    )
+    scene, _ = read_clip(conjugate.file, **conjugate.part)
     return masks_by_difference(frames, scene)
 
 
@@ -454,13 +449,7 @@ def _middle(masks):
 def _footage(clip, rate, count, size):
     """Up to `count` frames of a scene, as large as the actor's."""
     frames: Iterator[np.ndarray] = iter(
-        ClipFrames(
-            clip.file,
-            frame_rate=rate,
-            start=clip.start,
-            end=clip.end,
-            box=clip.box,
-        )
+        ClipFrames(clip.file, frame_rate=rate, **clip.part)
     )
     try:
         return np.stack(
@@ -470,18 +459,10 @@ def _footage(clip, rate, count, size):
         raise VideoError(f"its scene {clip.clip}: {error}") from error
 
 
-def _named(clip):
-    size = os.path.getsize(clip.file) if os.path.isfile(clip.file) else 0
-    return (
-        f"{os.path.basename(clip.file)} ({size} bytes) start={clip.start} "
-        f"end={clip.end} box={clip.box}"
-    )
-
-
 def _digest(clip, actors, masks, by_name):
     """What the masks of a clip depend on beside its frames."""
     if actors == "masks" and clip.clip in masks:
         return f"{zlib.crc32(masks[clip.clip].tobytes()):08x}"
     if actors == "conjugate" and clip.conjugates:
-        return _named(by_name[clip.conjugates[0]])
+        return origin_of(by_name[clip.conjugates[0]])
     return ""

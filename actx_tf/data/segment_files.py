@@ -20,39 +20,85 @@ from actx_tf.utils.atomic_write import atomic_write
 Segments = Mapping[str, Sequence[Segment]]
 
 _COLUMNS = ("video", "start", "end", "label", "score")
-_VERSION = "VERSION 1.3"
 
 
-def write_segments_csv(path: str | os.PathLike, segments: Segments) -> None:
-    """Writes segments as CSV, one row a segment.
+def write_segments(
+    path: str | os.PathLike, segments: Segments, external_data: str = ""
+) -> None:
+    """Writes segments as the name of the file says.
 
-    The columns are `video`, `start`, `end` (seconds), `label` and `score`. A
-    video without segments has no row.
+    `.csv` has one row a segment, and none of a video without segments. The
+    columns are `video`, `start`, `end` (seconds), `label` and `score`.
+
+    `.json` is results of ActivityNet's detection task:
+
+    ```
+    {"version": "VERSION 1.3",
+     "results": {"5n7NCViB5TU": [{"label": "Discus throw", "score": 0.9,
+                                  "segment": [24.25, 38.08]}]},
+     "external_data": {"used": true, "details": "..."}}
+    ```
+
+    `.coco.json` has the form of COCO's JSON, for videos:
+
+    ```
+    {"info": {"description": "..."},
+     "videos": [{"id": 1, "name": "a"}],
+     "categories": [{"id": 1, "name": "run"}],
+     "annotations": [{"id": 1, "video_id": 1, "category_id": 1,
+                      "segment": [2.5, 8.0], "score": 0.9}]}
+    ```
+
+    COCO defines `info`, `annotations` and `categories`; YouTube-VIS and TAO
+    `videos` in the place of `images`, and `video_id`. None of them has
+    segments of time: `segment` is ActivityNet's, in seconds. All are
+    annotations, so that one file holds names and segments; `score` is that of
+    COCO's results. Numbers begin with 1; those of the classes are in the order
+    of their names.
 
     Args:
-        path: Path of the CSV file.
-        segments: Mapping from each video's name to its segments.
+        path: Path of the file.
+        segments: Mapping from each video's name to its segments. ActivityNet
+            names a video by YouTube's id.
+        external_data: For ActivityNet, what the model was trained on apart
+            from the data set itself, such as its backbone's weights. Defaults
+            to `""`: nothing.
 
     Raises:
-        ValueError: If a name cannot be written in UTF-8. An earlier file is
-            left as it was.
+        ValueError: If the name of the file ends otherwise, or another name
+            cannot be written in UTF-8. An earlier file is left as it was.
+
+    Reference:
+        - The guidelines of the ActivityNet challenge 2016, and the evaluation
+          toolkit of github.com/activitynet/ActivityNet,
+          `sample_detection_prediction.json`.
+        - cocodataset.org, "Data format" and "Results format".
+        - Yang et al., Video Instance Segmentation, ICCV 2019 (YouTube-VIS).
+        - Dave et al., TAO: A Large-Scale Benchmark for Tracking Any Object,
+          ECCV 2020.
     """
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(_COLUMNS)
-    for video, entries in segments.items():
-        for entry in entries:
-            times = float(entry.start), float(entry.end)
-            writer.writerow([video, *times, entry.label, float(entry.score)])
-    _write(path, text.getvalue())
+    name = pathlib.Path(path).name.lower()
+    if name.endswith(".csv"):
+        text = _to_csv(segments)
+    elif name.endswith(".coco.json"):
+        text = json.dumps(_to_coco(segments))
+    elif name.endswith(".json"):
+        text = json.dumps(_to_results(segments, external_data))
+    else:
+        raise ValueError(
+            "`path` must end in .csv, .json (ActivityNet's results) or "
+            f".coco.json. Received: path={path}"
+        )
+    _write(path, text)
 
 
-def read_segments_csv(path: str | os.PathLike) -> dict[str, list[Segment]]:
-    """Reads the segments of a CSV file.
+def read_segments(path: str | os.PathLike) -> dict[str, list[Segment]]:
+    """Reads a file of segments of any of the three kinds.
 
     Args:
-        path: Path of a file as `write_segments_csv` writes it. Other columns
-            are skipped; without `score`, each is 1.
+        path: Path of JSON in ActivityNet's or COCO's form, if it ends in
+            `.json`; else of CSV. See `write_segments`. Other columns are
+            skipped; without `score`, each is 1.
 
     Returns:
         A dictionary from each video's name to its segments, in the order of
@@ -60,9 +106,49 @@ def read_segments_csv(path: str | os.PathLike) -> dict[str, list[Segment]]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is wrong. The message starts with
-            `{path}:{line}: `.
+        ValueError: If the file is wrong, or of another kind. The message
+            starts with the path, and names the line of CSV or the video.
     """
+    if not _is_json(path):
+        return _from_csv(path)
+    content = _read_json(path)
+    if "results" in content:
+        return _from_results(path, content)
+    if "videos" in content:
+        return _from_coco(path, content)
+    raise ValueError(
+        f"{path}: expected segments in CSV, or JSON with `results` "
+        "(ActivityNet's), or with `videos` and `annotations` (COCO's)."
+    )
+
+
+def is_annotations(path: str | os.PathLike) -> bool:
+    """Says whether a file is ActivityNet's annotations, which have splits.
+
+    Args:
+        path: Path of the file.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not JSON, and its name ends so.
+    """
+    return _is_json(path) and "database" in _read_json(path)
+
+
+def _to_csv(segments):
+    """Returns CSV with a row for each segment."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(_COLUMNS)
+    for video, entries in segments.items():
+        for entry in entries:
+            times = float(entry.start), float(entry.end)
+            writer.writerow([video, *times, entry.label, float(entry.score)])
+    return text.getvalue()
+
+
+def _from_csv(path):
+    """Returns the segments of CSV."""
     text = _read(path)
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     segments: dict[str, list[Segment]] = {}
@@ -96,37 +182,10 @@ def read_segments_csv(path: str | os.PathLike) -> dict[str, list[Segment]]:
     return segments
 
 
-def write_activitynet_results(
-    path: str | os.PathLike,
-    segments: Segments,
-    external_data: str,
-    version: str = _VERSION,
-) -> None:
-    """Writes segments as results of ActivityNet's detection task.
-
-    ```
-    {"version": "VERSION 1.3",
-     "results": {"5n7NCViB5TU": [{"label": "Discus throw", "score": 0.9,
-                                  "segment": [24.25, 38.08]}]},
-     "external_data": {"used": true, "details": "..."}}
-    ```
-
-    Args:
-        path: Path of the JSON file.
-        segments: Mapping from each video's name to its segments. ActivityNet
-            names a video by YouTube's id.
-        external_data: What the model was trained on apart from the data set
-            itself, such as its backbone's weights; `""` for nothing.
-        version: Of the data set, as its owners write it. Defaults to
-            `"VERSION 1.3"`.
-
-    Reference:
-        - The guidelines of the ActivityNet challenge 2016, and the evaluation
-          toolkit of github.com/activitynet/ActivityNet,
-          `sample_detection_prediction.json`.
-    """
-    content = {
-        "version": version,
+def _to_results(segments, external_data):
+    """Returns the content of ActivityNet's results."""
+    return {
+        "version": "VERSION 1.3",
         "results": {
             video: [
                 {
@@ -143,97 +202,34 @@ def write_activitynet_results(
             "details": external_data,
         },
     }
-    _write(path, json.dumps(content))
 
 
-def read_activitynet_results(
-    path: str | os.PathLike,
-) -> dict[str, list[Segment]]:
-    """Reads results of ActivityNet's detection task.
-
-    Args:
-        path: Path of the JSON file; see `write_activitynet_results`.
-
-    Returns:
-        A dictionary from each video's name to its segments, in the order of
-        the file.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is wrong. The message names the video.
-    """
-    results = _part(_read_json(path), path, "results", dict)
+def _from_results(path, content):
+    """Returns the segments of ActivityNet's results."""
     return {
         video: [_to_segment(path, video, entry) for entry in entries]
-        for video, entries in results.items()
+        for video, entries in _part(content, path, "results", dict).items()
         if _is_list(path, video, entries)
     }
 
 
-def write_coco_segments(
-    path: str | os.PathLike,
-    segments: Segments,
-    class_names: Sequence[str] | None = None,
-) -> None:
-    """Writes segments in the form of COCO's JSON, for videos.
-
-    ```
-    {"info": {"description": "..."},
-     "videos": [{"id": 1, "name": "a"}],
-     "categories": [{"id": 1, "name": "run"}],
-     "annotations": [{"id": 1, "video_id": 1, "category_id": 1,
-                      "segment": [2.5, 8.0], "score": 0.9}]}
-    ```
-
-    COCO defines `info`, `annotations` and `categories`; YouTube-VIS and TAO
-    `videos` in the place of `images`, and `video_id`. None of them has
-    segments of time: `segment` is ActivityNet's, in seconds. All are
-    annotations, so that one file holds names and segments; `score` is that of
-    COCO's results. Numbers begin with 1.
-
-    Args:
-        path: Path of the JSON file.
-        segments: Mapping from each video's name to its segments.
-        class_names: Names of the classes, in the order of their numbers.
-            Defaults to `None`: those of the segments, sorted.
-
-    Raises:
-        ValueError: If a segment is of another class, or a class is named
-            twice. An earlier file is left as it was.
-
-    Reference:
-        - cocodataset.org, "Data format" and "Results format".
-        - Yang et al., Video Instance Segmentation, ICCV 2019 (YouTube-VIS).
-        - Dave et al., TAO: A Large-Scale Benchmark for Tracking Any Object,
-          ECCV 2020.
-    """
+def _to_coco(segments):
+    """Returns the content of COCO's JSON."""
     every = [
         (number, entry)
         for number, entries in enumerate(segments.values(), 1)
         for entry in entries
     ]
-    if class_names is None:
-        class_names = sorted({entry.label for _, entry in every})
-    if len(set(class_names)) < len(class_names):
-        raise ValueError(
-            "`class_names` must differ from one another. "
-            f"Received: class_names={class_names}"
-        )
-    numbers = {name: number for number, name in enumerate(class_names, 1)}
-    if unknown := {entry.label for _, entry in every} - numbers.keys():
-        raise ValueError(
-            "`class_names` must hold the label of each segment. "
-            f"Received: a segment of {min(unknown)!r}, and "
-            f"class_names={class_names}"
-        )
-    content = {
+    labels = sorted({entry.label for _, entry in every})
+    numbers = {label: number for number, label in enumerate(labels, 1)}
+    return {
         "info": {"description": "Segments of videos, in seconds"},
         "videos": [
             {"id": number, "name": video}
             for number, video in enumerate(segments, 1)
         ],
         "categories": [
-            {"id": number, "name": name} for name, number in numbers.items()
+            {"id": number, "name": label} for label, number in numbers.items()
         ],
         "annotations": [
             {
@@ -246,25 +242,10 @@ def write_coco_segments(
             for number, (video, entry) in enumerate(every, 1)
         ],
     }
-    _write(path, json.dumps(content))
 
 
-def read_coco_segments(path: str | os.PathLike) -> dict[str, list[Segment]]:
-    """Reads segments in the form of COCO's JSON.
-
-    Args:
-        path: Path of the JSON file; see `write_coco_segments`. Without
-            `score`, each is 1.
-
-    Returns:
-        A dictionary from each video's name to its segments, in the order of
-        the file.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is wrong.
-    """
-    content = _read_json(path)
+def _from_coco(path, content):
+    """Returns the segments of COCO's JSON."""
     names, labels = (
         _names(path, key, _part(content, path, key, list))
         for key in ("videos", "categories")
@@ -283,88 +264,6 @@ def read_coco_segments(path: str | os.PathLike) -> dict[str, list[Segment]]:
         segment = _to_segment(path, video, {**entry, "label": label})
         segments[video].append(segment)
     return segments
-
-
-def write_segments(
-    path: str | os.PathLike, segments: Segments, external_data: str = ""
-) -> None:
-    """Writes segments as the name of the file says.
-
-    Args:
-        path: Path of the file: `.csv`; `.coco.json`, as `write_coco_segments`
-            writes it; or `.json`, as `write_activitynet_results` does.
-        segments: Mapping from each video's name to its segments.
-        external_data: As of `write_activitynet_results`. Defaults to `""`.
-
-    Raises:
-        ValueError: If the name ends otherwise.
-    """
-    name = pathlib.Path(path).name.lower()
-    if name.endswith(".csv"):
-        write_segments_csv(path, segments)
-    elif name.endswith(".coco.json"):
-        write_coco_segments(path, segments)
-    elif name.endswith(".json"):
-        write_activitynet_results(path, segments, external_data)
-    else:
-        raise ValueError(
-            "`path` must end in .csv, .json (ActivityNet's results) or "
-            f".coco.json. Received: path={path}"
-        )
-
-
-def read_segments(path: str | os.PathLike) -> dict[str, list[Segment]]:
-    """Reads a file of segments of any of the three kinds.
-
-    Args:
-        path: Path of CSV, or of JSON in ActivityNet's or COCO's form.
-
-    Returns:
-        As `read_segments_csv`.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is wrong, or of another kind.
-    """
-    read = {
-        "csv": read_segments_csv,
-        "results": read_activitynet_results,
-        "coco": read_coco_segments,
-    }.get(file_kind(path))
-    if read is None:
-        raise ValueError(
-            f"{path}: expected segments in CSV, or JSON with `results` "
-            "(ActivityNet's), or with `videos` and `annotations` (COCO's)."
-        )
-    return read(path)
-
-
-def file_kind(path: str | os.PathLike) -> str:
-    """Says what a file of segments is, by its name, and JSON by its keys.
-
-    Args:
-        path: Path of the file.
-
-    Returns:
-        `"csv"`, `"results"`, `"coco"`; `"annotations"`, those of ActivityNet;
-        or `"unknown"`.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is not JSON, and its name ends so.
-    """
-    if pathlib.Path(path).suffix.lower() != ".json":
-        return "csv"
-    content = _read_json(path)
-    keys = set(content) if isinstance(content, dict) else set()
-    for key, kind in (
-        ("results", "results"),
-        ("database", "annotations"),
-        ("videos", "coco"),
-    ):
-        if key in keys:
-            return kind
-    return "unknown"
 
 
 def _names(path, key, entries):
@@ -402,16 +301,21 @@ def _is_list(path, video, entries):
 
 
 def _part(content, path, key, kind):
-    part = content.get(key) if isinstance(content, dict) else None
+    part = content.get(key)
     if not isinstance(part, kind):
         what = {dict: "an object", list: "a list"}[kind]
         raise ValueError(f"{path}: expected an object with {what} `{key}`.")
     return part
 
 
+def _is_json(path):
+    return pathlib.Path(path).suffix.lower() == ".json"
+
+
 def _read_json(path):
+    """Returns the object of a file; an empty one, if it holds another kind."""
     try:
-        return json.loads(
+        content = json.loads(
             _read(path), object_pairs_hook=functools.partial(_object, path)
         )
     except json.JSONDecodeError as error:
@@ -420,6 +324,7 @@ def _read_json(path):
         ) from error
     except RecursionError as error:
         raise ValueError(f"{path}:1: not JSON: too many brackets.") from error
+    return content if isinstance(content, dict) else {}
 
 
 def _object(path, pairs):

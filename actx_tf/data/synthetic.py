@@ -9,7 +9,6 @@ little, without the actor or with the actor standing still.
 """
 
 import dataclasses
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -296,19 +295,6 @@ def backbone(weights: str | None = "synthetic") -> Backbone:
             model.set_weights([arrays[str(i)] for i in range(len(arrays))])
         model.trainable = False
     return make_backbone(model, size=(SIZE, SIZE), name=model.name)
-
-
-def save_backbone_weights(
-    model: keras.Model, path: str | os.PathLike | None = None
-) -> None:
-    """Writes a trained `backbone(weights=None)`, by default into the package.
-
-    Args:
-        model: The network.
-        path: Path of the npz file. Defaults to `None`: the package's own.
-    """
-    arrays = {str(i): array for i, array in enumerate(model.get_weights())}
-    np.savez_compressed(path or _WEIGHTS, **arrays)
 
 
 class _Scene:

@@ -174,10 +174,9 @@ def _box(video, view, square):
 
 def _measure(clip, description):
     """The clip with its sizes; or a sentence, why it cannot be read."""
-    part = {"start": clip.start, "end": clip.end, "box": clip.box}
     try:
-        count = seen_frames(description, clip.file, **part).count()
-        frame = next(iter(ClipFrames(clip.file, **part)))
+        count = seen_frames(description, clip.file, **clip.part).count()
+        frame = next(iter(ClipFrames(clip.file, **clip.part)))
     except VideoError as error:
         return str(error)
     return VideoClip(clip, count, *frame.shape[:2])

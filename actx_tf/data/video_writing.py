@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from actx_tf.data.clip_index import Clip
 from actx_tf.data.video_file import VideoError
 from actx_tf.data.video_file import import_av
 from actx_tf.data.video_file import open_video
@@ -122,3 +123,12 @@ def is_written(
             f"{path}, which is {found!r}, and not {comment!r}"
         )
     return True
+
+
+def origin_of(clip: Clip) -> str:
+    """Says of what file and part a clip is, in words of a file's comment."""
+    size = os.path.getsize(clip.file) if os.path.isfile(clip.file) else 0
+    return (
+        f"{os.path.basename(clip.file)} ({size} bytes) start={clip.start} "
+        f"end={clip.end} box={clip.box}"
+    )

@@ -117,27 +117,6 @@ def steps_in_windows(
         first += hop
 
 
-def run_in_windows(
-    run: Callable[[np.ndarray], np.ndarray],
-    frames: Iterator[np.ndarray],
-    count: Callable[[], int],
-    window: int | None,
-    frames_per_step: int,
-    receptive_radius: int | None,
-) -> tuple[np.ndarray, int]:
-    """Returns the feature map of a clip, and the number of its frames.
-
-    See `steps_in_windows`, which yields it part by part.
-    """
-    maps, counts = zip(
-        *steps_in_windows(
-            run, frames, count, window, frames_per_step, receptive_radius
-        ),
-        strict=True,
-    )
-    return np.concatenate(maps), counts[-1]
-
-
 def check_window(
     window: int | None, frames_per_step: int, receptive_radius: int | None
 ) -> None:

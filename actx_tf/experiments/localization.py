@@ -23,7 +23,6 @@ from actx_tf.experiments.stored_evaluation import check_features
 from actx_tf.export.trained_model import ExportedModel
 from actx_tf.export.trained_model import answer
 from actx_tf.export.trained_model import load_trained
-from actx_tf.utils.checks import check_not_negative
 from actx_tf.utils.checks import check_positive
 from actx_tf.utils.checks import check_share
 
@@ -39,7 +38,6 @@ def localize(
     split: str | None = None,
     test_clips: int = 100,
     share: float = 0.1,
-    tolerance: float = 0.0,
     threshold: float = 0.5,
 ) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
     """Measures the maps of a model, clip by clip.
@@ -66,7 +64,6 @@ def localize(
         split: Of the clips. Defaults to all.
         test_clips: Clips of the built-in set. Defaults to `100`.
         share: As in `masks_to_voxels`. Defaults to `0.1`.
-        tolerance: Voxels by which pointing may miss. Defaults to `0`.
         threshold: As in `metrics.temporal_overlap`. Defaults to `0.5`.
 
     Returns:
@@ -90,7 +87,6 @@ def localize(
         )
     check_share("share", share)
     check_share("threshold", threshold)
-    check_not_negative("tolerance", tolerance)
     check_positive("test_clips", test_clips)
     trained = load_trained(model)
     if index is None:
@@ -116,9 +112,7 @@ def localize(
             left_out.append((name, "no action"))
         else:
             for kind, scores in maps.items():
-                figures = localization_figures(
-                    voxels, scores, tolerance, threshold
-                )
+                figures = localization_figures(voxels, scores, threshold)
                 rows.append({"clip": name, "map": kind, **figures})
     if not rows:
         raise ValueError(
@@ -215,13 +209,7 @@ def _attend(model, clip, store, description):
         maps = _add_baselines(_maps(answer(model, features)), features)
         attributes = store.attributes(clip.clip)
         return maps, attributes["frame_rate"], attributes["frames"]
-    frames, rate = read_clip(
-        clip.file,
-        **description.sampling,
-        start=clip.start,
-        end=clip.end,
-        box=clip.box,
-    )
+    frames, rate = read_clip(clip.file, **description.sampling, **clip.part)
     return _add_baselines(_maps(model.answer_video(frames))), rate, len(frames)
 
 

@@ -13,10 +13,7 @@ CHANCE = "constant"  # the map that knows nothing
 
 
 def localization_figures(
-    voxels: np.ndarray,
-    scores: np.ndarray,
-    tolerance: float = 0.0,
-    threshold: float = 0.5,
+    voxels: np.ndarray, scores: np.ndarray, threshold: float = 0.5
 ) -> dict[str, float]:
     """Measures a map of one clip; NaN where the clip does not count.
 
@@ -33,17 +30,14 @@ def localization_figures(
     Args:
         voxels: Booleans `(time, height, width)`, where the action is.
         scores: The map, of the same shape.
-        tolerance: Voxels by which pointing may miss. Defaults to `0`.
         threshold: See above. Defaults to `0.5`.
     """
     voxels, scores = voxels[np.newaxis], scores[np.newaxis]
     row = {
         "AUC": metrics.localization_auc(voxels, scores),
-        "pointing, steps": metrics.pointing_game(
-            voxels, scores, tolerance=tolerance
-        ),
+        "pointing, steps": metrics.pointing_game(voxels, scores),
         "pointing, clip": metrics.pointing_game(
-            voxels, scores, tolerance=tolerance, each_step=False
+            voxels, scores, each_step=False
         ),
         "energy": metrics.energy_inside(voxels, scores),
         "temporal IoU": np.nan,

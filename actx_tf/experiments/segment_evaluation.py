@@ -12,7 +12,7 @@ from typing import Any
 
 from actx_tf import metrics
 from actx_tf.data.annotations.activitynet import read_activitynet
-from actx_tf.data.segment_files import file_kind
+from actx_tf.data.segment_files import is_annotations
 from actx_tf.data.segment_files import read_segments
 from actx_tf.data.video_files import VIDEO_SUFFIXES
 from actx_tf.metrics.detection import THRESHOLDS
@@ -209,7 +209,7 @@ def evaluate_segments(
 
 
 def _read_truth(path, split):
-    if file_kind(path) != "annotations":
+    if not is_annotations(path):
         if split != "test":
             raise ValueError(
                 "`split` is for `truth` in the form of ActivityNet's "

@@ -233,6 +233,6 @@ def _without_axes(inputs, label):
 
 def _read_videos(clips, places):
     return [
-        read_clip(clip.file, start=clip.start, end=clip.end, box=clip.box)[0]
+        read_clip(clip.file, **clip.part)[0]
         for clip in map(clips.__getitem__, places)
     ]

@@ -53,11 +53,10 @@ def segment_videos(
 ) -> tuple[dict[str, list[Segment]], list[tuple[str, str]]]:
     """Finds what happens in videos, from when to when, and writes it to a file.
 
-    The file is CSV with a row a segment (`write_segments_csv`); ActivityNet's
-    results, if its name ends in `.json`; or COCO's JSON for videos, if it ends
-    in `.coco.json`. It is whole whenever it is looked at. Beside it,
-    `<output>.progress` notes each video that is done, and what made it: so the
-    same call goes on after an interruption, and what is there is not made
+    The file is CSV, ActivityNet's results, or COCO's JSON for videos, as its
+    name says (`write_segments`). It is whole whenever it is looked at. Beside
+    it, `<output>.progress` notes each video that is done, and what made it: so
+    the same call goes on after an interruption, and what is there is not made
     again, unless the video's file has another size.
 
     Args:

@@ -141,7 +141,7 @@ def train_on_videos(
 
     Args:
         videos: Path of a folder with a folder of videos for each class: see
-            `read_folder`.
+            `look_through`.
         output: Path of the folder to write, which is made if it is not there.
         make_backbone: Makes the backbone; called unless `output` has one.
         backbone_settings: What `make_backbone` was told, by name: calls that

@@ -4,7 +4,6 @@ Each function takes the maps of many clips and returns the mean over the clips
 that have a value.
 """
 
-import numpy as np
 from keras import ops
 
 from actx_tf.metrics.ranking import gains_by_score
@@ -58,17 +57,15 @@ def pointing_game(
     voxels: Tensor,
     scores: Tensor,
     mask: Tensor | None = None,
-    tolerance: float = 0.0,
     each_step: bool = True,
 ) -> Tensor:
     """Share of the maxima of a map that hit the action.
 
     Of each step that shows action, the largest score is a hit if it lies in a
-    true voxel, or at most `tolerance` away from one of its step; a clip's
-    value is the share of its steps that are hits. Where several locations
-    share the largest score, the share of these that hit counts, so that a
-    constant map has the value of chance: the share of the step that is true
-    (with a tolerance, of what is near to it).
+    true voxel; a clip's value is the share of its steps that are hits. Where
+    several locations share the largest score, the share of these that hit
+    counts, so that a constant map has the value of chance: the share of the
+    step that is true.
 
     Args:
         voxels: Booleans `(clips, time, height, width)`, True where the action
@@ -76,8 +73,6 @@ def pointing_game(
         scores: Floats of the same shape.
         mask: Optional booleans, True where a location is real: of the same
             shape, or `(clips, time)`. Defaults to `None`: all are.
-        tolerance: Distance >= 0, in voxels of height and width (Euclidean).
-            The reference takes 15 pixels. Defaults to `0.0`.
         each_step: If False, the single largest score of the clip counts,
             wherever it is. Defaults to `True`.
 
@@ -86,23 +81,19 @@ def pointing_game(
         voxel are left out; NaN if there is no other clip, or a score is NaN.
 
     Raises:
-        ValueError: If the shapes do not fit, or `tolerance` is negative.
+        ValueError: If the shapes do not fit.
 
     Reference:
         - Zhang et al., Top-down Neural Attention by Excitation Backprop, ECCV
-          2016, of images and boxes or masks of objects.
+          2016, of images and boxes or masks of objects. There a maximum may
+          miss by 15 pixels.
     """
-    if not tolerance >= 0:
-        raise ValueError(
-            "`tolerance` must be a number >= 0. "
-            f"Received: tolerance={tolerance}"
-        )
     inside, scores, keep = _maps(voxels, scores, mask, rank=4)
     axes = (2, 3) if each_step else (1, 2, 3)
     ranked = ops.where(keep, scores, -float("inf"))
     largest = ops.max(ranked, axis=axes, keepdims=True)
     largest = ops.logical_and(keep, ranked == largest)
-    hit = ops.logical_and(largest, _within(inside, tolerance))
+    hit = ops.logical_and(largest, inside)
     count, hits = (
         ops.sum(ops.cast(x, "float32"), axis=axes) for x in (largest, hit)
     )
@@ -207,26 +198,6 @@ def temporal_overlap(
     )
     values = _or_nan(both / ops.maximum(either, 1.0), scores, keep)
     return _mean_of_known(values, ops.any(inside, axis=1))
-
-
-def _within(inside, distance):
-    """Where a step's true voxels are at most so far away."""
-    reach = int(distance)
-    if not reach:
-        return inside
-    offsets = np.arange(-reach, reach + 1)
-    disc = np.hypot(offsets[:, None], offsets) <= distance
-    batch, time, height, width = ops.shape(inside)
-    steps = ops.reshape(
-        ops.cast(inside, "float32"), (batch * time, height, width, 1)
-    )
-    near = ops.conv(
-        steps,
-        ops.convert_to_tensor(disc[..., None, None].astype("float32")),
-        padding="same",
-        data_format="channels_last",
-    )
-    return ops.reshape(near > 0.5, (batch, time, height, width))
 
 
 def _maps(voxels, scores, mask, rank=None):

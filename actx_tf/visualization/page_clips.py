@@ -203,10 +203,9 @@ def _centers(
 
 def _read_frames(clip):
     """Returns a clip's frames, made smaller, their rate, and their own size."""
-    part = {"start": clip.start, "end": clip.end, "box": clip.box}
     end = video_duration(clip.file) if clip.end is None else clip.end
     seconds = max(end - clip.start, 1e-3)
     # More than so many a second are never shown.
     longest, _, most = RUNGS[0]
     rate = _MOST_FRAMES / seconds if seconds > _MOST_FRAMES / most else None
-    return read_shown_frames(clip.file, longest, frame_rate=rate, **part)
+    return read_shown_frames(clip.file, longest, frame_rate=rate, **clip.part)

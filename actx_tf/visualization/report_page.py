@@ -32,12 +32,7 @@ def frames_of(clip: Clip, unread: dict[str, str]) -> str:
     """
     try:
         frames, _, _ = read_shown_frames(
-            clip.file,
-            _LONGEST,
-            num_frames=_FRAMES,
-            start=clip.start,
-            end=clip.end,
-            box=clip.box,
+            clip.file, _LONGEST, num_frames=_FRAMES, **clip.part
         )
     except (OSError, ValueError) as error:
         unread[clip.clip] = str(error)

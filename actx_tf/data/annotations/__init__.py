@@ -2,8 +2,9 @@
 of a folder of videos.
 
 Each returns a list of `Clip`, in the order of the files; those of untrimmed
-videos return `UntrimmedVideos`, whose method `clips` does. The videos
-themselves are not read: one that is missing stays in the list.
+videos return `UntrimmedVideos`, whose method `clips` does, and `look_through`
+also what it left out. The videos themselves are not read: one that is missing
+stays in the list.
 """
 
 from actx_tf.data.annotations.action_thread import (
@@ -14,7 +15,6 @@ from actx_tf.data.annotations.activitynet import (
 )
 from actx_tf.data.annotations.folder import LeftOut as LeftOut
 from actx_tf.data.annotations.folder import look_through as look_through
-from actx_tf.data.annotations.folder import read_folder as read_folder
 from actx_tf.data.annotations.gmdcsa import read_gmdcsa as read_gmdcsa
 from actx_tf.data.annotations.hacs import read_hacs as read_hacs
 from actx_tf.data.annotations.hollywood2 import (

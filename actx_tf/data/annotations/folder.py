@@ -47,31 +47,6 @@ class LeftOut:
     label: str = ""
 
 
-def read_folder(
-    root: str | os.PathLike,
-    test_percent: float = 20.0,
-    validation_percent: float = 10.0,
-) -> list[Clip]:
-    """Reads a folder that has a folder of videos for each class.
-
-    Returns the clips of `look_through`, which says how, and also tells what was
-    left out.
-
-    Args:
-        root: The folder.
-        test_percent: As in `look_through`. Defaults to `20.0`.
-        validation_percent: As in `look_through`. Defaults to `10.0`.
-
-    Returns:
-        A list of `Clip`.
-
-    Raises:
-        FileNotFoundError: As `look_through`.
-        ValueError: As `look_through`.
-    """
-    return look_through(root, test_percent, validation_percent)[0]
-
-
 def look_through(
     root: str | os.PathLike,
     test_percent: float = 20.0,
