@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from actx_tf.utils.backend import check_tensorflow
 from actx_tf.utils.checks import check_positive
-from actx_tf.visualization import map_colors
+from actx_tf.visualization.overlays import map_colors
 
 _OPACITY = 0.65
 _LOSSES = (

@@ -10,8 +10,8 @@ from actx_tf.data import ClipFrames
 from actx_tf.data import VideoError
 from actx_tf.data import synthetic
 from actx_tf.data.extraction import WindowedNetwork
-from actx_tf.experiments import score_videos
-from actx_tf.experiments import segment_videos
+from actx_tf.experiments.video_scores import score_videos
+from actx_tf.experiments.video_segments import segment_videos
 from actx_tf.models import ACF
 from actx_tf.models import ActX
 from actx_tf.prediction import VideoPredictor

@@ -14,9 +14,9 @@ from actx_tf.cli.main import main
 from actx_tf.data import FeatureStoreWriter
 from actx_tf.data import synthetic
 from actx_tf.experiments import evaluate_stored
-from actx_tf.experiments import find_videos
-from actx_tf.experiments import score_videos
 from actx_tf.experiments import video_scores
+from actx_tf.experiments.video_scores import find_videos
+from actx_tf.experiments.video_scores import score_videos
 from actx_tf.export import ExportedModel
 from actx_tf.export import export_saved_model
 from actx_tf.export import load_trained

@@ -11,9 +11,9 @@ import actx_tf
 from actx_tf.data import read_activitynet_results
 from actx_tf.data import read_coco_segments
 from actx_tf.data import read_segments_csv
-from actx_tf.experiments import find_videos
-from actx_tf.experiments import segment_videos
 from actx_tf.experiments import video_segments
+from actx_tf.experiments.video_scores import find_videos
+from actx_tf.experiments.video_segments import segment_videos
 from actx_tf.prediction import VideoPredictor
 from tests.harness import PROCESSES
 from tests.harness import run_actx

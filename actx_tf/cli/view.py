@@ -76,6 +76,7 @@ def _write(flags):
     from actx_tf import data
     from actx_tf import visualization
     from actx_tf.export import load_trained
+    from actx_tf.visualization.page_clips import built_in_clips
 
     model = load_trained(flags.model)
     origin = Path(flags.index).stem if flags.index else "the built-in data set"
@@ -90,7 +91,7 @@ def _write(flags):
             return visualization.view_clips(
                 model, store, clips, flags.output, **about
             )
-    clips = visualization.built_in_clips(model, flags.split, flags.num_clips)
+    clips = built_in_clips(model, flags.split, flags.num_clips)
     return visualization.write_page(
         flags.output, clips, model.class_names, model.activation, **about
     )

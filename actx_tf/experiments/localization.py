@@ -70,8 +70,18 @@ def localize(
         threshold: As in `metrics.temporal_overlap`. Defaults to `0.5`.
 
     Returns:
-        Rows of a clip and map each, with the figures of
-        `localization_figures`; and the clips left out, as (name, reason).
+        Rows of a clip and map each, with its figures, NaN where the clip does
+        not count; and the clips left out, as (name, reason). The figures:
+
+        - AUC: over voxels, `metrics.localization_auc`;
+        - pointing: whether the largest value of each step, or of the clip, is
+          in the action;
+        - energy: the share of the map inside the action;
+        - temporal IoU: of the action and the steps whose mean value is at least
+          `threshold` of the way from the smallest to the largest;
+        - temporal AUC: over the mean values of the steps.
+
+        The last two leave out clips that act throughout.
 
     Raises:
         FileNotFoundError: If a file is missing.
