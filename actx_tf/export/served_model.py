@@ -191,7 +191,7 @@ class ServedModel:
         checks = _check_sizes(features, self.max_steps, "features", "steps")
         if lengths is not None:
             lengths = _check_shape(lengths, "lengths")
-            checks += _check_lengths(lengths, features)
+            checks += _check_numbers(lengths, features, "lengths")
         with tf.control_dependencies(checks):
             features = tf.identity(features)
         classify: Callable[..., dict[str, Tensor]] = self.model.classify
@@ -255,7 +255,6 @@ class ServedModel:
         checks = self._check_frames(frames)
         for name, values in numbers.items():
             checks += _check_numbers(values, frames, name)
-        checks += _check_lengths(numbers["lengths"], frames)
         with tf.control_dependencies(checks):
             numbers = {k: tf.identity(x) for k, x in numbers.items()}
             frames = tf.identity(frames)
@@ -308,7 +307,8 @@ class ServedModel:
     def _attend_clips(self, clips, lengths, source):
         clips = _check_shape(clips, "frames")
         lengths = _check_shape(lengths, "lengths")
-        checks = self._check_frames(clips) + _check_lengths(lengths, clips)
+        checks = self._check_frames(clips)
+        checks += _check_numbers(lengths, clips, "lengths")
         with tf.control_dependencies(checks):
             lengths = tf.identity(lengths)
         features = self._features_of(clips, lengths, source)
@@ -443,9 +443,12 @@ def _check_sizes(clips, most, name, unit):
 
 
 def _check_numbers(numbers, clips, name):
-    """Returns the checks of a number a clip, and that it is none below 0."""
+    """Returns the checks of a number a clip, such as `lengths`, and its range.
+
+    Clips are `(batch, time, ...)`.
+    """
     least = 0 if name == "begin" else 1
-    return [
+    checks = [
         tf.debugging.assert_equal(
             tf.shape(numbers)[0],
             tf.shape(clips)[0],
@@ -455,28 +458,20 @@ def _check_numbers(numbers, clips, name):
             numbers, least, f"`{name}` must be at least {least}"
         ),
     ]
+    if name == "lengths":
+        checks.append(
+            tf.debugging.assert_less_equal(
+                numbers,
+                tf.shape(clips)[1],
+                "`lengths` must be at most what is sent of each clip",
+            )
+        )
+    return checks
 
 
 def _ends(*counts):
     """The paddings of `tf.pad` that are all at the ends."""
     return [(0, count) for count in counts]
-
-
-def _check_lengths(lengths, clips):
-    """Returns the checks of lengths against `(batch, time, ...)`."""
-    return [
-        tf.debugging.assert_equal(
-            tf.shape(lengths)[0],
-            tf.shape(clips)[0],
-            "`lengths` must have one entry a clip",
-        ),
-        tf.debugging.assert_positive(lengths, "`lengths` must be positive"),
-        tf.debugging.assert_less_equal(
-            lengths,
-            tf.shape(clips)[1],
-            "`lengths` must be at most what is sent of each clip",
-        ),
-    ]
 
 
 def _channels(model):
