@@ -7,6 +7,7 @@ import numpy as np
 from actx_tf import metrics
 from actx_tf.experiments.intervals import average_precision
 from actx_tf.experiments.stored_evaluation import StoredEvaluation
+from actx_tf.experiments.tables import figure_text
 from actx_tf.metrics.per_class import ClassFigures
 
 _LISTED = 20  # classes of a printed table
@@ -149,7 +150,7 @@ def class_table(evaluation: StoredEvaluation) -> list[list[str]]:
     lines = [["class", "clips", *shown]]
     for row in rows[:_LISTED]:
         name = row["class"] + row["background"] * " (background)"
-        cells = ["" if np.isnan(row[x]) else f"{row[x]:.3f}" for x in shown]
+        cells = [figure_text(row[x]) for x in shown]
         lines.append([name, str(row["clips"]), *cells])
     return lines
 

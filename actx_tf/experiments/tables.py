@@ -95,6 +95,11 @@ def summarize(
     return table
 
 
+def figure_text(value: float) -> str:
+    """Returns a figure as text, with three digits; NaN is not known: `""`."""
+    return "" if math.isnan(value) else f"{value:.3f}"
+
+
 def format_table(table: Sequence[Sequence[str]]) -> str:
     """Returns lines of cells as text, each column as wide as it needs."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
