@@ -91,15 +91,15 @@ class ServedModel:
         if self.backbone is not None:
             description = self.backbone.description
         return metadata_text(
-            self.class_names,
-            self.model.activation,
-            self.model.background,
-            self.channels,
-            self.max_steps,
-            self.model.crop_steps,
-            self.memory,
-            [*self.endpoints(), "describe"],
             description,
+            class_names=self.class_names,
+            activation=self.model.activation,
+            background=self.model.background,
+            channels=self.channels,
+            max_steps=self.max_steps,
+            crop_steps=self.model.crop_steps,
+            memory=self.memory,
+            signatures=[*self.endpoints(), "describe"],
         )
 
     def save(self, functions: Mapping[str, Any], folder: Path) -> None:
