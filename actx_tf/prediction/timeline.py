@@ -14,6 +14,7 @@ import numpy as np
 from actx_tf.backbones.description import BackboneDescription
 from actx_tf.data.video import video_duration
 from actx_tf.export.trained_model import answers
+from actx_tf.prediction.video_model import SeenClip
 from actx_tf.prediction.video_model import VideoModel
 from actx_tf.prediction.video_model import check_scores
 from actx_tf.prediction.windows import answer_in_windows
@@ -137,7 +138,7 @@ def make_timeline(
     if not description.is_windowed:
 
         def answer_clip(begin, until):
-            clip = model.read(video, begin, until, whole=True)
+            clip = SeenClip(model, video, begin, until, whole=True)
             features = np.concatenate([part for part, _ in clip.steps()])
             found = answers(model.model, features[np.newaxis], model.context)
             return found["scores"][0], clip.shape[0]
@@ -153,7 +154,7 @@ def make_timeline(
             video_duration(video) if end is None else end,
             end,
         )
-    clip = model.read(video, start, end)
+    clip = SeenClip(model, video, start, end)
     steps, hop = window_steps(
         description, window, overlap, clip, model.model.crop_steps
     )

@@ -21,6 +21,7 @@ from actx_tf.prediction.stream import answer_stream
 from actx_tf.prediction.timeline import Timeline
 from actx_tf.prediction.timeline import make_timeline
 from actx_tf.prediction.video_model import MEMORY
+from actx_tf.prediction.video_model import SeenClip
 from actx_tf.prediction.video_model import VideoModel
 from actx_tf.prediction.video_model import check_scores
 
@@ -306,7 +307,7 @@ class VideoPredictor:
 
     def _answer(self, video, start, end):
         """Returns answers, and the (frames, height, width) that were seen."""
-        clip = self._model.read(video, start, end, whole=True)
+        clip = SeenClip(self._model, video, start, end, whole=True)
         maps = [features for features, _ in clip.steps()]
         model = self._model
         found = answer(model.model, np.concatenate(maps), model.context)
