@@ -109,7 +109,6 @@ def test_scores_that_are_not_finite_are_no_answer(video, served):
     predictor = VideoPredictor(model, served.backbone)
     for ask in (
         predictor,
-        predictor.scores,
         predictor.timeline,
         lambda video: list(predictor.stream(video)),
     ):
@@ -213,12 +212,10 @@ def test_no_more_frames_than_a_window_are_held(served, held, tmp_path):
         for count in (4 * window, 16 * window):
             path, video = films(tmp_path, count)
             held[0] = 0
-            scores = predictor.scores(path)
+            scores = predictor(path).scores
             most.append(held[0])
             expected = served.answer_video(video)["scores"]
-            np.testing.assert_allclose(
-                list(scores.values()), expected, atol=1e-5
-            )
+            np.testing.assert_allclose(scores, expected, atol=1e-5)
     # The window's, the one after it, and what is read ahead.
     assert max(most) <= window + 1 + 2 * 16 + 2
     assert len(set(most)) <= 3
@@ -233,16 +230,16 @@ def test_what_is_too_long_is_refused_before_it_is_run(
         with monkeypatch.context() as patch:
             patch.setattr(WindowedNetwork, "_run", None)  # is not called
             with pytest.raises(VideoError, match="long.mp4.*20 steps.*whole"):
-                predictor.scores(path)
-        predictor.scores(path, end=1.0)
+                predictor(path)
+        predictor(path, end=1.0)
 
 
 def test_a_saved_model_takes_no_more_steps_than_it_says(tmp_path):
     served = make_served(tmp_path / "few", max_steps=10)
     path, _ = films(tmp_path, 44)
     with pytest.raises(VideoError, match="the SavedModel takes 10 "):
-        VideoPredictor(served.path).scores(path)
-    assert VideoPredictor(served.path).scores(path, end=5.0)
+        VideoPredictor(served.path)(path)
+    VideoPredictor(served.path)(path, end=5.0)
 
 
 def test_a_network_that_sees_all_is_shown_what_memory_holds(tmp_path):
@@ -252,9 +249,9 @@ def test_a_network_that_sees_all_is_shown_what_memory_holds(tmp_path):
     path, _ = films(tmp_path, 40)
     of_20 = 20 * 48 * 48 * 100 / 2**30
     predictor = VideoPredictor(model, backbone, memory=of_20)
-    assert predictor.scores(path, end=2.5)
+    predictor(path, end=2.5)
     with pytest.raises(VideoError, match="more than 20 frames are too many"):
-        predictor.scores(path, end=2.75)
+        predictor(path, end=2.75)
 
 
 def test_shown_frames_are_read_when_wanted_and_few(served, tmp_path):

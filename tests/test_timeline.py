@@ -173,10 +173,7 @@ def test_networks_that_see_a_number_of_frames_are_run_in_each_window(tmp_path):
         timeline.times, sorted([*begins, *(begins + 4)]), atol=1e-5
     )
     of_windows = np.array(
-        [
-            list(predictor.scores(path, start=t, end=t + 4.0).values())
-            for t in begins.tolist()
-        ]
+        [predictor(path, start=t, end=t + 4.0).scores for t in begins.tolist()]
     )
     for step, middle in enumerate(
         (timeline.times[1:] + timeline.times[:-1]) / 2
@@ -188,9 +185,7 @@ def test_networks_that_see_a_number_of_frames_are_run_in_each_window(tmp_path):
     assert timeline.action_map is None
     short = predictor.timeline(path, window=100.0)
     np.testing.assert_allclose(short.times, [0, 10])
-    assert list(predictor.scores(path).values()) == pytest.approx(
-        short.scores[0].tolist(), abs=1e-6
-    )
+    assert predictor(path).scores == pytest.approx(short.scores[0], abs=1e-6)
     with pytest.raises(ValueError, match="`window` must be given in seconds"):
         predictor.timeline(path)
 

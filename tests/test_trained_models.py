@@ -258,10 +258,10 @@ def test_a_table_is_gone_on_with(made, tmp_path, monkeypatch):
     score_videos(videos, model, tmp_path / "whole.csv", progress=False)
 
     class Interrupted(video_scores.VideoPredictor):
-        def scores(self, video, **stretch):
+        def __call__(self, video, **stretch):
             if video.endswith("b.mp4"):
                 raise KeyboardInterrupt
-            return super().scores(video, **stretch)
+            return super().__call__(video, **stretch)
 
     output = tmp_path / "scores.csv"
     with monkeypatch.context() as patch:
