@@ -325,7 +325,7 @@ def test_backbones_whose_steps_see_a_clip_answer_clips(tmp_path, at_once):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"window": -1}, "`window` must be seconds above 0"),
+        ({"window": -1}, "`window` must be positive and finite"),
         ({"window": 0.1}, "`window` must be a step, 0.5 seconds"),
         ({"history": 0}, "`history` must be positive"),
         ({"source": -1}, "`source` must be the number of a camera"),

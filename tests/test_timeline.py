@@ -206,12 +206,12 @@ def test_windows_that_memory_cannot_hold_are_refused(served, tmp_path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"window": 0}, "`window` must be seconds above 0"),
-        ({"window": "2"}, "`window` must be seconds above 0"),
+        ({"window": 0}, "`window` must be positive and finite"),
+        ({"window": "2"}, "`window` must be positive and finite"),
         ({"window": 0.2}, "`window` must be a step, 0.5 seconds"),
         (
             {"overlap": 1.0},
-            r"`overlap` must be a share of a window in \[0, 1\)",
+            r"`overlap` must be a number in \[0, 1\)",
         ),
         ({"overlap": np.nan}, "`overlap` must be"),
     ],

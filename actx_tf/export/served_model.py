@@ -25,6 +25,7 @@ from actx_tf.ops.activations import scores as scores_of
 from actx_tf.ops.types import Tensor
 from actx_tf.utils.backend import check_tensorflow
 from actx_tf.utils.checks import check_above_zero
+from actx_tf.utils.checks import check_positive
 
 
 class ServedModel:
@@ -54,14 +55,11 @@ class ServedModel:
     ) -> None:
         check_tensorflow("Exporting a model")
         check_above_zero("memory", memory, "GiB")
+        check_positive("max_steps", max_steps)
         if not model.built:
             raise ValueError(
                 "`model` must be built: call it on a batch first. "
                 f"Received: model={model}"
-            )
-        if max_steps < 1:
-            raise ValueError(
-                f"`max_steps` must be positive. Received: max_steps={max_steps}"
             )
         self.model = model
         self.max_steps = max_steps

@@ -23,8 +23,9 @@ from actx_tf.segments import Segment
 from actx_tf.segments import find_segments
 from actx_tf.segments import suppress
 from actx_tf.settings import DataSettings
+from actx_tf.utils.checks import check_above_zero
 from actx_tf.utils.checks import check_not_negative
-from actx_tf.utils.checks import is_number
+from actx_tf.utils.checks import check_rate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,20 +181,13 @@ def make_timeline(
 def check_windows(window: float | None, overlap: float) -> None:
     """Raises `ValueError` for what is no length or overlap of windows."""
     check_window_seconds(window)
-    if not (is_number(overlap) and 0 <= overlap < 1):
-        raise ValueError(
-            "`overlap` must be a share of a window in [0, 1). "
-            f"Received: overlap={overlap!r}"
-        )
+    check_rate("overlap", overlap)
 
 
 def check_window_seconds(window: float | None) -> None:
     """Raises `ValueError` for what is no length of windows."""
-    if window is not None and not (is_number(window) and 0 < window < np.inf):
-        raise ValueError(
-            "`window` must be seconds above 0, or None. "
-            f"Received: window={window!r}"
-        )
+    if window is not None:
+        check_above_zero("window", window, "seconds")
 
 
 def window_steps(
