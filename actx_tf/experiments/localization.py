@@ -19,9 +19,9 @@ from actx_tf.data.video import video_duration
 from actx_tf.experiments.localization_figures import CHANCE
 from actx_tf.experiments.localization_figures import center_map
 from actx_tf.experiments.localization_figures import localization_figures
-from actx_tf.experiments.stored_evaluation import check_features
 from actx_tf.export.trained_model import ExportedModel
 from actx_tf.export.trained_model import answer
+from actx_tf.export.trained_model import check_features
 from actx_tf.export.trained_model import load_trained
 from actx_tf.utils.checks import check_not_negative
 from actx_tf.utils.checks import check_positive
@@ -214,7 +214,7 @@ def _description_of(model, store):
                 "takes videos. Received: features=None"
             )
         return model.description
-    check_features(model, store)
+    check_features(model, store.description, store.path)
     return store.description
 
 
