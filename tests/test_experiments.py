@@ -128,15 +128,15 @@ def test_a_table_has_means_and_sample_deviations():
         {"method": "B", "seed": 0, "mAP": math.nan, "mAcc": 0.5},
         {"method": "A", "seed": 1, "mAP": 0.4},
     ]
-    table = experiments.summarize(rows, digits=4)
+    table = experiments.summarize(rows)
     deviation = np.std([0.1, 0.4], ddof=1)
     assert table == [
         ["", "mAP", "mAcc"],
-        ["A", f"0.2500 ± {deviation:.4f}", ""],
-        ["B", "", "0.5000"],
+        ["A", f"0.250 ± {deviation:.3f}", ""],
+        ["B", "", "0.500"],
     ]
     lines = experiments.format_table(table).splitlines()
-    places = [lines[0].index("mAcc"), lines[2].index("0.5000")]
+    places = [lines[0].index("mAcc"), lines[2].index("0.500")]
     assert places[0] == places[1]
 
 

@@ -11,7 +11,6 @@ def intervals_of_scores(
     labels: np.ndarray,
     scores: np.ndarray,
     scored: np.ndarray,
-    seed: int = 0,
 ) -> dict[str, tuple[float, float]]:
     """Returns the 95% intervals of the figures of `figures_of_scores`.
 
@@ -25,13 +24,12 @@ def intervals_of_scores(
         labels: `(clips,)`, or `(clips, classes)`: see `Part`.
         scores: `(clips, classes)`.
         scored: Booleans `(classes,)`: see `Part`.
-        seed: Of the draws. Defaults to `0`.
 
     Returns:
         (lowest, highest) of each figure, by name; NaN where it is not known.
     """
     found: dict[str, list[np.ndarray]] = {}
-    for weights in _resamples(len(scores), seed):
+    for weights in _resamples(len(scores), 0):
         figures = weighted_figures(labels, scores, scored, weights)
         for name, values in figures.items():
             found.setdefault(name, []).append(values)
@@ -50,7 +48,7 @@ def interval_of_mean(
 
     Args:
         values: `(clips,)`, in [0, 1]; clips of which it is NaN are left out.
-        seed: As of `intervals_of_scores`. Defaults to `0`.
+        seed: Of the draws. Defaults to `0`.
         groups: Whole numbers `(clips,)`, such as the recording that each clip
             is of: groups are drawn again, each with all of its clips. Defaults
             to `None`: the clips are.
