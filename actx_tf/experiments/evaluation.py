@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from actx_tf import metrics
+from actx_tf.experiments.intervals import weighted_figures
 from actx_tf.experiments.methods import METHODS
 from actx_tf.experiments.run_data import Part
 from actx_tf.experiments.run_data import pick_inputs
@@ -50,19 +51,9 @@ def figures_of_scores(
         scores: `(clips, classes)`.
         scored: Booleans `(classes,)`: see `Part`.
     """
-    if labels.ndim > 1:
-        member, row = labels, {}
-    else:
-        member = labels[:, None] == np.arange(len(scored))
-        answers = np.argmax(scores, axis=-1)
-        row = {
-            "accuracy": np.mean(answers == labels),
-            "mAcc": metrics.mean_class_accuracy(labels, scores),
-        }
-    row["mAP"] = metrics.mean_average_precision(
-        member[:, scored], scores[:, scored]
-    )
-    return {name: float(value) for name, value in row.items()}
+    once = np.ones((1, len(scores)), int)
+    figures = weighted_figures(labels, scores, scored, once)
+    return {name: float(value) for name, (value,) in figures.items()}
 
 
 def evaluate(

@@ -95,12 +95,17 @@ def weighted_figures(
         member = labels[:, None] == np.arange(scores.shape[1])
         hits = weights * (scores.argmax(axis=-1) == labels)
         figures["accuracy"] = hits.sum(axis=1) / weights.sum(axis=1)
-        figures["mAcc"] = _mean_of_ratios(hits @ member, weights @ member)
-    precisions = [
-        average_precision(member[:, k], scores[:, k], weights)
-        for k in np.flatnonzero(scored)
-    ]
-    figures["mAP"] = _mean_of_known(np.stack(precisions, axis=1))
+        figures["mAcc"] = _mean_of_known(
+            _ratio(hits @ member, weights @ member)
+        )
+    precisions = np.empty((len(weights), np.count_nonzero(scored)))
+    for place, k in enumerate(np.flatnonzero(scored)):
+        precisions[:, place] = average_precision(
+            member[:, k], scores[:, k], weights
+        )
+    figures["mAP"] = _mean_of_known(precisions)
+    if np.isnan(scores[:, scored]).any():  # which has no place in an order
+        figures["mAP"][:] = np.nan
     return figures
 
 
@@ -146,10 +151,6 @@ def _middle(values, figure):
 
 def _ratio(part, whole):
     return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)
-
-
-def _mean_of_ratios(parts, wholes):
-    return _mean_of_known(_ratio(parts, wholes))
 
 
 def _mean_of_known(values):
