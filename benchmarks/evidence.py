@@ -340,7 +340,7 @@ def _train_and_score(
         if run.context != "keep":
             model.context = run.context
         scores, figures, outputs = evaluate(
-            run.method, model, data.test, data.task.activation
+            run.method, model, data.test, data.task
         )
         found = {"scores": scores, "labels": data.test.labels}
         if settings.index:

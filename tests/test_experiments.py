@@ -158,7 +158,7 @@ def test_stored_data_are_split_as_the_index_says(folder, caplog):
     assert "1 of 12 clips are left out" in caplog.text
     np.testing.assert_array_equal(data.test.labels, [[1, 1], [0, 1]])
     np.testing.assert_array_equal(data.validation.labels, [[1, 1]])
-    np.testing.assert_array_equal(data.test.scored, [True, False])
+    np.testing.assert_array_equal(data.task.scored, [True, False])
     np.testing.assert_array_equal(data.test.paired, [True, False])
     batches = list(data.test.make_dataset())
     np.testing.assert_array_equal(
@@ -340,7 +340,7 @@ def test_several_classes_show_their_mean_average_precision(
         (data.validation, logs["val_mean_average_precision"]),
         (data.test, None),
     ):
-        _, row, _ = experiments.evaluate(method, model, part, "sigmoid")
+        _, row, _ = experiments.evaluate(method, model, part, data.task)
         assert 0 <= row["mAP"] <= 1
         if logged is not None:
             assert logged == pytest.approx(row["mAP"], abs=1e-6)

@@ -23,7 +23,7 @@ def intervals_of_scores(
     Args:
         labels: `(clips,)`, or `(clips, classes)`: see `Part`.
         scores: `(clips, classes)`.
-        scored: Booleans `(classes,)`: see `Part`.
+        scored: Booleans `(classes,)`: see `Task`.
 
     Returns:
         (lowest, highest) of each figure, by name; NaN where it is not known.

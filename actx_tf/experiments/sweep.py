@@ -172,8 +172,7 @@ def _run(train, validation, settings, seed, batch_size):
     make_batches = batches_of_arrays(inputs, train["labels"], batch_size)
     with reproducible(settings, seed):
         model = build_actx(task, settings)
-        scored = np.ones(len(task.class_names), bool)
-        compile_model(model, task, settings, scored, len(train["labels"]))
+        compile_model(model, task, settings, len(train["labels"]))
         model.fit(
             make_batches(shuffle=True, seed=seed),
             epochs=settings.epochs,
