@@ -232,7 +232,8 @@ def _attend(model, clip, store, description):
         end=clip.end,
         box=clip.box,
     )
-    return _add_baselines(_maps(model.answer_video(frames))), rate, len(frames)
+    maps = _maps(answer(model, model.features(frames)))
+    return _add_baselines(maps), rate, len(frames)
 
 
 def _maps(answers):

@@ -111,10 +111,6 @@ class ExportedModel:
         )
         return outputs["features"].numpy()[0]
 
-    def answer_video(self, frames: np.ndarray) -> dict[str, np.ndarray]:
-        """As the function `answer`, of frames as `features` takes them."""
-        return answer(self, self.features(frames))
-
 
 def load_trained(path: str | os.PathLike) -> PairedModel | ExportedModel:
     """Loads what a training left.
