@@ -193,7 +193,7 @@ def test_a_server_answers_what_the_model_itself_does(
         np.testing.assert_array_equal(asked.frames, expected.frames)
         assert asked.frame_rate == expected.frame_rate
         assert asked.class_names == list(CLASS_NAMES)
-        assert asked.answer == expected.answer
+        assert asked.label == expected.label
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -74,7 +74,7 @@ def test_files_and_objects_give_the_same(video, served):
             )
         for a, b in zip(attended.centers, expected.centers, strict=True):
             np.testing.assert_array_equal(a, b)
-    assert expected.answer in served.model.class_names
+    assert expected.label in served.model.class_names
     assert expected.frame_rate == pytest.approx(8)
 
 

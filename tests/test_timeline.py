@@ -304,7 +304,7 @@ def test_a_film_over_time_is_that_of_the_whole(served, tmp_path, monkeypatch):
         whole.context_map,
         8.0,
         whole.centers,
-        f"{whole.answer} ({whole.scores.max():.2f})",
+        f"{whole.label} ({whole.scores.max():.2f})",
     )
     visualization.save_timeline_video(tmp_path / "b.mp4", timeline, path)
     (a, b) = images.values()

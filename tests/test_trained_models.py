@@ -222,7 +222,7 @@ def test_predict_a_folder(made, tmp_path):
     ]
     for row in rows:
         expected = predict_video(row["video"], made.served.path)
-        assert row["label"] == expected.answer
+        assert row["label"] == expected.label
         assert [float(row[f"score_{n}"]) for n in CLASS_NAMES] == (
             pytest.approx(expected.scores, abs=1e-5)
         )

@@ -71,7 +71,7 @@ class VideoPrediction:
         return self._shown[1]
 
     @property
-    def answer(self) -> str:
+    def label(self) -> str:
         """Name of the class with the largest score."""
         return self.class_names[int(np.argmax(self.scores))]
 
