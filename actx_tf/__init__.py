@@ -51,7 +51,8 @@ _SUBPACKAGES = (
 def __getattr__(name: str) -> Any:
     """Loads a subpackage, or `predict`."""
     if name == "predict":
-        return importlib.import_module(f"{__name__}.experiments").predict
+        module = importlib.import_module(f"{__name__}.experiments.predictions")
+        return module.predict
     if name in _SUBPACKAGES:
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,9 +11,12 @@ import tensorflow as tf
 
 from actx_tf.utils.backend import check_tensorflow
 from actx_tf.utils.checks import check_positive
-from actx_tf.visualization import map_colors
+from actx_tf.visualization.overlays import check_video
+from actx_tf.visualization.overlays import map_colors
 
 _OPACITY = 0.65
+_HEIGHT = 96  # of a drawn map, in pixels
+_MOST_STEPS = 8  # that are drawn of a clip
 _LOSSES = (
     "classification_loss",
     "similarity_loss",
@@ -26,10 +29,10 @@ class AttentionMapLogger(keras.callbacks.Callback):
     """Logs the maps of a few clips, and what they amount to, to TensorBoard.
 
     After an epoch, for each of the clips an image, `attention/<name>`: from
-    left to right its steps, from top to bottom the frame in the middle of
-    each (if there are `frames`), the action map S over it, and the context
-    map C over it. Maps are drawn as a share of their largest value in the
-    clip. And as scalars, of the maps a mean over the clips:
+    left to right its steps, eight at most, from top to bottom the frame in the
+    middle of each (if there are `frames`), the action map S over it, and the
+    context map C over it. Maps are drawn as a share of their largest value in
+    the clip. And as scalars, of the maps a mean over the clips:
 
     - `attention/action_mean`: mean of S_act = 1 - C;
     - `attention/action_share`: share of the locations where S_act > 0.5;
@@ -57,9 +60,6 @@ class AttentionMapLogger(keras.callbacks.Callback):
         names: The clips' names. Defaults to `None`: their numbers.
         every: Number of epochs from one log to the next, from the first epoch
             on. Defaults to `1`.
-        height: Height of a drawn map, in pixels. Defaults to `96`.
-        max_steps: Largest number of steps to draw of a clip; of longer clips
-            so many are chosen evenly. Defaults to `8`.
 
     Raises:
         ValueError: If an argument is wrong; when training begins, if the model
@@ -81,8 +81,6 @@ class AttentionMapLogger(keras.callbacks.Callback):
         frames: Sequence[np.ndarray] | None = None,
         names: Sequence[str] | None = None,
         every: int = 1,
-        height: int = 96,
-        max_steps: int = 8,
     ) -> None:
         check_tensorflow("AttentionMapLogger")
         super().__init__()
@@ -108,18 +106,16 @@ class AttentionMapLogger(keras.callbacks.Callback):
                     f"Received: len({name})={len(value)}"
                 )
         check_positive("every", every)
-        check_positive("height", height)
-        check_positive("max_steps", max_steps)
         self.log_dir = os.fspath(log_dir)
         self.clips = inputs
         self.names = list(map(str, names or range(count)))
         self.every = every
-        self.height = height
-        self.max_steps = max_steps
         self._colors = map_colors().astype("float32")
         self._frames = None
         if frames is not None:
-            self._frames = [_check_frames(video) for video in frames]
+            self._frames = [np.asarray(video) for video in frames]
+            for video in self._frames:
+                check_video(video, "frames")
         self._pictures = {}  # of the frames, those that are drawn
         self._writer: Any = None
 
@@ -188,15 +184,15 @@ class AttentionMapLogger(keras.callbacks.Callback):
         # Of a clip that is padding throughout, the first location.
         sizes = real.max(axis=0) + 1 if len(real) else (1, 1, 1)
         real = tuple(slice(size) for size in sizes)
-        count = min(sizes[0], self.max_steps)
+        count = min(sizes[0], _MOST_STEPS)
         shown = ((np.arange(count) + 0.5) * sizes[0] / count).astype(int)
-        size = self.height, round(self.height * sizes[2] / sizes[1])
+        size = _HEIGHT, round(_HEIGHT * sizes[2] / sizes[1])
         rows = []
         if self._frames is not None and clip not in self._pictures:
             video, self._frames[clip] = self._frames[clip], None
             middles = ((shown + 0.5) * len(video) / sizes[0]).astype(int)
-            width = round(self.height * video.shape[2] / video.shape[1])
-            self._pictures[clip] = _resize(video[middles], (self.height, width))
+            width = round(_HEIGHT * video.shape[2] / video.shape[1])
+            self._pictures[clip] = _resize(video[middles], (_HEIGHT, width))
         if (pictures := self._pictures.get(clip)) is not None:
             size = pictures.shape[1:3]
             rows.append(pictures)
@@ -242,13 +238,3 @@ def _write_image(tag, image):
 
 def _resize(pictures, size):
     return tf.image.resize(pictures, size).numpy()
-
-
-def _check_frames(video):
-    video = np.asarray(video)
-    if video.dtype != np.uint8 or video.ndim != 4 or video.shape[-1] != 3:
-        raise ValueError(
-            "`frames` must be uint8 arrays (frames, height, width, 3). "
-            f"Received: {video.dtype} {video.shape}"
-        )
-    return video

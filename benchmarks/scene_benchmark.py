@@ -32,10 +32,10 @@ from actx_tf.data import write_clip_index
 from actx_tf.experiments import DataSettings
 from actx_tf.experiments import TrainingSettings
 from actx_tf.experiments import benchmark_report
-from actx_tf.experiments import benchmark_table
 from actx_tf.experiments import format_table
 from actx_tf.experiments import load_data
 from actx_tf.experiments import train_method
+from actx_tf.experiments.benchmark_report import benchmark_table
 from actx_tf.experiments.evaluation import class_scores
 from actx_tf.models import load_model
 from actx_tf.utils.atomic_write import atomic_write

@@ -266,7 +266,7 @@ def _data(task, inputs, labels, batch_size):
     def make_training(seed, pairs=True, conjugates=True, **which):
         return batches(shuffle=True, seed=seed, **which)
 
-    nobody = Part((), batches, labels[:0], np.ones(len(task.class_names)), list)
+    nobody = Part((), batches, labels[:0], list)
     return RunData(
         settings=DataSettings(),
         task=task,

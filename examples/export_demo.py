@@ -47,9 +47,7 @@ def main(argv):
         output=FLAGS.runs,
         run="ActX",
     )
-    _, figures, _ = experiments.evaluate(
-        "ActX", model, data.test, data.task.activation
-    )
+    _, figures, _ = experiments.evaluate("ActX", model, data.test, data.task)
     videos = synthetic.make_part("test", FLAGS.test_clips).videos
     clips = videos[:NUM_ANSWERS]
     path = export.export_saved_model(

@@ -10,7 +10,6 @@ from actx_tf.models import ACF
 from tests import reference
 from tests.harness import assert_close
 from tests.harness import clips
-from tests.harness import run_fresh
 from tests.harness import to_numpy
 
 PAIR = {
@@ -150,34 +149,6 @@ def test_training_parts_actions_and_joins_contexts():
     history = model.fit(pairs, labels, epochs=30, verbose=0).history
     for name in ("similarity_loss", "difference_loss"):
         assert history[name][-1] < 0.5 * history[name][0]
-
-
-def test_keras_file_in_a_fresh_process(tmp_path):
-    model = make(units=4, xi=0.3, similarity_weight=2.0)
-    model.save(tmp_path / "acf.keras")
-    np.save(tmp_path / "logits.npy", model.predict(PAIR, verbose=0)["logits"])
-    np.save(tmp_path / "features.npy", PAIR["features"])
-    code = """
-import sys, pathlib, keras, numpy as np
-import actx_tf.models
-folder = pathlib.Path(sys.argv[1])
-model = keras.models.load_model(folder / "acf.keras")
-logits = model.predict(np.load(folder / "features.npy"), verbose=0)["logits"]
-np.testing.assert_allclose(logits, np.load(folder / "logits.npy"), rtol=1e-5)
-print(model.units, model.xi, model.similarity_weight)
-"""
-    assert run_fresh(code, tmp_path).split() == ["4", "0.3", "2.0"]
-
-
-@pytest.mark.parametrize(
-    "kwargs",
-    [{"num_classes": 0}, {"units": 0}, {"xi": float("nan")}],
-    ids=str,
-)
-def test_rejects_bad_arguments(kwargs):
-    ((name, value),) = kwargs.items()
-    with pytest.raises(ValueError, match=rf"`{name}` must be .*{name}={value}"):
-        ACF(**{"num_classes": 3, **kwargs})
 
 
 def test_rejects_a_pair_without_its_conjugate_clip():

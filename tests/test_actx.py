@@ -157,26 +157,6 @@ def test_has_the_weights_of_the_paper_s_table_1():
     assert round(expected / 1e6, 1) == 1.1
 
 
-@pytest.mark.parametrize(
-    "kwargs",
-    [
-        {"num_classes": 0},
-        {"num_classes": -1},
-        {"gamma": -1.0},
-        {"gamma": float("inf")},
-        {"xi": float("nan")},
-        {"rho": 101.0},
-        {"alpha": -1.0},
-        {"beta": float("nan")},
-    ],
-    ids=str,
-)
-def test_rejects_bad_arguments(kwargs):
-    ((name, value),) = kwargs.items()
-    with pytest.raises(ValueError, match=rf"`{name}` must be .*{name}={value}"):
-        ActX(**{"num_classes": 3, **kwargs})
-
-
 def test_docstring_example():
     names = {
         "keras": keras,

@@ -10,9 +10,9 @@ from actx_tf.data import read_clip_index
 from actx_tf.data import write_clip_index
 from actx_tf.data import write_masks
 from actx_tf.experiments import benchmark_report
-from actx_tf.experiments import benchmark_table
 from actx_tf.experiments import scene_report
 from actx_tf.experiments import write_rows
+from actx_tf.experiments.benchmark_report import benchmark_table
 from tests.harness import run_actx
 from tests.lossless import write_lossless
 from tests.moving_square import moving_square

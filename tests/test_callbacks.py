@@ -135,28 +135,29 @@ def test_images_show_the_frame_and_the_maps_of_a_step(tmp_path):
     frames[0][3] = 200  # the middle of the second step
     given = {"features": FEATURES[:2], "mask": mask}
     logger = AttentionMapLogger(
-        tmp_path / "frames", given, frames, names=["jump", "run"], height=40
+        tmp_path / "frames", given, frames, names=["jump", "run"]
     )
-    bare = AttentionMapLogger(tmp_path / "bare", given, height=40, max_steps=2)
+    long = clips(1, 20, 4, 5, 6)
+    bare = AttentionMapLogger(tmp_path / "bare", long)
     fit(model, logger, bare, epochs=1)
     images = Read(tmp_path / "frames").images
     assert set(images) == {"attention/jump", "attention/run"}
     jump, run = images["attention/jump"][0], images["attention/run"][0]
-    assert jump.shape == (3 * 40, 3 * 80, 3)
-    assert run.shape == (3 * 40, 2 * 80, 3)  # padding is not drawn
-    assert (jump[:40, 80:160] == 200).all()
-    assert (jump[:40, :80] == 0).all() and (jump[:40, 160:] == 0).all()
+    assert jump.shape == (3 * 96, 3 * 192, 3)
+    assert run.shape == (3 * 96, 2 * 192, 3)  # padding is not drawn
+    assert (jump[:96, 192:384] == 200).all()
+    assert (jump[:96, :192] == 0).all() and (jump[:96, 384:] == 0).all()
 
     bare = Read(tmp_path / "bare").images["attention/0"][0]
-    assert bare.shape == (2 * 40, 2 * 50, 3)  # as wide as the map, 5 / 4
-    outputs = model.predict(given, verbose=0)
+    assert bare.shape == (2 * 96, 8 * 120, 3)  # as wide as the map, 5 / 4
+    outputs = model.predict(long, verbose=0)
     for row, name in enumerate(("action_map", "context_map")):
-        drawn = bare[row * 40 : (row + 1) * 40].sum(axis=-1)
-        # The colors get lighter; the two steps that are shown are 0 and 2.
-        shown = outputs[name][0][[0, 2]]
+        drawn = bare[row * 96 : (row + 1) * 96].sum(axis=-1)
+        # The colors get lighter. Of each eighth the middle step is shown.
+        shown = outputs[name][0][[1, 3, 6, 8, 11, 13, 16, 18]]
         step, y, x = np.unravel_index(np.argmax(shown), shown.shape)
         top, left = np.unravel_index(np.argmax(drawn), drawn.shape)
-        assert (left // 50, top // 10, left % 50 // 10) == (step, y, x)
+        assert (left // 120, top // 24, left % 120 // 24) == (step, y, x)
 
 
 def test_every_and_beside_keras_own_tensorboard(tmp_path):
@@ -207,7 +208,6 @@ def test_logging_changes_no_training(tmp_path):
     [
         ({"clips": {"mask": 1}}, '`clips` must .* "features".*mask'),
         ({"every": 0}, "`every` must be a positive integer. Received: every=0"),
-        ({"height": 1.5}, "`height` must be a positive integer"),
         ({"names": ["a"]}, r"`names` must be of as many .* 2. .*\(names\)=1"),
         ({"frames": [1]}, "`frames` must be of as many clips"),
         ({"frames": np.zeros((2, 4, 8, 8, 3))}, "`frames` must be uint8"),

@@ -69,7 +69,7 @@ def test_a_balanced_training_is_keras_own_with_class_weights(name, tmp_path):
     pairs = "conjugate" in METHODS[name].inputs
     with reproducible(BALANCED, 3):
         model = METHODS[name].build(data.task, BALANCED)
-        compile_model(model, data.task, BALANCED, data.test.scored, 8)
+        compile_model(model, data.task, BALANCED, 8)
         for epoch in range(BALANCED.epochs):
             batches = data.make_training(3, pairs, epoch=epoch, conjugates=True)
             model.fit(

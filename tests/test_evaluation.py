@@ -14,11 +14,11 @@ from actx_tf.data import Clip
 from actx_tf.data import FeatureStoreWriter
 from actx_tf.data import write_clip_index
 from actx_tf.experiments import StoredEvaluation
-from actx_tf.experiments import class_table
 from actx_tf.experiments import evaluate_stored
 from actx_tf.experiments import write_evaluation
 from actx_tf.experiments.evaluation_tables import calibration_rows
 from actx_tf.experiments.evaluation_tables import class_rows
+from actx_tf.experiments.evaluation_tables import class_table
 from actx_tf.experiments.evaluation_tables import confusion_rows
 from actx_tf.experiments.evaluation_tables import mistakes
 from actx_tf.metrics import calibration

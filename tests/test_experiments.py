@@ -127,15 +127,15 @@ def test_a_table_has_means_and_sample_deviations():
         {"method": "B", "seed": 0, "mAP": math.nan, "mAcc": 0.5},
         {"method": "A", "seed": 1, "mAP": 0.4},
     ]
-    table = experiments.summarize(rows, digits=4)
+    table = experiments.summarize(rows)
     deviation = np.std([0.1, 0.4], ddof=1)
     assert table == [
         ["", "mAP", "mAcc"],
-        ["A", f"0.2500 ± {deviation:.4f}", ""],
-        ["B", "", "0.5000"],
+        ["A", f"0.250 ± {deviation:.3f}", ""],
+        ["B", "", "0.500"],
     ]
     lines = experiments.format_table(table).splitlines()
-    places = [lines[0].index("mAcc"), lines[2].index("0.5000")]
+    places = [lines[0].index("mAcc"), lines[2].index("0.500")]
     assert places[0] == places[1]
 
 
@@ -157,7 +157,7 @@ def test_stored_data_are_split_as_the_index_says(folder, caplog):
     assert "1 of 12 clips are left out" in caplog.text
     np.testing.assert_array_equal(data.test.labels, [[1, 1], [0, 1]])
     np.testing.assert_array_equal(data.validation.labels, [[1, 1]])
-    np.testing.assert_array_equal(data.test.scored, [True, False])
+    np.testing.assert_array_equal(data.task.scored, [True, False])
     np.testing.assert_array_equal(data.test.paired, [True, False])
     batches = list(data.test.make_dataset())
     np.testing.assert_array_equal(
@@ -339,7 +339,7 @@ def test_several_classes_show_their_mean_average_precision(
         (data.validation, logs["val_mean_average_precision"]),
         (data.test, None),
     ):
-        _, row, _ = experiments.evaluate(method, model, part, "sigmoid")
+        _, row, _ = experiments.evaluate(method, model, part, data.task)
         assert 0 <= row["mAP"] <= 1
         if logged is not None:
             assert logged == pytest.approx(row["mAP"], abs=1e-6)

@@ -157,7 +157,7 @@ def bad_requests():
         "zero length": (
             "serving_default",
             features(clip, lengths * 0),
-            "`lengths` must be positive",
+            "`lengths` must be at least 1",
         ),
         "more than was sent": (
             "attention",

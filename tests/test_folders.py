@@ -22,9 +22,9 @@ from actx_tf.data import write_clip_index
 from actx_tf.data.annotations import look_through
 from actx_tf.data.video_files import VIDEO_SUFFIXES
 from actx_tf.data.video_files import same_files
-from actx_tf.experiments import find_videos
-from actx_tf.experiments import index_report
 from actx_tf.experiments import video_scores
+from actx_tf.experiments.reports import index_report
+from actx_tf.experiments.video_scores import find_videos
 from tests.harness import ROOT
 from tests.messy_folder import CONTAINERS
 from tests.messy_folder import SHAKE

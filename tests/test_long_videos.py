@@ -145,7 +145,7 @@ def test_a_server_answers_what_predict_does(served, servers, tmp_path, kind):
             assert a.score == pytest.approx(b.score, abs=1e-5)
     with pytest.raises(ValueError, match="`window` must be shorter.*50 steps"):
         client.ask_timeline(path, servers[kind], "wave", window=30.0)
-    with pytest.raises(ValueError, match="`overlap` must be a share"):
+    with pytest.raises(ValueError, match="`overlap` must be a number"):
         client.ask_timeline(path, servers[kind], "wave", overlap=1)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
+from actx_tf import metrics
 from actx_tf.data import read_clip_index
 from actx_tf.experiments import DataSettings
 from actx_tf.experiments import TrainingSettings
@@ -15,7 +16,6 @@ from actx_tf.experiments.evaluation import figures_of_scores
 from actx_tf.experiments.intervals import average_precision
 from actx_tf.experiments.intervals import interval_of_mean
 from actx_tf.experiments.intervals import intervals_of_scores
-from actx_tf.experiments.intervals import weighted_figures
 from tests.test_examples import make_store
 
 
@@ -43,14 +43,30 @@ def drawn(multi_label, num_clips=60, classes=4):
 
 
 @pytest.mark.parametrize("multi_label", [False, True])
-def test_clips_that_count_once_give_the_figures(multi_label):
+def test_figures_are_those_of_the_metrics(multi_label):
     labels, scores, scored = drawn(multi_label)
-    expected = figures_of_scores(labels, scores, scored)
-    once = np.ones((1, len(scores)), int)
-    found = weighted_figures(labels, scores, scored, once)
+    found = figures_of_scores(labels, scores, scored)
+    expected = {}
+    member = labels
+    if not multi_label:
+        member = labels[:, None] == np.arange(scores.shape[1])
+        expected["accuracy"] = np.mean(scores.argmax(axis=1) == labels)
+        expected["mAcc"] = metrics.mean_class_accuracy(labels, scores)
+    expected["mAP"] = metrics.mean_average_precision(
+        member[:, scored], scores[:, scored]
+    )
     assert found.keys() == expected.keys()
-    for name, values in found.items():
-        np.testing.assert_allclose(values, expected[name], atol=1e-6)
+    for name, value in found.items():
+        assert value == pytest.approx(float(expected[name]), abs=1e-6)
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_mean_average_precision_that_is_not_known_is_nan(multi_label):
+    labels, scores, scored = drawn(multi_label)
+    none = figures_of_scores(labels, scores, np.zeros_like(scored))
+    scores[3, 1] = np.nan  # a model that has diverged
+    diverged = figures_of_scores(labels, scores, scored)
+    assert np.isnan([none["mAP"], diverged["mAP"]]).all()
 
 
 def test_clips_that_count_more_often_are_as_many_clips():

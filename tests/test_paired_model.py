@@ -12,6 +12,7 @@ from actx_tf import losses
 from actx_tf.backbones import make_backbone
 from actx_tf.backbones.description import Axis
 from actx_tf.backbones.description import BackboneDescription
+from actx_tf.models import ACF
 from actx_tf.models import ActX
 from actx_tf.models import PairedModel
 from actx_tf.models import load_model
@@ -33,16 +34,16 @@ only_tensorflow = pytest.mark.skipif(
 )
 
 
-def compiled(compile_kwargs=None, input_shape=(3, 2, 4, 5), **kwargs):
+def compiled(compile_kwargs=None, input_shape=(3, 2, 4, 5), of=ActX, **kwargs):
     """A small model; all that Eq. 1 could hide has an unusual value."""
     keras.utils.set_random_seed(0)
     defaults = {
         "similarity_weight": 0.5,
         "difference_weight": 2.0,
-        "gamma": 3.0,
         "xi": 0.2,
+        **({"gamma": 3.0} if of is ActX else {}),
     }
-    model = ActX(3, **{**defaults, **kwargs})
+    model = of(3, **{**defaults, **kwargs})
     model.compile(
         **{
             "optimizer": keras.optimizers.SGD(0.1),
@@ -456,6 +457,10 @@ def test_keras_file_in_a_fresh_process(tmp_path):
             compiled(kernel_size=(1, 3, 3), use_attention_map=False, rho=50.0),
             PAIRS,
         ),
+        "acf": (
+            compiled(of=ACF, units=4, xi=0.3, similarity_weight=2.0),
+            PAIRS,
+        ),
     }
     for name, (model, pairs) in models.items():
         fit(model, pairs)
@@ -478,6 +483,27 @@ for path in sorted(pathlib.Path(sys.argv[1]).glob("*.keras")):
     print(path.stem)
 """
     assert run_fresh(code, tmp_path).split() == sorted(models)
+
+
+@pytest.mark.parametrize(
+    ("model", "kwargs"),
+    [
+        *((model, {"num_classes": 0}) for model in (ActX, ACF)),
+        *((model, {"xi": float("nan")}) for model in (ActX, ACF)),
+        (ActX, {"num_classes": -1}),
+        (ActX, {"gamma": -1.0}),
+        (ActX, {"gamma": float("inf")}),
+        (ActX, {"rho": 101.0}),
+        (ActX, {"alpha": -1.0}),
+        (ActX, {"beta": float("nan")}),
+        (ACF, {"units": 0}),
+    ],
+    ids=str,
+)
+def test_rejects_bad_arguments(model, kwargs):
+    ((name, value),) = kwargs.items()
+    with pytest.raises(ValueError, match=rf"`{name}` must be .*{name}={value}"):
+        model(**{"num_classes": 3, **kwargs})
 
 
 def test_rejects_what_it_cannot_take():

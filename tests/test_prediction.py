@@ -10,8 +10,8 @@ from actx_tf.data import ClipFrames
 from actx_tf.data import VideoError
 from actx_tf.data import synthetic
 from actx_tf.data.extraction import WindowedNetwork
-from actx_tf.experiments import score_videos
-from actx_tf.experiments import segment_videos
+from actx_tf.experiments.video_scores import score_videos
+from actx_tf.experiments.video_segments import segment_videos
 from actx_tf.models import ACF
 from actx_tf.models import ActX
 from actx_tf.prediction import VideoPredictor
@@ -74,7 +74,7 @@ def test_files_and_objects_give_the_same(video, served):
             )
         for a, b in zip(attended.centers, expected.centers, strict=True):
             np.testing.assert_array_equal(a, b)
-    assert expected.answer in served.model.class_names
+    assert expected.label in served.model.class_names
     assert expected.frame_rate == pytest.approx(8)
 
 
@@ -109,7 +109,6 @@ def test_scores_that_are_not_finite_are_no_answer(video, served):
     predictor = VideoPredictor(model, served.backbone)
     for ask in (
         predictor,
-        predictor.scores,
         predictor.timeline,
         lambda video: list(predictor.stream(video)),
     ):
@@ -213,12 +212,10 @@ def test_no_more_frames_than_a_window_are_held(served, held, tmp_path):
         for count in (4 * window, 16 * window):
             path, video = films(tmp_path, count)
             held[0] = 0
-            scores = predictor.scores(path)
+            scores = predictor(path).scores
             most.append(held[0])
             expected = served.answer_video(video)["scores"]
-            np.testing.assert_allclose(
-                list(scores.values()), expected, atol=1e-5
-            )
+            np.testing.assert_allclose(scores, expected, atol=1e-5)
     # The window's, the one after it, and what is read ahead.
     assert max(most) <= window + 1 + 2 * 16 + 2
     assert len(set(most)) <= 3
@@ -233,16 +230,16 @@ def test_what_is_too_long_is_refused_before_it_is_run(
         with monkeypatch.context() as patch:
             patch.setattr(WindowedNetwork, "_run", None)  # is not called
             with pytest.raises(VideoError, match="long.mp4.*20 steps.*whole"):
-                predictor.scores(path)
-        predictor.scores(path, end=1.0)
+                predictor(path)
+        predictor(path, end=1.0)
 
 
 def test_a_saved_model_takes_no_more_steps_than_it_says(tmp_path):
     served = make_served(tmp_path / "few", max_steps=10)
     path, _ = films(tmp_path, 44)
     with pytest.raises(VideoError, match="the SavedModel takes 10 "):
-        VideoPredictor(served.path).scores(path)
-    assert VideoPredictor(served.path).scores(path, end=5.0)
+        VideoPredictor(served.path)(path)
+    VideoPredictor(served.path)(path, end=5.0)
 
 
 def test_a_network_that_sees_all_is_shown_what_memory_holds(tmp_path):
@@ -252,9 +249,9 @@ def test_a_network_that_sees_all_is_shown_what_memory_holds(tmp_path):
     path, _ = films(tmp_path, 40)
     of_20 = 20 * 48 * 48 * 100 / 2**30
     predictor = VideoPredictor(model, backbone, memory=of_20)
-    assert predictor.scores(path, end=2.5)
+    predictor(path, end=2.5)
     with pytest.raises(VideoError, match="more than 20 frames are too many"):
-        predictor.scores(path, end=2.75)
+        predictor(path, end=2.75)
 
 
 def test_shown_frames_are_read_when_wanted_and_few(served, tmp_path):

@@ -195,7 +195,15 @@ def test_the_page_of_promises_says_what_is_not_public():
 
 def test_of_metadata_other_keys_are_passed_over():
     text = metadata.metadata_text(
-        ["a"], "softmax", [], 8, 4, None, 1.0, [], None
+        None,
+        class_names=["a"],
+        activation="softmax",
+        background=[],
+        channels=8,
+        max_steps=4,
+        crop_steps=None,
+        memory=1.0,
+        signatures=[],
     )
     values = json.loads(text)
     newer = json.dumps({**values, "a key of a later version": [1]})

@@ -18,13 +18,13 @@ from actx_tf.experiments import SceneRow
 from actx_tf.experiments import choose_context
 from actx_tf.experiments import evaluate_stored
 from actx_tf.experiments import scene_report
-from actx_tf.experiments import scene_table
 from actx_tf.experiments import write_rows
 from actx_tf.experiments.scene_figures import others_of_other_classes
+from actx_tf.experiments.scene_table import scene_table
 from actx_tf.export import export_saved_model
 from actx_tf.models import ActX
 from actx_tf.models import load_model
-from actx_tf.visualization import write_scene_page
+from actx_tf.visualization.scene_page import write_scene_page
 from tests.browser import browser as browser  # a fixture
 from tests.described import describe
 from tests.harness import run_actx

@@ -266,9 +266,9 @@ def test_what_must_be_seen_as_a_whole_is_refused_if_it_does_not_fit(tmp_path):
     # The same of whoever asks with more memory of his own.
     path, _ = films(tmp_path, 40)
     predictor = VideoPredictor(served.path, memory=4.0)
-    assert predictor.scores(path, end=2.5)
+    predictor(path, end=2.5)
     with pytest.raises(VideoError, match="more than 20 frames are too many"):
-        predictor.scores(path, end=2.75)
+        predictor(path, end=2.75)
 
 
 def test_a_clip_of_a_fixed_number_of_frames_always_fits(tmp_path):

@@ -173,10 +173,7 @@ def test_networks_that_see_a_number_of_frames_are_run_in_each_window(tmp_path):
         timeline.times, sorted([*begins, *(begins + 4)]), atol=1e-5
     )
     of_windows = np.array(
-        [
-            list(predictor.scores(path, start=t, end=t + 4.0).values())
-            for t in begins.tolist()
-        ]
+        [predictor(path, start=t, end=t + 4.0).scores for t in begins.tolist()]
     )
     for step, middle in enumerate(
         (timeline.times[1:] + timeline.times[:-1]) / 2
@@ -188,9 +185,7 @@ def test_networks_that_see_a_number_of_frames_are_run_in_each_window(tmp_path):
     assert timeline.action_map is None
     short = predictor.timeline(path, window=100.0)
     np.testing.assert_allclose(short.times, [0, 10])
-    assert list(predictor.scores(path).values()) == pytest.approx(
-        short.scores[0].tolist(), abs=1e-6
-    )
+    assert predictor(path).scores == pytest.approx(short.scores[0], abs=1e-6)
     with pytest.raises(ValueError, match="`window` must be given in seconds"):
         predictor.timeline(path)
 
@@ -211,12 +206,12 @@ def test_windows_that_memory_cannot_hold_are_refused(served, tmp_path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"window": 0}, "`window` must be seconds above 0"),
-        ({"window": "2"}, "`window` must be seconds above 0"),
+        ({"window": 0}, "`window` must be positive and finite"),
+        ({"window": "2"}, "`window` must be positive and finite"),
         ({"window": 0.2}, "`window` must be a step, 0.5 seconds"),
         (
             {"overlap": 1.0},
-            r"`overlap` must be a share of a window in \[0, 1\)",
+            r"`overlap` must be a number in \[0, 1\)",
         ),
         ({"overlap": np.nan}, "`overlap` must be"),
     ],
@@ -309,7 +304,7 @@ def test_a_film_over_time_is_that_of_the_whole(served, tmp_path, monkeypatch):
         whole.context_map,
         8.0,
         whole.centers,
-        f"{whole.answer} ({whole.scores.max():.2f})",
+        f"{whole.label} ({whole.scores.max():.2f})",
     )
     visualization.save_timeline_video(tmp_path / "b.mp4", timeline, path)
     (a, b) = images.values()

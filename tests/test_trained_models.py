@@ -14,9 +14,9 @@ from actx_tf.cli.main import main
 from actx_tf.data import FeatureStoreWriter
 from actx_tf.data import synthetic
 from actx_tf.experiments import evaluate_stored
-from actx_tf.experiments import find_videos
-from actx_tf.experiments import score_videos
 from actx_tf.experiments import video_scores
+from actx_tf.experiments.video_scores import find_videos
+from actx_tf.experiments.video_scores import score_videos
 from actx_tf.export import ExportedModel
 from actx_tf.export import export_saved_model
 from actx_tf.export import load_trained
@@ -222,7 +222,7 @@ def test_predict_a_folder(made, tmp_path):
     ]
     for row in rows:
         expected = predict_video(row["video"], made.served.path)
-        assert row["label"] == expected.answer
+        assert row["label"] == expected.label
         assert [float(row[f"score_{n}"]) for n in CLASS_NAMES] == (
             pytest.approx(expected.scores, abs=1e-5)
         )
@@ -258,10 +258,10 @@ def test_a_table_is_gone_on_with(made, tmp_path, monkeypatch):
     score_videos(videos, model, tmp_path / "whole.csv", progress=False)
 
     class Interrupted(video_scores.VideoPredictor):
-        def scores(self, video, **stretch):
+        def __call__(self, video, **stretch):
             if video.endswith("b.mp4"):
                 raise KeyboardInterrupt
-            return super().scores(video, **stretch)
+            return super().__call__(video, **stretch)
 
     output = tmp_path / "scores.csv"
     with monkeypatch.context() as patch:

@@ -9,9 +9,9 @@ import pytest
 
 import actx_tf
 from actx_tf.data import read_segments
-from actx_tf.experiments import find_videos
-from actx_tf.experiments import segment_videos
 from actx_tf.experiments import video_segments
+from actx_tf.experiments.video_scores import find_videos
+from actx_tf.experiments.video_segments import segment_videos
 from actx_tf.prediction import VideoPredictor
 from tests.harness import PROCESSES
 from tests.harness import run_actx
@@ -65,7 +65,7 @@ def test_python_says_the_same(served, folder):
     assert len(found.scores) == 3
     predictor = VideoPredictor(served.path)
     for video, scores in found.scores.items():
-        assert scores == predictor.scores(video)
+        assert list(scores.values()) == predictor(video).scores.tolist()
         assert scores == actx_tf.predict(video, served.path).scores[video]
     video = folder / "a.mp4"
     of_objects = actx_tf.predict(video, served.model, backbone=served.backbone)

@@ -22,10 +22,10 @@ from actx_tf.models import ACF
 from actx_tf.models import ActX
 from actx_tf.prediction import VideoPrediction
 from actx_tf.visualization import PageClip
-from actx_tf.visualization import built_in_clips
 from actx_tf.visualization import overlay_attention
 from actx_tf.visualization import view_clips
 from actx_tf.visualization import write_page
+from actx_tf.visualization.page_clips import built_in_clips
 from tests.browser import browser as browser  # a fixture
 from tests.harness import run_actx
 from tests.lossless import write_lossless

@@ -10,6 +10,7 @@ from actx_tf.backbones.description import BackboneDescription
 from actx_tf.backbones.description import location_centers
 from actx_tf.data import read_clip
 from actx_tf.prediction import VideoPrediction
+from actx_tf.visualization.overlays import map_colors
 from tests.harness import clips
 
 SPACE = Axis(((7, 2, None), *[(3, 2, None)] * 3, (2, 2, None)))
@@ -71,9 +72,7 @@ def test_an_overlay_keeps_frames_where_the_map_is_zero():
     np.testing.assert_array_equal(overlay[share == 0], video[share == 0])
     # At its largest value and opacity 1 a map is the end of the scale.
     overlay = visualization.overlay_attention(video, 7 * values, opacity=1.0)
-    np.testing.assert_array_equal(
-        overlay[4, 17, 10], visualization.map_colors()[-1]
-    )
+    np.testing.assert_array_equal(overlay[4, 17, 10], map_colors()[-1])
 
 
 def test_each_step_is_drawn_on_the_frame_in_the_middle_of_what_it_sees():

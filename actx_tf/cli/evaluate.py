@@ -116,6 +116,7 @@ def run(flags: argparse.Namespace) -> None:
 def _evaluate_clips(flags):
     from actx_tf import data
     from actx_tf import experiments
+    from actx_tf.experiments.evaluation_tables import class_table
 
     found = experiments.evaluate_stored(
         flags.model,
@@ -131,7 +132,7 @@ def _evaluate_clips(flags):
     print(f"{len(found.rows)} clips of the split {flags.split}")
     for name, value in found.figures.items():
         print(f"{name:9} {value:.3f}")
-    table = experiments.class_table(found)
+    table = class_table(found)
     print(f"\n{experiments.format_table(table)}")
     if more := len(found.class_names) - len(table) + 1:
         print(f"and {more} more classes, of a higher F1")

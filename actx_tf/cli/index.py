@@ -198,7 +198,7 @@ def run(flags: argparse.Namespace) -> None:
     from actx_tf.data import write_clip_index
     from actx_tf.data import write_masks
     from actx_tf.data import write_tubes
-    from actx_tf.experiments import index_report
+    from actx_tf.experiments.reports import index_report
 
     options = {
         argument: getattr(flags, name)

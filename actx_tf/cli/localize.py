@@ -101,6 +101,7 @@ def check(flags: argparse.Namespace) -> None:
 def run(flags: argparse.Namespace) -> None:
     """Runs the subcommand."""
     from actx_tf import experiments
+    from actx_tf.experiments.localization_figures import localization_table
 
     rows, left_out = experiments.localize(
         flags.model,
@@ -114,7 +115,7 @@ def run(flags: argparse.Namespace) -> None:
         share=flags.share,
         threshold=flags.threshold,
     )
-    print(experiments.localization_table(rows))
+    print(localization_table(rows))
     counts = collections.Counter(reason for _, reason in left_out)
     for reason, count in counts.items():
         print(f"left out: {count} clips: {reason}")

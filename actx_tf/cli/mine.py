@@ -204,7 +204,7 @@ def run(flags: argparse.Namespace) -> None:
     """Runs the subcommand."""
     from actx_tf.data import read_clip_index
     from actx_tf.data import write_clip_index
-    from actx_tf.experiments import pair_report
+    from actx_tf.experiments.reports import pair_report
 
     options = {
         name: getattr(flags, name)

@@ -122,11 +122,11 @@ def check(flags: argparse.Namespace) -> None:
 
 def run(flags: argparse.Namespace) -> int:
     """Runs the subcommand; returns 1 if nothing came of it."""
-    from actx_tf import experiments
+    from actx_tf.experiments.video_scores import find_videos
 
     if flags.stream is not None:
         return stream.run(flags)
-    videos = experiments.find_videos(flags.videos)
+    videos = find_videos(flags.videos)
     find = _find_segments if flags.segments else _find_scores
     answered, failed = find(flags, videos)
     for video, message in failed:
@@ -141,7 +141,7 @@ def run(flags: argparse.Namespace) -> int:
 
 
 def _find_scores(flags, videos):
-    from actx_tf import experiments
+    from actx_tf.experiments.video_scores import score_videos
     from actx_tf.experiments.video_scores import scores_of_row
     from actx_tf.visualization import save_prediction
 
@@ -153,7 +153,7 @@ def _find_scores(flags, videos):
         if shown < seen:
             thinned.append(f"{video}: maps over {shown} of {seen} frames")
 
-    rows, failed = experiments.score_videos(
+    rows, failed = score_videos(
         videos,
         flags.model,
         flags.output,
@@ -178,7 +178,7 @@ def _find_scores(flags, videos):
 
 
 def _find_segments(flags, videos):
-    from actx_tf import experiments
+    from actx_tf.experiments.video_segments import segment_videos
     from actx_tf.visualization import save_timeline_video
 
     windows = set()
@@ -192,7 +192,7 @@ def _find_segments(flags, videos):
                 folder / "maps.mp4", timeline, video, flags.start, flags.end
             )
 
-    found, failed = experiments.segment_videos(
+    found, failed = segment_videos(
         videos,
         flags.model,
         flags.output,

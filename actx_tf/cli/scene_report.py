@@ -131,6 +131,8 @@ def check(flags: argparse.Namespace) -> None:
 def run(flags: argparse.Namespace) -> None:
     """Runs the subcommand."""
     from actx_tf import experiments
+    from actx_tf.experiments.benchmark_report import benchmark_table
+    from actx_tf.experiments.scene_table import scene_table
 
     asked: dict[str, Any] = {
         name: getattr(flags, name)
@@ -146,12 +148,12 @@ def run(flags: argparse.Namespace) -> None:
     report: Any
     if flags.tests:
         report = experiments.benchmark_report(flags.index, **asked)
-        table, rows = experiments.benchmark_table(report), report.clips
+        table, rows = benchmark_table(report), report.clips
     else:
         report = experiments.scene_report(
             flags.index, conjugates_column=flags.conjugates_column, **asked
         )
-        table, rows = experiments.scene_table(report), report.pairs
+        table, rows = scene_table(report), report.pairs
     print(experiments.format_table(table))
     notes = [*report.notes, *_left_out(report)]
     for note in notes:
@@ -203,11 +205,11 @@ def _left_out(report):
 
 def _write_page(flags, report, table, notes):
     from actx_tf import data
-    from actx_tf import visualization
+    from actx_tf.visualization.scene_page import write_scene_page
 
     clips = data.read_clip_index(flags.index, flags.conjugates_column)
     pairs = report.pairs[: flags.num_pairs]
-    unread = visualization.write_scene_page(
+    unread = write_scene_page(
         flags.page,
         table,
         pairs,

@@ -53,7 +53,7 @@ def run(flags: argparse.Namespace) -> None:
     from actx_tf.data import doubtful_pairs
     from actx_tf.data import read_clip_index
     from actx_tf.data import store_similarities
-    from actx_tf.experiments import pair_report
+    from actx_tf.experiments.reports import pair_report
 
     clips = read_clip_index(flags.index, flags.conjugates_column)
     with FeatureStore(flags.features) as features:

@@ -75,7 +75,9 @@ def run(flags: argparse.Namespace) -> None:
 def _write(flags):
     from actx_tf import data
     from actx_tf import visualization
+    from actx_tf.experiments.stored_evaluation import clips_of_split
     from actx_tf.export import load_trained
+    from actx_tf.visualization.page_clips import built_in_clips
 
     model = load_trained(flags.model)
     origin = Path(flags.index).stem if flags.index else "the built-in data set"
@@ -85,24 +87,14 @@ def _write(flags):
     }
     if flags.features:
         index = data.read_clip_index(flags.index, flags.conjugates_column)
-        clips = _choose(index, flags.split, flags.num_clips)
+        chosen = clips_of_split(index, flags.split)
+        count = min(len(chosen), flags.num_clips)  # evenly over the split
+        clips = [chosen[k * len(chosen) // count] for k in range(count)]
         with data.FeatureStore(flags.features) as store:
             return visualization.view_clips(
                 model, store, clips, flags.output, **about
             )
-    clips = visualization.built_in_clips(model, flags.split, flags.num_clips)
+    clips = built_in_clips(model, flags.split, flags.num_clips)
     return visualization.write_page(
         flags.output, clips, model.class_names, model.activation, **about
     )
-
-
-def _choose(index, split, most):
-    """Returns some clips, evenly over the split."""
-    chosen = [clip for clip in index if clip.split == split]
-    if not chosen:
-        raise ValueError(
-            f"--split must be one of {sorted({c.split for c in index})}, for "
-            f"the index has no clip of the split {split!r}"
-        )
-    count = min(len(chosen), most)
-    return [chosen[k * len(chosen) // count] for k in range(count)]

@@ -151,7 +151,7 @@ def ask_timeline(
         nonlocal size
         for frame in clip:
             size = frame.shape[:2]
-            yield encode_frames(frame[np.newaxis], quality)[0]
+            yield encode_frame(frame, quality)
 
     total = clip.count()
     # A clip that is shorter is a window.
@@ -264,7 +264,7 @@ def _encode_clip(frames, quality, most_frames, video):
     left = _MOST_BYTES
     for frame in frames:
         size = frame.shape[:2]
-        images.extend(encode_frames(frame[np.newaxis], quality))
+        images.append(encode_frame(frame, quality))
         left -= len(images[-1])
         if len(images) > most_frames or left < 0:
             raise VideoError(
@@ -322,13 +322,13 @@ def describe(
         raise ServingError(str(error)) from None
 
 
-def encode_frames(frames: np.ndarray, quality: int | None = None) -> np.ndarray:
-    """Returns the bytes of each frame as an image, an array of objects.
+def encode_frame(frame: np.ndarray, quality: int | None = None) -> bytes:
+    """Returns a frame as an image.
 
     Args:
-        frames: RGB frames, uint8 `(frames, height, width, 3)`.
-        quality: Quality of JPEGs, in [1, 100]. Defaults to `None`: PNGs, which
-            lose nothing.
+        frame: RGB, uint8 `(height, width, 3)`.
+        quality: Quality of a JPEG, in [1, 100]. Defaults to `None`: a PNG,
+            which loses nothing.
 
     Raises:
         ValueError: If `quality` is wrong.
@@ -350,11 +350,8 @@ def encode_frames(frames: np.ndarray, quality: int | None = None) -> np.ndarray:
         raise ValueError(
             f"`quality` must be in [1, 100]. Received: quality={quality}"
         )
-    encoded = np.empty(len(frames), object)
-    for number, frame in enumerate(frames):
-        _, image = cv2.imencode(suffix, frame[..., ::-1], settings)
-        encoded[number] = image.tobytes()
-    return encoded
+    _, image = cv2.imencode(suffix, frame[..., ::-1], settings)
+    return image.tobytes()
 
 
 def _predict_by(server) -> Callable[..., dict[str, np.ndarray]]:

@@ -12,39 +12,25 @@ from actx_tf.experiments.benchmark_report import (
 from actx_tf.experiments.benchmark_report import (
     benchmark_report as benchmark_report,
 )
-from actx_tf.experiments.benchmark_report import (
-    benchmark_table as benchmark_table,
-)
 from actx_tf.experiments.comparison import compare_methods as compare_methods
 from actx_tf.experiments.context_choice import choose_context as choose_context
 from actx_tf.experiments.evaluation import evaluate as evaluate
 from actx_tf.experiments.evaluation_report import (
     write_evaluation as write_evaluation,
 )
-from actx_tf.experiments.evaluation_tables import class_table as class_table
 from actx_tf.experiments.fine_tuning import fine_tune as fine_tune
 from actx_tf.experiments.loading import load_data as load_data
 from actx_tf.experiments.localization import localize as localize
-from actx_tf.experiments.localization_figures import (
-    localization_figures as localization_figures,
-)
-from actx_tf.experiments.localization_figures import (
-    localization_table as localization_table,
-)
 from actx_tf.experiments.method_training import train_method as train_method
 from actx_tf.experiments.paper_tables import (
     comparison_tables as comparison_tables,
 )
 from actx_tf.experiments.predictions import Predictions as Predictions
-from actx_tf.experiments.predictions import predict as predict
 from actx_tf.experiments.ray_training import train_on_ray as train_on_ray
-from actx_tf.experiments.reports import index_report as index_report
-from actx_tf.experiments.reports import pair_report as pair_report
 from actx_tf.experiments.scene_figures import SceneFigure as SceneFigure
 from actx_tf.experiments.scene_figures import SceneRow as SceneRow
 from actx_tf.experiments.scene_report import SceneReport as SceneReport
 from actx_tf.experiments.scene_report import scene_report as scene_report
-from actx_tf.experiments.scene_table import scene_table as scene_table
 from actx_tf.experiments.segment_evaluation import (
     SegmentEvaluation as SegmentEvaluation,
 )
@@ -65,9 +51,6 @@ from actx_tf.experiments.tables import read_rows as read_rows
 from actx_tf.experiments.tables import summarize as summarize
 from actx_tf.experiments.tables import write_rows as write_rows
 from actx_tf.experiments.verdict import verdict as verdict
-from actx_tf.experiments.video_scores import find_videos as find_videos
-from actx_tf.experiments.video_scores import score_videos as score_videos
-from actx_tf.experiments.video_segments import segment_videos as segment_videos
 from actx_tf.experiments.video_training import VideoTraining as VideoTraining
 from actx_tf.experiments.video_training import (
     train_on_videos as train_on_videos,

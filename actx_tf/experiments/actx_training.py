@@ -108,7 +108,7 @@ def train_actx(
                 if not is_chief:
                     continue
                 scores, row, outputs = evaluate(
-                    method, model, data.test, data.task.activation
+                    method, model, data.test, data.task
                 )
                 if method == "ActX" and seed == 0:
                     save_model(

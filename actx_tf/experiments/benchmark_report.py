@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from actx_tf.data.clip_index import read_clip_index
-from actx_tf.experiments.intervals import interval_of_mean
 from actx_tf.experiments.scene_answers import labels_of
 from actx_tf.experiments.scene_answers import open_classifier
 from actx_tf.experiments.scene_figures import SceneFigure
+from actx_tf.experiments.scene_figures import figure_of
 from actx_tf.experiments.scene_report import sources_of
 
 _TESTS = ("iid", "scuba", "scufo", "swap")
@@ -139,7 +139,9 @@ def benchmark_report(
         rows[kind] = (
             len(found),
             {
-                name: _figure([row[name] for row in found], seed, groups)
+                name: figure_of(
+                    np.array([row[name] for row in found]), seed, groups
+                )
                 for name in _COLUMNS
             },
         )
@@ -172,7 +174,7 @@ def benchmark_table(report: BenchmarkReport) -> list[list[str]]:
     ]
     lines = [["scenes", "clips", *(_COLUMNS[name] for name in columns)]]
     for kind, (count, figures) in report.rows.items():
-        cells = [_cell(figures[name]) for name in columns]
+        cells = [str(figures[name]) for name in columns]
         lines.append([kind, str(count), *cells])
     return lines
 
@@ -215,20 +217,3 @@ def _row(kind, tests, answers):
         of_scene = row["scene_label"], *row["scene_label"].split("|")
         row["swap_scene"] = float(row["swap_answer"] in of_scene)
     return row
-
-
-def _figure(values, seed, groups):
-    values = np.array(values)
-    if np.isnan(values).all():
-        return SceneFigure(math.nan, math.nan, math.nan)
-    low, high = interval_of_mean(values, seed, groups)
-    return SceneFigure(float(np.nanmean(values)), low, high)
-
-
-def _cell(figure):
-    if math.isnan(figure.value):
-        return ""
-    text = f"{figure.value:.3f}"
-    if math.isnan(figure.low):
-        return text
-    return f"{text} ({figure.low:.2f}-{figure.high:.2f})"

@@ -40,7 +40,6 @@ def built_in_data(settings: DataSettings) -> RunData:
             _listed(name, clips),
             batches(clips, inputs),
             clips.labels,
-            scored=np.ones(len(synthetic.CLASS_NAMES), bool),
             read_videos=lambda places: list(clips.videos[places]),
             voxels=synthetic.to_voxels(clips.actor_masks),
         )

@@ -160,8 +160,9 @@ def compare_methods(
                         for stream in streams
                     )
                     fused = (rgb + flow_weight * flow) / (1.0 + flow_weight)
-                    test = streams["RGB"].test
-                    add(BOTH, seed, name, figures_of(test, fused))
+                    data = streams["RGB"]
+                    figures = figures_of(data.test, data.task, fused)
+                    add(BOTH, seed, name, figures)
     return rows
 
 
@@ -206,9 +207,7 @@ def _run_methods(data, settings, stream, seed, output, chosen):
                 resumable=True,
             )
         if name in chosen:
-            scores, row, _ = evaluate(
-                name, model, data.test, data.task.activation
-            )
+            scores, row, _ = evaluate(name, model, data.test, data.task)
             row["weights"] = count_weights(model)
             row["seconds a step"] = seconds
             yield name, row, scores
@@ -221,7 +220,7 @@ def _run_methods(data, settings, stream, seed, output, chosen):
                 output=output,
                 run=f"{stream}-{eep}-{seed}",
             )
-            row = figures_of(data.test, scores)
+            row = figures_of(data.test, data.task, scores)
             row["weights"] = num_weights
             row["seconds a step"] = seconds + more_seconds
             yield eep, row, scores
@@ -273,9 +272,7 @@ def train_eep(
         )
         watched = None if settings.patience is None else data.validation
         most_clips = max(len(labels), len(watched.labels) if watched else 0)
-        compile_model(
-            classifier, data.task, settings, data.test.scored, most_clips
-        )
+        compile_model(classifier, data.task, settings, most_clips)
         weigh = make_weigher(settings, data)
 
         def batches(features, masks, labels):

@@ -1,7 +1,7 @@
 """Which context an ActX should answer by, from what pairs say."""
 
 from actx_tf.experiments.scene_report import SceneReport
-from actx_tf.utils.checks import is_number
+from actx_tf.utils.checks import check_share
 
 
 def choose_context(report: SceneReport, most_lost: float = 0.01) -> str:
@@ -23,10 +23,7 @@ def choose_context(report: SceneReport, most_lost: float = 0.01) -> str:
         ValueError: If the model that was asked has no context switch, or
             `most_lost` is not in [0, 1].
     """
-    if not (is_number(most_lost) and 0 <= most_lost <= 1):
-        raise ValueError(
-            f"`most_lost` must be in [0, 1]. Received: most_lost={most_lost!r}"
-        )
+    check_share("most_lost", most_lost)
     if report.switched is None:
         raise ValueError(
             "`report` must be of the .keras file of an ActX, which has a "

@@ -7,8 +7,10 @@ import numpy as np
 from keras import ops
 
 from actx_tf import metrics
+from actx_tf.experiments.intervals import weighted_figures
 from actx_tf.experiments.methods import METHODS
 from actx_tf.experiments.run_data import Part
+from actx_tf.experiments.run_data import Task
 from actx_tf.experiments.run_data import pick_inputs
 from actx_tf.ops import activations
 
@@ -19,7 +21,7 @@ def class_scores(logits: Any, activation: str) -> np.ndarray:
     return ops.convert_to_numpy(activations.scores(logits, activation))
 
 
-def figures_of(part: Part, scores: np.ndarray) -> dict[str, float]:
+def figures_of(part: Part, task: Task, scores: np.ndarray) -> dict[str, float]:
     """Returns accuracy, mean class accuracy and mean average precision.
 
     Where a clip can be of several classes, the last alone; and all of them a
@@ -27,12 +29,13 @@ def figures_of(part: Part, scores: np.ndarray) -> dict[str, float]:
 
     Args:
         part: The clips.
+        task: What was to be learned.
         scores: Their scores, `(clips, classes)`.
     """
-    row = figures_of_scores(part.labels, scores, part.scored)
+    row = figures_of_scores(part.labels, scores, task.scored)
     if part.paired is not None and part.paired.any():
         paired = figures_of_scores(
-            part.labels[part.paired], scores[part.paired], part.scored
+            part.labels[part.paired], scores[part.paired], task.scored
         )
         row |= {f"{name} (paired)": value for name, value in paired.items()}
     return row
@@ -48,25 +51,15 @@ def figures_of_scores(
     Args:
         labels: `(clips,)`, or `(clips, classes)`: see `Part`.
         scores: `(clips, classes)`.
-        scored: Booleans `(classes,)`: see `Part`.
+        scored: Booleans `(classes,)`: see `Task`.
     """
-    if labels.ndim > 1:
-        member, row = labels, {}
-    else:
-        member = labels[:, None] == np.arange(len(scored))
-        answers = np.argmax(scores, axis=-1)
-        row = {
-            "accuracy": np.mean(answers == labels),
-            "mAcc": metrics.mean_class_accuracy(labels, scores),
-        }
-    row["mAP"] = metrics.mean_average_precision(
-        member[:, scored], scores[:, scored]
-    )
-    return {name: float(value) for name, value in row.items()}
+    once = np.ones((1, len(scores)), int)
+    figures = weighted_figures(labels, scores, scored, once)
+    return {name: float(value) for name, (value,) in figures.items()}
 
 
 def evaluate(
-    name: str, model: keras.Model, part: Part, activation: str
+    name: str, model: keras.Model, part: Part, task: Task
 ) -> tuple[np.ndarray, dict[str, float], dict[str, np.ndarray]]:
     """Runs a trained method on a part of the data.
 
@@ -74,7 +67,7 @@ def evaluate(
         name: Name of the method, one of `METHODS`.
         model: The trained model.
         part: The clips.
-        activation: See `Task`.
+        task: What was to be learned.
 
     Returns:
         The scores; the figures, with the localization AUC where the true
@@ -85,8 +78,8 @@ def evaluate(
     outputs = model.predict(dataset, verbose=0)
     if not isinstance(outputs, dict):
         outputs = {"logits": outputs}
-    scores = class_scores(outputs["logits"], activation)
-    row = figures_of(part, scores)
+    scores = class_scores(outputs["logits"], task.activation)
+    row = figures_of(part, task, scores)
     if part.voxels is not None and method.localize is not None:
         batches = [inputs for inputs, _ in dataset.as_numpy_iterator()]
         maps = [method.localize(model, inputs) for inputs in batches]

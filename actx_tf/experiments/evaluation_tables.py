@@ -5,7 +5,9 @@ from typing import Any
 import numpy as np
 
 from actx_tf import metrics
+from actx_tf.experiments.intervals import average_precision
 from actx_tf.experiments.stored_evaluation import StoredEvaluation
+from actx_tf.experiments.tables import figure_text
 from actx_tf.metrics.per_class import ClassFigures
 
 _LISTED = 20  # classes of a printed table
@@ -23,7 +25,8 @@ def class_rows(evaluation: StoredEvaluation) -> list[dict[str, Any]]:
         and `AP`, the average precision; NaN where nothing is known.
     """
     found = evaluation.of_classes
-    precisions = average_precisions(evaluation.labels, evaluation.scores)
+    labels, scores = evaluation.labels, evaluation.scores
+    once = np.ones((1, len(scores)))
     return [
         {
             "class": name,
@@ -34,26 +37,9 @@ def class_rows(evaluation: StoredEvaluation) -> list[dict[str, Any]]:
             "precision": float(found.precision[k]),
             "recall": float(found.recall[k]),
             "f1": float(found.f1[k]),
-            "AP": precisions[k],
+            "AP": float(average_precision(labels[:, k], scores[:, k], once)[0]),
         }
         for k, name in enumerate(evaluation.class_names)
-    ]
-
-
-def average_precisions(labels: np.ndarray, scores: np.ndarray) -> list[float]:
-    """Returns the average precision of each class; NaN for one without clips.
-
-    Args:
-        labels: Booleans `(clips, classes)`.
-        scores: Floats `(clips, classes)`.
-    """
-    return [
-        float(
-            metrics.mean_average_precision(
-                labels[:, k : k + 1].astype("int32"), scores[:, k : k + 1]
-            )
-        )
-        for k in range(labels.shape[1])
     ]
 
 
@@ -128,23 +114,23 @@ def mistakes(evaluation: StoredEvaluation) -> list[dict[str, Any]]:
         `answer` is "not" and its name, or answered wrongly; the surest score
         is the farthest from 0.5. Those of background are not among these.
     """
-    if evaluation.is_multi_label:
-        return _mistakes_of_several(evaluation)
+    several, labels = evaluation.is_multi_label, evaluation.labels
+    answers = evaluation.answers
+    wrong = answers & ~labels
+    if several:
+        wrong = (answers != labels) & evaluation.scored
     found = []
-    for row, label, scores in zip(
-        evaluation.rows, evaluation.labels, evaluation.scores, strict=True
-    ):
-        answer = int(np.argmax(scores))
-        if not label[answer]:
-            found.append(
-                {
-                    "clip": row["clip"],
-                    "label": row["label"],
-                    "answer": row["answer"],
-                    "score": float(scores[answer]),
-                }
-            )
-    return sorted(found, key=lambda x: -x["score"])
+    for clip, k in np.argwhere(wrong):
+        row, name = evaluation.rows[clip], evaluation.class_names[k]
+        found.append(
+            {
+                "clip": row["clip"],
+                "label": row["label"],
+                "answer": name if answers[clip, k] else f"not {name}",
+                "score": float(evaluation.scores[clip, k]),
+            }
+        )
+    return sorted(found, key=lambda x: -abs(x["score"] - 0.5 * several))
 
 
 def class_table(evaluation: StoredEvaluation) -> list[list[str]]:
@@ -164,7 +150,7 @@ def class_table(evaluation: StoredEvaluation) -> list[list[str]]:
     lines = [["class", "clips", *shown]]
     for row in rows[:_LISTED]:
         name = row["class"] + row["background"] * " (background)"
-        cells = ["" if np.isnan(row[x]) else f"{row[x]:.3f}" for x in shown]
+        cells = [figure_text(row[x]) for x in shown]
         lines.append([name, str(row["clips"]), *cells])
     return lines
 
@@ -179,20 +165,3 @@ def _counts(found: ClassFigures, k: int) -> dict[str, int]:
         "false_negatives": support - right,
         "true_negatives": found.clips - answered - support + right,
     }
-
-
-def _mistakes_of_several(evaluation):
-    found = []
-    wrong = (evaluation.answers != evaluation.labels) & evaluation.scored
-    for clip, k in np.argwhere(wrong):
-        row, name = evaluation.rows[clip], evaluation.class_names[k]
-        is_answered = bool(evaluation.answers[clip, k])
-        found.append(
-            {
-                "clip": row["clip"],
-                "label": row["label"],
-                "answer": name if is_answered else f"not {name}",
-                "score": float(evaluation.scores[clip, k]),
-            }
-        )
-    return sorted(found, key=lambda x: -abs(x["score"] - 0.5))

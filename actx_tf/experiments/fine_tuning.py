@@ -159,7 +159,6 @@ def fine_tune(
                 model,
                 data.task,
                 settings,
-                data.test.scored,
                 max(map(len, clips)),
                 optimizer,
             )
@@ -314,7 +313,6 @@ def _read(settings, index, backbone, mixing, report):
             clips,
             functools.partial(make_video_dataset, videos, clips, **shared),
             labels_of(clips, names, settings.multi_label),
-            scored=np.array([x not in settings.background for x in names]),
             read_videos=lambda places: [],
             paired=np.array([bool(clip.conjugates) for clip in clips]),
         )
@@ -373,7 +371,7 @@ def _write_figures(model, data, settings, scores, output, seed):
             }
         )
     write_rows(rows, output / "scores.csv")
-    figures = figures_of(part, scores)
+    figures = figures_of(part, data.task, scores)
     write_model_card(
         output / "model_card.md",
         model,

@@ -69,7 +69,6 @@ def compile_model(
     model: keras.Model,
     task: Task,
     settings: TrainingSettings,
-    scored: np.ndarray,
     most_clips: int,
     optimizer: keras.optimizers.Optimizer | None = None,
 ) -> None:
@@ -79,7 +78,6 @@ def compile_model(
         model: The model.
         task: What it learns.
         settings: The settings.
-        scored: Booleans `(classes,)`: see `Part`.
         most_clips: Clips of the larger of training and validation.
         optimizer: The optimizer. Defaults to `None`: Adam.
     """
@@ -89,7 +87,7 @@ def compile_model(
         loss = keras.losses.BinaryCrossentropy(from_logits=True)
         shown = MeanAveragePrecision(
             len(task.class_names),
-            classes=np.flatnonzero(scored).tolist(),
+            classes=np.flatnonzero(task.scored).tolist(),
             capacity=most_clips,
         )
     model.compile(

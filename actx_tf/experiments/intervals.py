@@ -11,7 +11,6 @@ def intervals_of_scores(
     labels: np.ndarray,
     scores: np.ndarray,
     scored: np.ndarray,
-    seed: int = 0,
 ) -> dict[str, tuple[float, float]]:
     """Returns the 95% intervals of the figures of `figures_of_scores`.
 
@@ -24,14 +23,13 @@ def intervals_of_scores(
     Args:
         labels: `(clips,)`, or `(clips, classes)`: see `Part`.
         scores: `(clips, classes)`.
-        scored: Booleans `(classes,)`: see `Part`.
-        seed: Of the draws. Defaults to `0`.
+        scored: Booleans `(classes,)`: see `Task`.
 
     Returns:
         (lowest, highest) of each figure, by name; NaN where it is not known.
     """
     found: dict[str, list[np.ndarray]] = {}
-    for weights in _resamples(len(scores), seed):
+    for weights in _resamples(len(scores), 0):
         figures = weighted_figures(labels, scores, scored, weights)
         for name, values in figures.items():
             found.setdefault(name, []).append(values)
@@ -50,7 +48,7 @@ def interval_of_mean(
 
     Args:
         values: `(clips,)`, in [0, 1]; clips of which it is NaN are left out.
-        seed: As of `intervals_of_scores`. Defaults to `0`.
+        seed: Of the draws. Defaults to `0`.
         groups: Whole numbers `(clips,)`, such as the recording that each clip
             is of: groups are drawn again, each with all of its clips. Defaults
             to `None`: the clips are.
@@ -97,12 +95,17 @@ def weighted_figures(
         member = labels[:, None] == np.arange(scores.shape[1])
         hits = weights * (scores.argmax(axis=-1) == labels)
         figures["accuracy"] = hits.sum(axis=1) / weights.sum(axis=1)
-        figures["mAcc"] = _mean_of_ratios(hits @ member, weights @ member)
-    precisions = [
-        average_precision(member[:, k], scores[:, k], weights)
-        for k in np.flatnonzero(scored)
-    ]
-    figures["mAP"] = _mean_of_known(np.stack(precisions, axis=1))
+        figures["mAcc"] = _mean_of_known(
+            _ratio(hits @ member, weights @ member)
+        )
+    precisions = np.empty((len(weights), np.count_nonzero(scored)))
+    for place, k in enumerate(np.flatnonzero(scored)):
+        precisions[:, place] = average_precision(
+            member[:, k], scores[:, k], weights
+        )
+    figures["mAP"] = _mean_of_known(precisions)
+    if np.isnan(scores[:, scored]).any():  # which has no place in an order
+        figures["mAP"][:] = np.nan
     return figures
 
 
@@ -148,10 +151,6 @@ def _middle(values, figure):
 
 def _ratio(part, whole):
     return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)
-
-
-def _mean_of_ratios(parts, wholes):
-    return _mean_of_known(_ratio(parts, wholes))
 
 
 def _mean_of_known(values):

@@ -19,9 +19,9 @@ from actx_tf.data.video import video_duration
 from actx_tf.experiments.localization_figures import CHANCE
 from actx_tf.experiments.localization_figures import center_map
 from actx_tf.experiments.localization_figures import localization_figures
-from actx_tf.experiments.stored_evaluation import check_features
 from actx_tf.export.trained_model import ExportedModel
 from actx_tf.export.trained_model import answer
+from actx_tf.export.trained_model import check_features
 from actx_tf.export.trained_model import load_trained
 from actx_tf.utils.checks import check_positive
 from actx_tf.utils.checks import check_share
@@ -67,8 +67,18 @@ def localize(
         threshold: As in `metrics.temporal_overlap`. Defaults to `0.5`.
 
     Returns:
-        Rows of a clip and map each, with the figures of
-        `localization_figures`; and the clips left out, as (name, reason).
+        Rows of a clip and map each, with its figures, NaN where the clip does
+        not count; and the clips left out, as (name, reason). The figures:
+
+        - AUC: over voxels, `metrics.localization_auc`;
+        - pointing: whether the largest value of each step, or of the clip, is
+          in the action;
+        - energy: the share of the map inside the action;
+        - temporal IoU: of the action and the steps whose mean value is at least
+          `threshold` of the way from the smallest to the largest;
+        - temporal AUC: over the mean values of the steps.
+
+        The last two leave out clips that act throughout.
 
     Raises:
         FileNotFoundError: If a file is missing.
@@ -198,7 +208,7 @@ def _description_of(model, store):
                 "takes videos. Received: features=None"
             )
         return model.description
-    check_features(model, store)
+    check_features(model, store.description, store.path)
     return store.description
 
 
@@ -210,7 +220,8 @@ def _attend(model, clip, store, description):
         attributes = store.attributes(clip.clip)
         return maps, attributes["frame_rate"], attributes["frames"]
     frames, rate = read_clip(clip.file, **description.sampling, **clip.part)
-    return _add_baselines(_maps(model.answer_video(frames))), rate, len(frames)
+    maps = _maps(answer(model, model.features(frames)))
+    return _add_baselines(maps), rate, len(frames)
 
 
 def _maps(answers):

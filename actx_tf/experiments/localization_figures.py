@@ -15,22 +15,12 @@ CHANCE = "constant"  # the map that knows nothing
 def localization_figures(
     voxels: np.ndarray, scores: np.ndarray, threshold: float = 0.5
 ) -> dict[str, float]:
-    """Measures a map of one clip; NaN where the clip does not count.
-
-    - AUC: over voxels, `metrics.localization_auc`;
-    - pointing: whether the largest value of each step, or of the clip, is in
-      the action;
-    - energy: the share of the map inside the action;
-    - temporal IoU: of the action and the steps whose mean value is at least
-      `threshold` of the way from the smallest to the largest;
-    - temporal AUC: over the mean values of the steps.
-
-    The last two leave out clips that act throughout.
+    """Measures a map of one clip: see `localize`.
 
     Args:
         voxels: Booleans `(time, height, width)`, where the action is.
         scores: The map, of the same shape.
-        threshold: See above. Defaults to `0.5`.
+        threshold: See `localize`. Defaults to `0.5`.
     """
     voxels, scores = voxels[np.newaxis], scores[np.newaxis]
     row = {

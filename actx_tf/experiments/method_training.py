@@ -86,9 +86,7 @@ def train_method(
     with reproducible(settings, seed):
         with strategy.scope():
             model = method.build(data.task, settings)
-            compile_model(
-                model, data.task, settings, data.test.scored, most_clips
-            )
+            compile_model(model, data.task, settings, most_clips)
         seconds = fit(
             model,
             make_training,

@@ -24,7 +24,6 @@ from actx_tf.experiments.intervals import average_precision
 from actx_tf.experiments.intervals import interval_of_mean
 from actx_tf.experiments.intervals import intervals_of_scores
 from actx_tf.experiments.methods import count_weights
-from actx_tf.experiments.run_data import Part
 from actx_tf.experiments.run_data import RunClips
 from actx_tf.experiments.run_folder import fingerprint
 from actx_tf.settings import TrainingSettings
@@ -255,8 +254,8 @@ def _figures(data, scores, context_maps):
         f"are of 95%, from {RESAMPLES} draws of clips with replacement; they "
         "take clips for independent."
     )
-    figures = figures_of(part, scores)
-    intervals = _intervals(part, scores)
+    figures = figures_of(part, data.task, scores)
+    intervals = _intervals(part, data.task, scores)
     if part.voxels is not None:
         aucs = np.array(
             [
@@ -286,11 +285,11 @@ def _figures(data, scores, context_maps):
     yield "`results.csv` has the figures of all runs."
 
 
-def _intervals(part: Part, scores: np.ndarray) -> dict:
-    intervals = intervals_of_scores(part.labels, scores, part.scored)
+def _intervals(part, task, scores):
+    intervals = intervals_of_scores(part.labels, scores, task.scored)
     if part.paired is not None and part.paired.any():
         labels, paired = part.labels[part.paired], scores[part.paired]
-        of_paired = intervals_of_scores(labels, paired, part.scored)
+        of_paired = intervals_of_scores(labels, paired, task.scored)
         intervals |= {f"{name} (paired)": x for name, x in of_paired.items()}
     return intervals
 

@@ -59,8 +59,12 @@ def predict(
     Args:
         path: Path of a video file, or of a folder, with all its folders.
         model: As in `predict_video`; its path, if there is an `output`.
-        output: Path of a file to write as it goes, and to go on with: see
-            `score_videos` and `segment_videos`. Defaults to none.
+        output: Path of a file to write as it goes. It is whole whenever it is
+            looked at. The same call goes on with it, and answers again the
+            videos alone whose file has another size. Scores: CSV with a row a
+            video, of `video`, `label`, `score_<class>` and what made them; the
+            same as JSON, if it ends in `.json`. Segments: see `write_segments`;
+            `<output>.progress` is written beside it. Defaults to none.
         segments: Whether to find segments. Defaults to `False`: scores.
         backbone: As in `predict_video`. Defaults to the model's own.
         window: Of segments: as in `VideoPredictor.timeline`.

@@ -54,6 +54,14 @@ class Task:
         """Whether a clip can be of several classes."""
         return self.activation == "sigmoid"
 
+    @property
+    def scored(self) -> np.ndarray:
+        """Booleans `(classes,)`: those that show an action.
+
+        They alone count for mean average precision.
+        """
+        return np.array([x not in self.background for x in self.class_names])
+
 
 @dataclasses.dataclass(frozen=True)
 class Part:
@@ -65,8 +73,6 @@ class Part:
             optional, that makes batches of whole clips.
         labels: `(clips,)`, places among the classes; or `(clips, classes)`,
             zeros and ones.
-        scored: Booleans `(classes,)`: those that count for mean average
-            precision.
         read_videos: Function from places of clips to the frames of each; it
             raises `VideoError` if one cannot be read.
         paired: Booleans `(clips,)`, True where the index names conjugates;
@@ -78,7 +84,6 @@ class Part:
     clips: Sequence[Clip]
     make_dataset: Callable[..., tf.data.Dataset]
     labels: np.ndarray
-    scored: np.ndarray
     read_videos: Callable[[Collection[int]], list[np.ndarray]]
     paired: np.ndarray | None = None
     voxels: np.ndarray | None = None

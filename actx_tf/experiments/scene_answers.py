@@ -16,9 +16,9 @@ from keras import ops
 
 from actx_tf.data.clip_index import Clip
 from actx_tf.data.feature_store import FeatureStore
-from actx_tf.experiments.stored_evaluation import check_features
 from actx_tf.export.trained_model import ExportedModel
 from actx_tf.export.trained_model import answer
+from actx_tf.export.trained_model import check_features
 from actx_tf.export.trained_model import class_names_of
 from actx_tf.export.trained_model import load_trained
 from actx_tf.models.actx import ActX
@@ -124,7 +124,7 @@ def answers_of_model(
     """
     switched = None
     with FeatureStore(features) as store:
-        check_features(model, store)
+        check_features(model, store.description, store.path)
         stored = [name for name in names if name in store]
         if not stored:
             raise ValueError(

@@ -9,6 +9,7 @@ without the action. Each figure is the mean of a value of each clip, in [0, 1]:
                 ICCV 2023)
 """
 
+import math
 from collections.abc import Iterator
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from actx_tf.experiments.intervals import interval_of_mean
+from actx_tf.experiments.tables import figure_text
 
 
 class SceneFigure(NamedTuple):
@@ -34,6 +36,12 @@ class SceneFigure(NamedTuple):
     low: float
     high: float
     chance: float = np.nan
+
+    def __str__(self) -> str:
+        text = figure_text(self.value)
+        if math.isnan(self.low):
+            return text
+        return f"{text} ({self.low:.2f}-{self.high:.2f})"
 
 
 class SceneRow(NamedTuple):
@@ -142,13 +150,10 @@ def scene_rows(
             int(chosen.sum()),
             int(chosen[owners].sum()),
             {
-                figure: SceneFigure(
-                    _mean(of_clips[chosen]),
-                    *interval_of_mean(
-                        of_clips[chosen],
-                        seed,
-                        None if groups is None else groups[chosen],
-                    ),
+                figure: figure_of(
+                    of_clips[chosen],
+                    seed,
+                    None if groups is None else groups[chosen],
                     _mean(chances[figure][chosen])
                     if figure in chances
                     else np.nan,
@@ -162,6 +167,17 @@ def scene_rows(
         if members[:, place].any():
             rows.append(row(name, members[:, place]))
     return rows
+
+
+def figure_of(
+    values: np.ndarray,
+    seed: int,
+    groups: np.ndarray | None,
+    chance: float = np.nan,
+) -> SceneFigure:
+    """Returns the mean over clips with its interval: see `interval_of_mean`."""
+    interval = interval_of_mean(values, seed, groups)
+    return SceneFigure(_mean(values), *interval, chance)
 
 
 def others_of_other_classes(

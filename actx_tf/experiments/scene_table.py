@@ -1,8 +1,7 @@
 """The table of a scene report, as text."""
 
-import math
-
 from actx_tf.experiments.scene_report import SceneReport
+from actx_tf.experiments.tables import figure_text
 
 _COLUMNS = {
     "accuracy": "accuracy",
@@ -30,25 +29,16 @@ def scene_table(report: SceneReport) -> list[list[str]]:
 
     def line(name, row, prefix=""):
         found = [row.figures.get(f"{prefix}{figure}") for figure in columns]
-        cells = ["" if figure is None else _cell(figure) for figure in found]
+        cells = ["" if figure is None else str(figure) for figure in found]
         return [name, str(row.clips), str(row.pairs), *cells]
 
     lines.append(line("all", overall))
     if report.switched is not None:
         name = f'all, context="{report.switched}"'
         lines.append(line(name, overall, "switched_"))
-    chances = [_number(overall.figures[figure].chance) for figure in columns]
+    chances = [
+        figure_text(overall.figures[figure].chance) for figure in columns
+    ]
     lines.append(["by chance", "", "", *chances])
     lines += [line(row.name, row) for row in classes]
     return lines
-
-
-def _cell(figure):
-    text = _number(figure.value)
-    if math.isnan(figure.low):
-        return text
-    return f"{text} ({figure.low:.2f}-{figure.high:.2f})"
-
-
-def _number(value):
-    return "" if math.isnan(value) else f"{value:.3f}"

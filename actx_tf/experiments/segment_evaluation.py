@@ -120,7 +120,7 @@ def evaluate_segments(
     and `notes` say so.
 
     Args:
-        segments: Path of what `segment_videos` wrote: see `read_segments`.
+        segments: Path of what `actx_tf.predict` wrote: see `read_segments`.
         truth: Path of a file of one of the same kinds, of which scores do not
             count; or of annotations in ActivityNet's form. It names all
             videos: in CSV one needs a segment, in JSON not.

@@ -131,9 +131,6 @@ def stored_data(
             chosen,
             functools.partial(whole, chosen),
             labels_of(chosen, names, settings.multi_label),
-            scored=np.array(
-                [name not in settings.background for name in names]
-            ),
             read_videos=functools.partial(_read_videos, chosen),
             paired=np.array([bool(clip.conjugates) for clip in chosen]),
         )

@@ -12,11 +12,10 @@ from actx_tf.data.clip_index import Clip
 from actx_tf.data.clip_index import read_clip_index
 from actx_tf.data.feature_store import FeatureStore
 from actx_tf.experiments.evaluation import figures_of_scores
-from actx_tf.export.trained_model import ExportedModel
 from actx_tf.export.trained_model import answer
+from actx_tf.export.trained_model import check_features
 from actx_tf.export.trained_model import class_names_of
 from actx_tf.export.trained_model import load_trained
-from actx_tf.models.paired_model import PairedModel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,7 +138,7 @@ def evaluate_stored(
     clips = clips_of_split(read_clip_index(index, conjugates_column), split)
     rows, left_out, members, scores = [], [], [], []
     with FeatureStore(features) as store:
-        check_features(trained, store)
+        check_features(trained, store.description, store.path)
         for clip in clips:
             if clip.clip not in store:
                 left_out.append((clip.clip, f"not in {store.path}"))
@@ -199,19 +198,3 @@ def clips_of_split(clips: Sequence[Clip], split: str) -> list[Clip]:
             f"Received: split={split!r}"
         )
     return chosen
-
-
-def check_features(
-    model: PairedModel | ExportedModel, store: FeatureStore
-) -> None:
-    """Raises `ValueError` if the features are not as the model knows them.
-
-    Where one of the two does not say what made the features, nothing is known.
-    """
-    if None in (model.description, store.description):
-        return
-    if differences := model.description.differences(store.description):
-        raise ValueError(
-            "`features` must be made as those that `model` was trained on. "
-            f"Received: {store.path}, with {', '.join(differences)}"
-        )

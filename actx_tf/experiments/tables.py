@@ -60,14 +60,12 @@ def _to_number(text):
 def summarize(
     rows: Iterable[Mapping[str, Any]],
     columns: Sequence[str] | None = None,
-    digits: int = 3,
 ) -> list[list[str]]:
     """Returns the mean and standard deviation of each method's runs, as text.
 
     Args:
         rows: A row a run, with the name of its `method`.
         columns: The figures. Defaults to all but the seed.
-        digits: Digits after the point. Defaults to `3`.
 
     Returns:
         Lines of cells: the header, then one line a method. A single run has no
@@ -87,12 +85,17 @@ def summarize(
                 if row["method"] == method
                 and not math.isnan(row.get(column, math.nan))
             ]
-            cell = f"{statistics.mean(values):.{digits}f}" if values else ""
+            cell = f"{statistics.mean(values):.3f}" if values else ""
             if len(values) > 1:
-                cell += f" ± {statistics.stdev(values):.{digits}f}"
+                cell += f" ± {statistics.stdev(values):.3f}"
             line.append(cell)
         table.append(line)
     return table
+
+
+def figure_text(value: float) -> str:
+    """Returns a figure as text, with three digits; NaN is not known: `""`."""
+    return "" if math.isnan(value) else f"{value:.3f}"
 
 
 def format_table(table: Sequence[Sequence[str]]) -> str:

@@ -185,10 +185,9 @@ def describe_making(
 
 
 def _scores(predictor, video, start, end, save):
-    if save is None:
-        return predictor.scores(video, start=start, end=end)
     prediction = predictor(video, start=start, end=end)
-    save(Path(video), prediction)
+    if save is not None:
+        save(Path(video), prediction)
     scores = prediction.scores.tolist()
     return dict(zip(prediction.class_names, scores, strict=True))
 

@@ -403,9 +403,7 @@ def _train(pairs, output, background, settings, seeds, compare, report):
             validate=True,
             resumable=True,
         )
-        scores, figures, outputs = evaluate(
-            method, model, data.test, data.task.activation
-        )
+        scores, figures, outputs = evaluate(method, model, data.test, data.task)
         if (method, seed) == ("ActX", seeds[0]):
             save_model(
                 model,

@@ -48,13 +48,8 @@ def view_scores(
 
     Raises:
         VideoError: If a video cannot be read.
-        ValueError: If the model has no backbone that says what it sees.
     """
-    if not isinstance(model.backbone, Backbone):
-        raise ValueError(
-            "`model` must have a Backbone, to answer videos. "
-            f"Received: backbone={model.backbone}"
-        )
+    assert isinstance(model.backbone, Backbone)
     extractor = FeatureExtractor(model.backbone, memory=_MEMORY)
     rows = []
     with progress_bar(len(videos), 0, progress) as bar:

@@ -110,30 +110,9 @@ def parse_metadata(text: str, source: str) -> dict[str, Any]:
     return metadata
 
 
-def metadata_text(
-    class_names: list[str],
-    activation: str,
-    background: list[str],
-    channels: int,
-    max_steps: int,
-    crop_steps: int | None,
-    memory: float,
-    signatures: list[str],
-    backbone: BackboneDescription | None,
-) -> str:
-    """Returns the JSON that `parse_metadata` reads."""
+def metadata_text(backbone: BackboneDescription | None, **about: Any) -> str:
+    """Returns what `parse_metadata` reads; `about` has its other keys."""
+    description = backbone and backbone.to_dict()
     return json.dumps(
-        {
-            "actx_tf": __version__,
-            "class_names": class_names,
-            "activation": activation,
-            "background": background,
-            "channels": channels,
-            "max_steps": max_steps,
-            "crop_steps": crop_steps,
-            "memory": memory,
-            "signatures": signatures,
-            "backbone": backbone and backbone.to_dict(),
-        },
-        indent=2,
+        {"actx_tf": __version__, **about, "backbone": description}, indent=2
     )

@@ -25,6 +25,7 @@ from actx_tf.ops.activations import scores as scores_of
 from actx_tf.ops.types import Tensor
 from actx_tf.utils.backend import check_tensorflow
 from actx_tf.utils.checks import check_above_zero
+from actx_tf.utils.checks import check_positive
 
 
 class ServedModel:
@@ -54,14 +55,11 @@ class ServedModel:
     ) -> None:
         check_tensorflow("Exporting a model")
         check_above_zero("memory", memory, "GiB")
+        check_positive("max_steps", max_steps)
         if not model.built:
             raise ValueError(
                 "`model` must be built: call it on a batch first. "
                 f"Received: model={model}"
-            )
-        if max_steps < 1:
-            raise ValueError(
-                f"`max_steps` must be positive. Received: max_steps={max_steps}"
             )
         self.model = model
         self.max_steps = max_steps
@@ -91,15 +89,15 @@ class ServedModel:
         if self.backbone is not None:
             description = self.backbone.description
         return metadata_text(
-            self.class_names,
-            self.model.activation,
-            self.model.background,
-            self.channels,
-            self.max_steps,
-            self.model.crop_steps,
-            self.memory,
-            [*self.endpoints(), "describe"],
             description,
+            class_names=self.class_names,
+            activation=self.model.activation,
+            background=self.model.background,
+            channels=self.channels,
+            max_steps=self.max_steps,
+            crop_steps=self.model.crop_steps,
+            memory=self.memory,
+            signatures=[*self.endpoints(), "describe"],
         )
 
     def save(self, functions: Mapping[str, Any], folder: Path) -> None:
@@ -191,7 +189,7 @@ class ServedModel:
         checks = _check_sizes(features, self.max_steps, "features", "steps")
         if lengths is not None:
             lengths = _check_shape(lengths, "lengths")
-            checks += _check_lengths(lengths, features)
+            checks += _check_numbers(lengths, features, "lengths")
         with tf.control_dependencies(checks):
             features = tf.identity(features)
         classify: Callable[..., dict[str, Tensor]] = self.model.classify
@@ -255,7 +253,6 @@ class ServedModel:
         checks = self._check_frames(frames)
         for name, values in numbers.items():
             checks += _check_numbers(values, frames, name)
-        checks += _check_lengths(numbers["lengths"], frames)
         with tf.control_dependencies(checks):
             numbers = {k: tf.identity(x) for k, x in numbers.items()}
             frames = tf.identity(frames)
@@ -308,7 +305,8 @@ class ServedModel:
     def _attend_clips(self, clips, lengths, source):
         clips = _check_shape(clips, "frames")
         lengths = _check_shape(lengths, "lengths")
-        checks = self._check_frames(clips) + _check_lengths(lengths, clips)
+        checks = self._check_frames(clips)
+        checks += _check_numbers(lengths, clips, "lengths")
         with tf.control_dependencies(checks):
             lengths = tf.identity(lengths)
         features = self._features_of(clips, lengths, source)
@@ -443,9 +441,12 @@ def _check_sizes(clips, most, name, unit):
 
 
 def _check_numbers(numbers, clips, name):
-    """Returns the checks of a number a clip, and that it is none below 0."""
+    """Returns the checks of a number a clip, such as `lengths`, and its range.
+
+    Clips are `(batch, time, ...)`.
+    """
     least = 0 if name == "begin" else 1
-    return [
+    checks = [
         tf.debugging.assert_equal(
             tf.shape(numbers)[0],
             tf.shape(clips)[0],
@@ -455,28 +456,20 @@ def _check_numbers(numbers, clips, name):
             numbers, least, f"`{name}` must be at least {least}"
         ),
     ]
+    if name == "lengths":
+        checks.append(
+            tf.debugging.assert_less_equal(
+                numbers,
+                tf.shape(clips)[1],
+                "`lengths` must be at most what is sent of each clip",
+            )
+        )
+    return checks
 
 
 def _ends(*counts):
     """The paddings of `tf.pad` that are all at the ends."""
     return [(0, count) for count in counts]
-
-
-def _check_lengths(lengths, clips):
-    """Returns the checks of lengths against `(batch, time, ...)`."""
-    return [
-        tf.debugging.assert_equal(
-            tf.shape(lengths)[0],
-            tf.shape(clips)[0],
-            "`lengths` must have one entry a clip",
-        ),
-        tf.debugging.assert_positive(lengths, "`lengths` must be positive"),
-        tf.debugging.assert_less_equal(
-            lengths,
-            tf.shape(clips)[1],
-            "`lengths` must be at most what is sent of each clip",
-        ),
-    ]
 
 
 def _channels(model):

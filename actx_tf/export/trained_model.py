@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from actx_tf.backbones.description import BackboneDescription
 from actx_tf.export.metadata import read_metadata
 from actx_tf.models.actx import ActX
 from actx_tf.models.context_switch import CONTEXTS
@@ -110,10 +111,6 @@ class ExportedModel:
         )
         return outputs["features"].numpy()[0]
 
-    def answer_video(self, frames: np.ndarray) -> dict[str, np.ndarray]:
-        """As the function `answer`, of frames as `features` takes them."""
-        return answer(self, self.features(frames))
-
 
 def load_trained(path: str | os.PathLike) -> PairedModel | ExportedModel:
     """Loads what a training left.
@@ -164,6 +161,24 @@ def check_switch(
             "`context` must be None for this model: only an ActX that was "
             "trained can answer with the context or without it. "
             f"Received: context={context!r}"
+        )
+
+
+def check_features(
+    model: PairedModel | ExportedModel,
+    description: BackboneDescription | None,
+    source: str | os.PathLike,
+) -> None:
+    """Raises `ValueError` if features are not as the model knows them.
+
+    Where one of the two does not say what made the features, nothing is known.
+    """
+    if None in (model.description, description):
+        return
+    if differences := model.description.differences(description):
+        raise ValueError(
+            "features must be made as those that `model` was trained on. "
+            f"Received: {source}, with {', '.join(differences)}"
         )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from actx_tf.backbones.description import BackboneDescription
 from actx_tf.data.video import video_duration
 from actx_tf.export.trained_model import answers
+from actx_tf.prediction.video_model import SeenClip
 from actx_tf.prediction.video_model import VideoModel
 from actx_tf.prediction.video_model import check_scores
 from actx_tf.prediction.windows import answer_in_windows
@@ -22,8 +23,9 @@ from actx_tf.segments import Segment
 from actx_tf.segments import find_segments
 from actx_tf.segments import suppress
 from actx_tf.settings import DataSettings
+from actx_tf.utils.checks import check_above_zero
 from actx_tf.utils.checks import check_not_negative
-from actx_tf.utils.checks import is_number
+from actx_tf.utils.checks import check_rate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +139,7 @@ def make_timeline(
     if not description.is_windowed:
 
         def answer_clip(begin, until):
-            clip = model.read(video, begin, until, whole=True)
+            clip = SeenClip(model, video, begin, until, whole=True)
             features = np.concatenate([part for part, _ in clip.steps()])
             found = answers(model.model, features[np.newaxis], model.context)
             return found["scores"][0], clip.shape[0]
@@ -153,7 +155,7 @@ def make_timeline(
             video_duration(video) if end is None else end,
             end,
         )
-    clip = model.read(video, start, end)
+    clip = SeenClip(model, video, start, end)
     steps, hop = window_steps(
         description, window, overlap, clip, model.model.crop_steps
     )
@@ -179,20 +181,13 @@ def make_timeline(
 def check_windows(window: float | None, overlap: float) -> None:
     """Raises `ValueError` for what is no length or overlap of windows."""
     check_window_seconds(window)
-    if not (is_number(overlap) and 0 <= overlap < 1):
-        raise ValueError(
-            "`overlap` must be a share of a window in [0, 1). "
-            f"Received: overlap={overlap!r}"
-        )
+    check_rate("overlap", overlap)
 
 
 def check_window_seconds(window: float | None) -> None:
     """Raises `ValueError` for what is no length of windows."""
-    if window is not None and not (is_number(window) and 0 < window < np.inf):
-        raise ValueError(
-            "`window` must be seconds above 0, or None. "
-            f"Received: window={window!r}"
-        )
+    if window is not None:
+        check_above_zero("window", window, "seconds")
 
 
 def window_steps(

@@ -21,6 +21,7 @@ from actx_tf.prediction.stream import answer_stream
 from actx_tf.prediction.timeline import Timeline
 from actx_tf.prediction.timeline import make_timeline
 from actx_tf.prediction.video_model import MEMORY
+from actx_tf.prediction.video_model import SeenClip
 from actx_tf.prediction.video_model import VideoModel
 from actx_tf.prediction.video_model import check_scores
 
@@ -70,7 +71,7 @@ class VideoPrediction:
         return self._shown[1]
 
     @property
-    def answer(self) -> str:
+    def label(self) -> str:
         """Name of the class with the largest score."""
         return self.class_names[int(np.argmax(self.scores))]
 
@@ -180,18 +181,6 @@ class VideoPredictor:
         """Whether `stream` answers a window by those before it, too."""
         return takes_earlier(self._model.model)
 
-    def scores(
-        self,
-        video: str | os.PathLike,
-        *,
-        start: float = 0.0,
-        end: float | None = None,
-    ) -> dict[str, float]:
-        """Returns the score of each class, by name, and reads no more."""
-        answers, _ = self._answer(video, start, end)
-        scores = answers["scores"]
-        return dict(zip(self._names(scores), scores.tolist(), strict=True))
-
     def __call__(
         self,
         video: str | os.PathLike,
@@ -201,26 +190,31 @@ class VideoPredictor:
     ) -> VideoPrediction:
         """See `predict_video`."""
         description = self.description
-        answers, clip_shape = self._answer(video, start, end)
+        clip = SeenClip(self._model, video, start, end, whole=True)
+        features = np.concatenate([part for part, _ in clip.steps()])
+        answers = answer(self._model.model, features, self._model.context)
+        scores = answers["scores"]
+        class_names = self._model.class_names(len(scores))
+        check_scores(scores, class_names)
         action_map = answers.get("action_map")
         centers = None
         if action_map is not None:
-            centers = description.centers(action_map.shape, clip_shape)
+            centers = description.centers(action_map.shape, clip.shape)
         return VideoPrediction(
-            num_frames=clip_shape[0],
+            num_frames=clip.shape[0],
             read_frames=functools.partial(
                 read_frames_of_clip,
                 description,
                 video,
-                clip_shape[0],
+                clip.shape[0],
                 start,
                 end,
             ),
             action_map=action_map,
             context_map=answers.get("context_map"),
             centers=centers,
-            scores=answers["scores"],
-            class_names=self._names(answers["scores"]),
+            scores=scores,
+            class_names=class_names,
         )
 
     def timeline(
@@ -303,16 +297,3 @@ class VideoPredictor:
                 the backbone sees flow.
         """
         return answer_stream(self._model, source, window, history)
-
-    def _answer(self, video, start, end):
-        """Returns answers, and the (frames, height, width) that were seen."""
-        clip = self._model.read(video, start, end, whole=True)
-        maps = [features for features, _ in clip.steps()]
-        model = self._model
-        found = answer(model.model, np.concatenate(maps), model.context)
-        return found, clip.shape
-
-    def _names(self, scores):
-        names = self._model.class_names(len(scores))
-        check_scores(scores, names)
-        return names

@@ -128,24 +128,6 @@ class VideoModel:
             )
         return names
 
-    def read(
-        self,
-        video: str | os.PathLike,
-        start: float = 0.0,
-        end: float | None = None,
-        whole: bool = False,
-    ) -> "SeenClip":
-        """Returns a clip of a video, to be read once.
-
-        Args:
-            video: Path of the video file.
-            start: Where in the file the clip begins, in seconds.
-            end: Where it ends; `None`: the end of the file.
-            whole: Whether the clip must be answered as a whole: one that is too
-                long for that is refused. Defaults to `False`.
-        """
-        return SeenClip(self, video, start, end, whole)
-
     def check_map(self, map_shape: tuple[int, ...]) -> None:
         """Raises `VideoError` if a feature map is too large to be answered.
 
@@ -193,7 +175,15 @@ _INSTEAD = (
 
 
 class SeenClip:
-    """A clip of a video, as a model's backbone sees it.
+    """A clip of a video, as a model's backbone sees it, to be read once.
+
+    Args:
+        model: The model.
+        video: Path of the video file.
+        start: Where in the file the clip begins, in seconds.
+        end: Where it ends; `None`: the end of the file.
+        whole: Whether the clip must be answered as a whole: one that is too
+            long for that is refused. Defaults to `False`.
 
     Attributes:
         shape: (frames, height, width) of what was seen so far.
@@ -206,7 +196,7 @@ class SeenClip:
         video: str | os.PathLike,
         start: float,
         end: float | None,
-        whole: bool,
+        whole: bool = False,
     ) -> None:
         self._model = model
         self._video = video

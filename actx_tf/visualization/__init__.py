@@ -10,7 +10,6 @@ from actx_tf.visualization.films import (
 from actx_tf.visualization.films import (
     save_timeline_video as save_timeline_video,
 )
-from actx_tf.visualization.overlays import map_colors as map_colors
 from actx_tf.visualization.overlays import (
     overlay_attention as overlay_attention,
 )
@@ -18,14 +17,10 @@ from actx_tf.visualization.overlays import resize_map as resize_map
 from actx_tf.visualization.page import Page as Page
 from actx_tf.visualization.page import PageClip as PageClip
 from actx_tf.visualization.page import write_page as write_page
-from actx_tf.visualization.page_clips import built_in_clips as built_in_clips
 from actx_tf.visualization.page_clips import view_clips as view_clips
 from actx_tf.visualization.prediction_figures import (
     prediction_figure as prediction_figure,
 )
 from actx_tf.visualization.prediction_figures import (
     save_prediction as save_prediction,
-)
-from actx_tf.visualization.scene_page import (
-    write_scene_page as write_scene_page,
 )

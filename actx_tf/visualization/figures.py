@@ -18,6 +18,8 @@ from actx_tf.visualization.overlays import interpolation
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_MOST_STEPS = 8  # that are drawn of a clip
+
 
 def attention_figure(
     videos: Sequence[np.ndarray],
@@ -25,12 +27,12 @@ def attention_figure(
     context_maps: Sequence[np.ndarray],
     titles: Sequence[str] | None = None,
     centers: Sequence[Centers] | None = None,
-    max_steps: int = 8,
 ) -> "Figure":
     """Draws clips with their action and context maps, as in Fig. 3.
 
     Three rows a clip: the frame in the middle of what a feature step sees, the
-    action map over it, and the context map over it.
+    action map over it, and the context map over it. Of a clip of more than
+    eight steps, eight are chosen evenly.
 
     Args:
         videos: Clips, each uint8 `(frames, height, width, 3)`.
@@ -39,8 +41,6 @@ def attention_figure(
         titles: A title for each clip. Defaults to `None`: none.
         centers: Centers of each clip's locations, as `location_centers` gives
             them. Defaults to `None`: equal cells.
-        max_steps: Most steps to draw of a clip; of longer clips so many are
-            chosen evenly. Defaults to `8`.
 
     Returns:
         A `matplotlib.figure.Figure`; `figure.savefig(path)` writes it.
@@ -66,7 +66,7 @@ def attention_figure(
     for video in videos:
         check_video(video)
     titles = titles or [""] * len(videos)
-    steps = min(max_steps, max(len(maps) for maps in action_maps))
+    steps = min(_MOST_STEPS, max(len(maps) for maps in action_maps))
     columns = min(2, len(videos)) if steps <= 4 else 1
     rows = -(-len(videos) // columns)
     height, width = np.mean([video.shape[1:3] for video in videos], axis=0)

@@ -168,11 +168,11 @@ def check_map(attention_map: np.ndarray) -> np.ndarray:
     return values
 
 
-def check_video(video: np.ndarray) -> None:
+def check_video(video: np.ndarray, name: str = "video") -> None:
     """Raises `ValueError` unless these are frames."""
     shape, dtype = np.shape(video), getattr(video, "dtype", None)
     if len(shape) != 4 or shape[-1] != 3 or not all(shape) or dtype != np.uint8:
         raise ValueError(
-            "`video` must be uint8 (frames, height, width, 3). "
+            f"`{name}` must be uint8 (frames, height, width, 3). "
             f"Received: shape={shape}, dtype={dtype}"
         )

@@ -14,6 +14,7 @@ from actx_tf.data.video import video_duration
 from actx_tf.export.served_model import check_backbone
 from actx_tf.export.trained_model import ExportedModel
 from actx_tf.export.trained_model import answer
+from actx_tf.export.trained_model import check_features
 from actx_tf.models.paired_model import PairedModel
 from actx_tf.prediction import VideoPrediction
 from actx_tf.visualization.page import RUNGS
@@ -63,7 +64,7 @@ def view_clips(
         ImportError: If a package for it is not installed.
     """
     _check_model(model)
-    _check_description(model, store.description, store.path)
+    check_features(model, store.description, store.path)
     shown, left_out = [], []
     for clip in clips:
         if clip.clip not in store:
@@ -109,7 +110,7 @@ def built_in_clips(
     backbone = synthetic.backbone()
     if isinstance(model, PairedModel):
         check_backbone(backbone, model)
-    _check_description(model, backbone.description, "the built-in set")
+    check_features(model, backbone.description, "the built-in set")
     part = synthetic.make_part(split, num_clips)
     features = backbone.predict(part.videos, verbose=0)
     centers = backbone.description.centers(
@@ -139,16 +140,6 @@ def _check_model(model):
             "ExportedModel of one. "
             f"Received: model={model!r:.100}"
         )
-
-
-def _check_description(model, made_by, source):
-    """Checks that features were made as those that a model was trained on."""
-    if None not in (model.description, made_by):
-        if differences := model.description.differences(made_by):
-            raise ValueError(
-                "`store` must hold features as the model was trained on. "
-                f"Received: {source}, with {', '.join(differences)}"
-            )
 
 
 def predict_stored(

@@ -98,4 +98,4 @@ def _maps(prediction):
 
 
 def _title(prediction):
-    return f"{prediction.answer} ({prediction.scores.max():.2f})"
+    return f"{prediction.label} ({prediction.scores.max():.2f})"
