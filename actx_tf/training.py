@@ -120,7 +120,7 @@ def fit(
             "`make_dataset` must return a dataset of a known number of "
             f"batches. Received: cardinality={steps}"
         )
-    _build(model, first.map(_for_model(strategy)).element_spec)
+    _build(model, *first.map(_for_model(strategy)).element_spec)
     progress = _Progress(model, checkpoint, patience)
     done = progress.restore()
     if on_workers:
@@ -360,27 +360,34 @@ def _write_arrays(path, **arrays):
         np.savez(file, **arrays)
 
 
-def _build(model, specs):
-    """Makes the variables of the model, its optimizer and its metrics.
-
-    A step that makes one is traced twice, which takes seconds.
-    """
-    inputs, *targets = tf.nest.map_structure(
-        lambda spec: keras.KerasTensor(spec.shape, spec.dtype.name), specs
+def _build(model, inputs, *targets):
+    """Makes the variables of the model, of its optimizer and its metrics."""
+    inputs = tf.nest.map_structure(
+        lambda spec: keras.KerasTensor(spec.shape, spec.dtype.name), inputs
     )
-    strategy = model.distribute_strategy
-    with strategy.scope():
-        outputs = model(inputs)
+    with model.distribute_strategy.scope():
+        if not model.built:
+            model(inputs)
         model.optimizer.build(model.trainable_variables)
-    if strategy.num_replicas_in_sync == 1:  # Keras does so for several
-        batch = (inputs, targets[0], outputs)
-        model.compute_metrics(*tf.nest.map_structure(_zeros, batch))
-        model.reset_metrics()
+        is_traced = model.train_function is not None
+        if targets and not is_traced and not tf.distribute.has_strategy():
+            _build_metrics(model, inputs, *targets)
 
 
-def _zeros(tensor):
-    """One sample of that shape, or more where the batch says so."""
-    return tf.zeros([size or 1 for size in tensor.shape], tensor.dtype)
+def _build_metrics(model, inputs, *targets):
+    """Where Keras makes them in the first step, it traces that step twice."""
+    clips = inputs
+    if isinstance(model, PairedModel) and isinstance(inputs, dict):
+        clips = inputs["features"]  # which take less time than pairs
+
+    def zeros(spec):
+        sizes = [1 if size is None else size for size in spec.shape]
+        return keras.ops.zeros(sizes, spec.dtype)
+
+    label, *weight = targets
+    values = (inputs, label, model(clips), *weight)
+    model.compute_metrics(*tf.nest.map_structure(zeros, values))
+    model.reset_metrics()
 
 
 def _for_model(strategy):

@@ -341,9 +341,7 @@ def _train_and_score(
         )
         if run.context != "keep":
             model.context = run.context
-        scores, _, outputs = evaluate(
-            run.method, model, data.test, data.task
-        )
+        scores, _, outputs = evaluate(run.method, model, data.test, data.task)
         found = {"scores": scores, "labels": data.test.labels, "clips": clips}
         if voxels:
             found |= _localize(

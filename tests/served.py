@@ -1,16 +1,21 @@
 """A small exported model, and what it must answer."""
 
 import dataclasses
+import functools
 from pathlib import Path
 
 import keras
 import numpy as np
+import pytest
 from keras import ops
 
 from actx_tf.data import synthetic
 from actx_tf.data.resizing import resize_frames
 from actx_tf.export import export_saved_model
+from actx_tf.export import load_trained
 from actx_tf.models import ActX
+from actx_tf.prediction import VideoPredictor
+from actx_tf.prediction import video_model
 
 CLASS_NAMES = ("wave", "jump", "pushing — away")
 CHANNELS = 64
@@ -23,6 +28,11 @@ class Served:
     model: keras.Model
     backbone: keras.Model
     path: Path
+
+    @functools.cached_property
+    def predictor(self):
+        """Of the SavedModel, which takes a second to load."""
+        return VideoPredictor(self.path)
 
     def answer(self, features):
         """What each clip `(time, height, width, channels)` alone gets."""
@@ -70,6 +80,15 @@ class Served:
                     np.testing.assert_allclose(
                         got, value, rtol=0, atol=tolerance
                     )
+
+
+@pytest.fixture(scope="module")
+def loaded_once():
+    """A SavedModel takes a second to load: a module does it once for each."""
+    with pytest.MonkeyPatch.context() as patch:
+        load = functools.cache(load_trained)
+        patch.setattr(video_model, "load_trained", load)
+        yield
 
 
 def make_served(base_dir, **kwargs):

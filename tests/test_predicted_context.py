@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from actx_tf import predict
+from actx_tf.cli.main import main
 from actx_tf.data import synthetic
 from actx_tf.export import export_saved_model
 from actx_tf.export import read_metadata
@@ -14,10 +15,11 @@ from actx_tf.models import ACF
 from actx_tf.models import ActX
 from actx_tf.models import load_model
 from actx_tf.prediction import VideoPredictor
-from tests.harness import run_actx
 from tests.served import CHANNELS
+from tests.served import loaded_once as loaded_once  # a fixture
 from tests.test_prediction import films
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
 CROP_STEPS = 5
 
 
@@ -44,6 +46,12 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def as_saved(folder):
+    """With the context that they were saved with: SavedModel and `.keras`."""
+    return predictors(folder)
+
+
 def predictors(folder, **options):
     """Of the SavedModel, and of the `.keras` file."""
     return [
@@ -54,7 +62,7 @@ def predictors(folder, **options):
     ]
 
 
-def test_a_context_is_that_of_a_model_saved_with_it(folder):
+def test_a_context_is_that_of_a_model_saved_with_it(folder, as_saved):
     video = folder / "long.mp4"
     model = load_model(folder / "actx.keras")
     answered = {}
@@ -75,7 +83,7 @@ def test_a_context_is_that_of_a_model_saved_with_it(folder):
     assert np.abs(answered["keep"] - answered["mean"]).max() > 1e-3
     # The file says nothing of it: the model is as it was saved.
     np.testing.assert_allclose(
-        VideoPredictor(folder / "actx")(video).scores,
+        as_saved[0](video).scores,
         answered["keep"],
         atol=1e-5,
     )
@@ -99,38 +107,41 @@ def test_a_stream_refuses_it(folder):
         predictor.stream(folder / "long.mp4")
 
 
-def test_the_command_takes_a_context(folder, tmp_path):
+def test_the_command_takes_a_context(folder, tmp_path, capsys):
     video, table = folder / "long.mp4", tmp_path / "scores.csv"
-    arguments = ["predict", video, f"--output={table}"]
+    arguments = ["predict", str(video), f"--output={table}"]
     model = f"--model={folder / 'actx'}"
-    result = run_actx(*arguments, model, "--context=mean")
-    assert result.returncode == 0, result.stderr
+    assert main([*arguments, model, "--context=mean"]) == 0
     (row,) = csv.DictReader(table.read_text(encoding="utf-8").splitlines())
     assert row["model"].endswith("context=mean")
     expected = predict(video, folder / "actx", context="mean")
     for name, score in expected.scores[str(video)].items():
         assert float(row[f"score_{name}"]) == pytest.approx(score, abs=1e-6)
     # A table is of one context.
-    result = run_actx(*arguments, model)
-    assert result.returncode == 1 and "context=mean" in result.stderr
+    assert main([*arguments, model]) == 1
+    assert "context=mean" in capsys.readouterr().err
     for flags, code, words in (
-        ([video, f"--model={folder / 'acf'}"], 1, "--context must be None"),
+        (
+            [str(video), f"--model={folder / 'acf'}"],
+            1,
+            "--context must be None",
+        ),
         ([f"--stream={video}", model], 2, "--context is for files"),
     ):
-        result = run_actx("predict", *flags, "--context=mean")
-        assert result.returncode == code and words in result.stderr
-        assert "Traceback" not in result.stderr
+        assert main(["predict", *flags, "--context=mean"]) == code
+        error = capsys.readouterr().err
+        assert words in error and "Traceback" not in error
 
 
-def test_windows_are_as_long_as_the_crops_of_the_training(folder):
+def test_windows_are_as_long_as_the_crops_of_the_training(folder, as_saved):
     version = folder / "actx" / "1"
     assert read_metadata(version)["crop_steps"] == CROP_STEPS
     assert load_model(folder / "actx.keras").crop_steps == CROP_STEPS
     video = folder / "long.mp4"
-    rate = VideoPredictor(folder / "actx")(video).frame_rate
+    rate = as_saved[0](video).frame_rate
     stride = synthetic.backbone().description.frames_per_step
     seconds = CROP_STEPS * stride / rate
-    for predictor in (*predictors(folder), VideoPredictor(folder / "acf")):
+    for predictor in (*as_saved, VideoPredictor(folder / "acf")):
         timeline = predictor.timeline(video)
         assert timeline.window == pytest.approx(seconds)
         given = predictor.timeline(video, window=seconds)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from actx_tf.backbones import make_backbone
+from actx_tf.cli.main import main
 from actx_tf.data import ClipFrames
 from actx_tf.data import VideoError
 from actx_tf.data import synthetic
@@ -19,7 +20,6 @@ from actx_tf.prediction import predict_video
 from actx_tf.visualization import resize_map
 from tests.described import whole_backbone
 from tests.harness import ROOT
-from tests.harness import run_actx
 from tests.lossless import write_lossless
 from tests.served import CHANNELS
 from tests.served import make_served
@@ -39,19 +39,20 @@ def video(built_in, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    served = make_served(tmp_path_factory.mktemp("models") / "wave")
-    folder = served.path.parent
+def files(served, tmp_path_factory):
+    """The model and its backbone, as paths."""
+    folder = tmp_path_factory.mktemp("files")
     served.model.save(folder / "model.keras")
     served.backbone.save(folder / "backbone.keras")
-    return served
+    return folder / "model.keras", folder / "backbone.keras"
 
 
 def test_the_maps_of_a_trained_model_lie_on_the_actors(built_in, tmp_path):
     lift = []
+    predict = VideoPredictor(DEMO)
     for i in range(5):
         path = write_lossless(tmp_path / f"{i}.mp4", built_in.videos[i])
-        attended = predict_video(path, DEMO)
+        attended = predict(path)
         np.testing.assert_array_equal(attended.frames, built_in.videos[i])
         acting = built_in.actor_masks[i]
         action = resize_map(attended.action_map, acting.shape, attended.centers)
@@ -59,13 +60,11 @@ def test_the_maps_of_a_trained_model_lie_on_the_actors(built_in, tmp_path):
     assert np.median(lift) > 4  # as dense there as everywhere would be 1
 
 
-def test_files_and_objects_give_the_same(video, served):
-    folder = served.path.parent
+def test_files_and_objects_give_the_same(video, served, files):
     expected = predict_video(video, served.model, served.backbone)
     for arguments in (
-        (served.path,),
-        (folder,),
-        (folder / "model.keras", folder / "backbone.keras"),
+        (served.path.parent,),
+        files,
     ):
         attended = predict_video(video, *map(str, arguments))
         for name in ("action_map", "context_map", "scores"):
@@ -142,29 +141,21 @@ def test_what_lacks_is_told(video, served, tmp_path):
         predict_video(video, tmp_path / "none")
 
 
-def test_the_command_writes_figures_and_films(video, served, tmp_path):
-    result = run_actx(
-        "predict",
-        video,
-        f"--model={DEMO}",
-        f"--maps={tmp_path}",
-    )
-    assert result.returncode == 0, result.stderr
-    scores = [line.split() for line in result.stdout.splitlines()[:5]]
+def test_the_command_writes_figures_and_films(video, files, tmp_path, capsys):
+    flags = ["predict", str(video)]
+    assert main([*flags, f"--model={DEMO}", f"--maps={tmp_path}"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    scores = [line.split() for line in lines[:5]]
     assert float(scores[0][0]) >= float(scores[1][0])
     assert scores[0][1] in synthetic.CLASS_NAMES
     names = {"maps.png", "maps.gif", "maps.mp4", "action_share.png"}
     assert {path.name for path in tmp_path.iterdir()} == names
 
-    result = run_actx(
-        "predict",
-        video,
-        f"--model={served.path.parent / 'model.keras'}",
-        f"--maps={tmp_path / 'out'}",
-    )
-    assert result.returncode == 1
-    assert "--save_backbone" in result.stderr
-    assert "Traceback" not in result.stderr
+    maps = tmp_path / "out"
+    assert main([*flags, f"--model={files[0]}", f"--maps={maps}"]) == 1
+    error = capsys.readouterr().err
+    assert "--save_backbone" in error
+    assert "Traceback" not in error
     assert not (tmp_path / "out").exists()
 
 
@@ -199,11 +190,11 @@ class Frame(np.ndarray):
     """An array that can be watched."""
 
 
-def test_no_more_frames_than_a_window_are_held(served, held, tmp_path):
+def test_no_more_frames_than_a_window_are_held(served, files, held, tmp_path):
     most = []
     memory = 1e-6  # the shortest window there is
     window = served.backbone.description.frames_in_memory(memory)
-    for model in (served.path, served.path.parent / "model.keras"):
+    for model in (served.path, files[0]):
         backbone = None
         if model.suffix == ".keras":
             backbone = served.backbone
@@ -238,8 +229,8 @@ def test_a_saved_model_takes_no_more_steps_than_it_says(tmp_path):
     served = make_served(tmp_path / "few", max_steps=10)
     path, _ = films(tmp_path, 44)
     with pytest.raises(VideoError, match="the SavedModel takes 10 "):
-        VideoPredictor(served.path)(path)
-    VideoPredictor(served.path)(path, end=5.0)
+        served.predictor(path)
+    served.predictor(path, end=5.0)
 
 
 def test_a_network_that_sees_all_is_shown_what_memory_holds(tmp_path):
@@ -256,7 +247,7 @@ def test_a_network_that_sees_all_is_shown_what_memory_holds(tmp_path):
 
 def test_shown_frames_are_read_when_wanted_and_few(served, tmp_path):
     path, video = films(tmp_path, 1200, (24, 24))
-    prediction = predict_video(path, served.path)
+    prediction = served.predictor(path)
     assert prediction.num_frames == 1200
     frames = prediction.frames
     assert frames.shape == (500, 24, 24, 3)
@@ -265,7 +256,7 @@ def test_shown_frames_are_read_when_wanted_and_few(served, tmp_path):
     middles = (np.arange(500) + 0.5) * 1200 / 500
     np.testing.assert_array_equal(frames, video[middles.astype(int)])
     assert len(frames) / prediction.frame_rate == pytest.approx(1200 / 8)
-    unread = predict_video(path, served.path)
+    unread = served.predictor(path)
     path.unlink()
     with pytest.raises(VideoError, match="long.mp4"):
         _ = unread.frames

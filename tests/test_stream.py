@@ -61,7 +61,7 @@ def test_statistics_are_those_of_the_clip_up_to_the_window(
     simple, served, tmp_path, at_once
 ):
     path, _ = films(tmp_path, 96)
-    for predictor in (simple, VideoPredictor(served.path)):
+    for predictor in (simple, served.predictor):
         windows = list(predictor.stream(path, window=2.0))
         assert [(w.start, w.end) for w in windows] == [
             (2.0 * k, 2.0 * k + 2) for k in range(6)
@@ -112,7 +112,7 @@ def test_what_is_older_than_the_history_is_forgotten(simple, tmp_path, at_once):
 
 def test_a_file_is_played_in_real_time(served, tmp_path):
     path, _ = films(tmp_path, 20)
-    predictor = VideoPredictor(served.path)
+    predictor = served.predictor
     list(predictor.stream(path))  # what is made once is made
     began = time.monotonic()
     ends, came = [], []
@@ -341,7 +341,7 @@ def test_the_command_writes_lines(served, simple, tmp_path, capfd, at_once):
     path, _ = films(tmp_path, 36)
     flags = ["predict", f"--stream={path}", f"--model={served.path}"]
     flags.append("--window=2")
-    expected = list(VideoPredictor(served.path).stream(path, window=2.0))
+    expected = list(served.predictor.stream(path, window=2.0))
     assert main(flags) == 0
     output, error = capfd.readouterr()
     head, *lines = output.splitlines()

@@ -4,6 +4,7 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import functools
+import json
 
 import keras
 import numpy as np
@@ -62,6 +63,35 @@ def make_model(seed=0):
     return model
 
 
+@pytest.fixture(scope="module")
+def traced():
+    """A model whose steps are traced once, for all tests: see `renew`."""
+    return make_model()
+
+
+def renew(model, seed=0):
+    """Makes it as new as one of `make_model`, but for its traced steps."""
+    new = make_model(seed)
+    new.optimizer.build(new.trainable_variables)
+    model.optimizer.build(model.trainable_variables)
+    for variable, value in zip(
+        variables_of(model), variables_of(new), strict=True
+    ):
+        variable.assign(value)
+    model.stop_training = False
+    # Keras keeps the validation clips of a training that was interrupted.
+    vars(model).pop("_eval_epoch_iterator", None)
+    return model
+
+
+def variables_of(model):
+    return [*model.variables, *model.optimizer.variables]
+
+
+def values_of(model):
+    return list(map(keras.ops.convert_to_numpy, variables_of(model)))
+
+
 def fit(model, epochs, **arguments):
     """The history; validates on the training clips."""
     pairs, whole = make_data()
@@ -71,15 +101,13 @@ def fit(model, epochs, **arguments):
 
 
 def assert_same_training(one, other, tolerance=0.0):
-    """Of pairs of (model, history)."""
-    (model, history), (expected_model, expected) = one, other
+    """Of pairs of (values of the variables, history)."""
+    (values, history), (expected_values, expected) = one, other
     assert set(history) == set(expected)
-    for name, values in expected.items():
-        np.testing.assert_allclose(history[name], values, rtol=tolerance)
-    variables = [*model.variables, *model.optimizer.variables]
-    expected = [*expected_model.variables, *expected_model.optimizer.variables]
-    for variable, value in zip(variables, expected, strict=True):
-        assert_close(variable, value, tolerance)
+    for name, of_epochs in expected.items():
+        np.testing.assert_allclose(history[name], of_epochs, rtol=tolerance)
+    for value, expected in zip(values, expected_values, strict=True):
+        assert_close(value, expected, tolerance)
 
 
 def test_the_step_is_traced_once():
@@ -109,19 +137,39 @@ def test_the_step_is_traced_once():
     assert correct == pytest.approx(round(correct), abs=1e-4)
 
 
-def test_goes_on_from_the_checkpoint_as_if_never_interrupted(tmp_path):
-    whole = make_model()
+def test_goes_on_from_the_checkpoint_as_if_never_interrupted(traced, tmp_path):
+    whole = renew(traced)
     history = fit(whole, 4)
+    expected = values_of(whole), history
     assert {len(values) for values in history.values()} == {4}
     assert "val_accuracy" in history and "similarity_loss" in history
     path = tmp_path / "folder" / "checkpoint.npz"
     for epochs in (1, 4, 4):
         # What it goes on from takes the place of its own weights.
-        model = make_model(seed=epochs - 1)
+        model = renew(traced, seed=epochs - 1)
         resumed = fit(model, epochs, checkpoint=path)
         assert {len(values) for values in resumed.values()} == {epochs}
-    assert_same_training((model, resumed), (whole, history))
+    assert_same_training((values_of(model), resumed), expected)
     assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_a_new_model_goes_on_and_its_step_is_traced_once(traced, tmp_path):
+    path = tmp_path / "checkpoint.npz"
+    fit(renew(traced), 1, checkpoint=path)
+    model = make_model(seed=7)
+    step, traces = model.train_step, []
+
+    def counted(batch):
+        traces.append(batch)
+        return step(batch)
+
+    model.train_step = counted
+    resumed = fit(model, 2, checkpoint=path)
+    assert len(traces) == 1  # each takes seconds
+    history = fit(renew(traced), 2)
+    assert_same_training(
+        (values_of(model), resumed), (values_of(traced), history)
+    )
 
 
 class KeepWeights(keras.callbacks.Callback):
@@ -140,9 +188,9 @@ class KeepWeights(keras.callbacks.Callback):
         self.epochs.append(self.model.get_weights())
 
 
-def make_overfitting(seed=0):
+def make_overfitting(model, seed=0):
     """A loss on the validation clips that falls and rises again."""
-    model = make_model(seed)
+    renew(model, seed)
     model.optimizer.learning_rate.assign(0.3)
     return model
 
@@ -167,9 +215,9 @@ def fit_with_patience(model, epochs, patience, **arguments):
     )
 
 
-def test_patience_ends_it_and_takes_the_best_epoch():
+def test_patience_ends_it_and_takes_the_best_epoch(traced):
     for epochs, patience in ((30, 2), (3, 30)):
-        kept, model = KeepWeights(), make_overfitting()
+        kept, model = KeepWeights(), make_overfitting(traced)
         history = fit_with_patience(model, epochs, patience, callbacks=[kept])
         losses = history["val_classification_loss"]
         best = int(np.argmin(losses))
@@ -181,15 +229,16 @@ def test_patience_ends_it_and_takes_the_best_epoch():
             np.testing.assert_array_equal(weight, expected)
 
 
-def test_patience_goes_on_as_if_never_interrupted(tmp_path):
-    whole = make_overfitting()
-    history = fit_with_patience(whole, 30, 3)
+def test_patience_goes_on_as_if_never_interrupted(traced, tmp_path):
+    model = make_overfitting(traced)
+    history = fit_with_patience(model, 30, 3)
+    weights = model.get_weights()
     ends = len(history["loss"])
     best = int(np.argmin(history["val_classification_loss"]))
     path = tmp_path / "checkpoint.npz"
     # Before the best epoch, while it waits, and after it has ended.
     for seed, until in enumerate((best, best + 2, None, None)):
-        model = make_overfitting(seed)
+        make_overfitting(model, seed)
         stop = KeepWeights(until)
         with contextlib.suppress(KeyboardInterrupt):
             resumed = fit_with_patience(
@@ -197,42 +246,49 @@ def test_patience_goes_on_as_if_never_interrupted(tmp_path):
             )
     assert not stop.epochs and len(resumed["loss"]) == ends < 30
     assert resumed == history
-    for weight, expected in zip(
-        model.get_weights(), whole.get_weights(), strict=True
-    ):
+    for weight, expected in zip(model.get_weights(), weights, strict=True):
         np.testing.assert_array_equal(weight, expected)
 
 
-def test_patience_that_cannot_be_had(tmp_path):
+def test_patience_that_cannot_be_had(traced, tmp_path):
+    model = renew(traced)
     pairs, _ = make_data()
     with pytest.raises(ValueError, match="`validation_data` must be given"):
-        training.fit(make_model(), pairs, 2, patience=1)
+        training.fit(model, pairs, 2, patience=1)
     with pytest.raises(ValueError, match="`patience` must be a positive"):
-        fit(make_model(), 2, patience=0)
-    fit(make_model(), 1, checkpoint=tmp_path / "checkpoint.npz")
+        fit(model, 2, patience=0)
+    fit(model, 1, checkpoint=tmp_path / "checkpoint.npz")
     with pytest.raises(ValueError, match="`patience` must be None.*Received"):
-        fit(make_model(), 2, patience=1, checkpoint=tmp_path / "checkpoint.npz")
+        fit(model, 2, patience=1, checkpoint=tmp_path / "checkpoint.npz")
     broken = {name: np.nan * x for name, x in make_features().items()}
     whole = make_data(broken)[1]
     with pytest.raises(FloatingPointError, match="val_.*=nan in epoch 1"):
-        training.fit(make_model(), pairs, 2, validation_data=whole, patience=1)
+        training.fit(model, pairs, 2, validation_data=whole, patience=1)
 
 
-def test_two_devices_equal_one():
+def test_two_devices_equal_one(traced, tmp_path):
+    history = fit(renew(traced), 3)
+    np.savez(tmp_path / "one.npz", *values_of(traced))
+    (tmp_path / "one.json").write_text(json.dumps(history))
     code = """
+import json, sys
+import numpy as np
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(
     cpu, [tf.config.LogicalDeviceConfiguration()] * 2
 )
 from tests import test_training as t
-one = t.make_model()
 with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
     two = t.make_model()
-t.assert_same_training((two, t.fit(two, 3)), (one, t.fit(one, 3)), 2e-5)
+history = t.fit(two, 3)
+with np.load(sys.argv[1]) as file:
+    one = list(file.values()), json.load(open(sys.argv[2]))
+t.assert_same_training((t.values_of(two), history), one, 2e-5)
 print("equal")
 """
-    assert run_fresh(code) == "equal\n"
+    files = tmp_path / "one.npz", tmp_path / "one.json"
+    assert run_fresh(code, *files) == "equal\n"
 
 
 def test_repeats_itself_in_fresh_processes():
@@ -251,9 +307,9 @@ print(hashlib.sha256(b"".join(weights)).hexdigest(), history)
     assert "val_loss" in one
 
 
-def test_odd_clips():
+def test_odd_clips(traced):
     """Their losses and gradients are finite."""
-    model = make_model()
+    model = renew(traced)
     features = make_features()
     for name, odd, settings in (
         ("no conjugates at all", features, {"background": CLASSES}),
@@ -271,16 +327,18 @@ def test_odd_clips():
         assert np.all(np.isfinite(keras.ops.convert_to_numpy(weight)))
 
 
-def test_a_loss_that_is_not_finite_ends_it_and_keeps_the_batch(tmp_path):
+def test_a_loss_that_is_not_finite_ends_it_and_keeps_the_batch(
+    traced, tmp_path
+):
     checkpoint, bad = tmp_path / "checkpoint.npz", tmp_path / "bad.npz"
-    fit(make_model(), 1, checkpoint=checkpoint)
+    fit(renew(traced), 1, checkpoint=checkpoint)
     before = checkpoint.read_bytes()
     features = make_features()
     features["3"] = np.full_like(features["3"], np.nan)
     pairs, _ = make_data(features, names=True)
     with pytest.raises(FloatingPointError) as error:
         training.fit(
-            make_model(), pairs, 2, checkpoint=checkpoint, bad_batch=bad
+            renew(traced), pairs, 2, checkpoint=checkpoint, bad_batch=bad
         )
     message = str(error.value)
     assert "loss=nan in epoch 2, step " in message
@@ -298,9 +356,9 @@ def test_a_loss_that_is_not_finite_ends_it_and_keeps_the_batch(tmp_path):
     assert checkpoint.read_bytes() == before
 
 
-def test_a_checkpoint_that_is_broken_or_another_s_is_refused(tmp_path):
+def test_a_checkpoint_that_is_broken_or_another_s_is_refused(traced, tmp_path):
     path = tmp_path / "checkpoint.npz"
-    fit(make_model(), 1, checkpoint=path)
+    fit(renew(traced), 1, checkpoint=path)
     content = path.read_bytes()
     keras.utils.set_random_seed(0)
     other = ActX(3, kernel_size=3)
@@ -313,18 +371,19 @@ def test_a_checkpoint_that_is_broken_or_another_s_is_refused(tmp_path):
     for broken in (content[:half], b"", flipped):
         path.write_bytes(broken)
         with pytest.raises(ValueError, match="not a whole checkpoint"):
-            fit(make_model(), 2, checkpoint=path)
+            fit(renew(traced), 2, checkpoint=path)
         assert path.read_bytes() == broken
 
 
-def test_stops_where_a_callback_says(tmp_path):
+def test_stops_where_a_callback_says(traced, tmp_path):
     class Stop(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
             self.model.stop_training = epoch == 1
 
     path = tmp_path / "checkpoint.npz"
     for _ in range(2):  # and stays so
-        history = fit(make_model(), 5, callbacks=[Stop()], checkpoint=path)
+        model = renew(traced)
+        history = fit(model, 5, callbacks=[Stop()], checkpoint=path)
         assert len(history["loss"]) == 2
 
 

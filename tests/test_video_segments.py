@@ -8,18 +8,20 @@ import numpy as np
 import pytest
 
 import actx_tf
+from actx_tf.cli.main import main
 from actx_tf.data import read_segments
 from actx_tf.experiments import video_segments
 from actx_tf.experiments.video_scores import find_videos
 from actx_tf.experiments.video_segments import segment_videos
 from actx_tf.prediction import VideoPredictor
 from tests.harness import PROCESSES
-from tests.harness import run_actx
 from tests.harness import run_command
 from tests.served import CLASS_NAMES
+from tests.served import loaded_once as loaded_once  # a fixture
 from tests.served import make_served
 from tests.test_prediction import films
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
 NAMES = ("found.csv", "found.json", "found.coco.json")
 OPTIONS = {"window": 1.0, "thresholds": (0.3, 0.4), "progress": False}
 
@@ -36,10 +38,9 @@ def folder(tmp_path_factory):
 
 
 def test_a_folder_is_answered_as_its_videos_alone(served, folder, tmp_path):
-    predictor = VideoPredictor(served.path)
     videos = find_videos(folder)
     expected = {
-        str(video): predictor.timeline(video, window=1.0).segments(
+        str(video): served.predictor.timeline(video, window=1.0).segments(
             thresholds=(0.3, 0.4)
         )
         for video in videos
@@ -53,8 +54,8 @@ def test_a_folder_is_answered_as_its_videos_alone(served, folder, tmp_path):
         assert found == expected
         assert [video for video, _ in failed] == [str(folder / "broken.mp4")]
         assert read_segments(tmp_path / name) == expected
-        alone, _ = segment_videos([videos[0]], served.path, **OPTIONS)
-        assert alone == {str(videos[0]): expected[str(videos[0])]}
+    alone, _ = segment_videos([videos[0]], served.path, **OPTIONS)
+    assert alone == {str(videos[0]): expected[str(videos[0])]}
 
 
 def test_python_says_the_same(served, folder):
@@ -63,19 +64,21 @@ def test_python_says_the_same(served, folder):
         str(folder / "broken.mp4")
     ]
     assert len(found.scores) == 3
-    predictor = VideoPredictor(served.path)
     for video, scores in found.scores.items():
-        assert list(scores.values()) == predictor(video).scores.tolist()
-        assert scores == actx_tf.predict(video, served.path).scores[video]
-    video = folder / "a.mp4"
+        assert list(scores.values()) == (
+            served.predictor(video).scores.tolist()
+        )
+    video = str(folder / "a.mp4")
+    of_one = actx_tf.predict(video, served.path)
+    assert of_one.scores == {video: found.scores[video]}
     of_objects = actx_tf.predict(video, served.model, backbone=served.backbone)
-    assert of_objects.scores[str(video)] == pytest.approx(
-        found.scores[str(video)], abs=1e-5
+    assert of_objects.scores[video] == pytest.approx(
+        found.scores[video], abs=1e-5
     )
     found = actx_tf.predict(folder, served.path, segments=True, window=1.0)
     assert found.scores == {} and len(found.failed) == 1
     for video, segments in found.segments.items():
-        timeline = predictor.timeline(video, window=1.0)
+        timeline = served.predictor.timeline(video, window=1.0)
         assert segments == timeline.segments()
 
 
@@ -112,7 +115,7 @@ def test_a_file_is_gone_on_with(served, folder, tmp_path, monkeypatch):
     assert again == found
 
 
-def test_a_killed_command_goes_on(served, folder, tmp_path):
+def test_a_killed_command_goes_on(served, folder, tmp_path, capsys):
     videos = tmp_path / "videos"
     videos.mkdir()
     for number in range(6):
@@ -138,12 +141,11 @@ def test_a_killed_command_goes_on(served, folder, tmp_path):
     process.kill()
     process.join()
     kept = progress.read_bytes()
-    result = run_actx(*flags(output))
-    assert result.returncode == 0, result.stderr
-    assert "videos that have segments: 6 of 6" in result.stdout
+    assert main(flags(output)) == 0
+    said = capsys.readouterr().out
+    assert "videos that have segments: 6 of 6" in said
     assert progress.read_bytes().startswith(kept[: kept.rfind(b"\n") + 1])
-    result = run_actx(*flags(tmp_path / "whole.csv"))
-    assert result.returncode == 0, result.stderr
+    assert main(flags(tmp_path / "whole.csv")) == 0
     assert output.read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 
@@ -217,35 +219,33 @@ def test_what_cannot_be_written_is_refused(served, folder, tmp_path):
     assert not output.exists() and len(list(tmp_path.iterdir())) == 2
 
 
-def test_the_command(served, folder, tmp_path):
+def test_the_command(served, folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     output = tmp_path / "found.coco.json"
     model = f"--model={served.path}"
-    result = run_actx(
-        *("predict", folder, model, "--segments", "--window=1"),
-        *("--overlap=0", "--thresholds=0.35", f"--output={output}"),
-        "--background=wave",
-    )
-    assert result.returncode == 0, result.stderr
-    assert "videos that have segments: 3 of 4" in result.stdout
-    assert "broken.mp4" in result.stdout
-    assert "note:" not in result.stdout
+    flags = ["predict", str(folder), model, "--segments", "--window=1"]
+    flags += ["--overlap=0", "--thresholds=0.35", f"--output={output}"]
+    assert main([*flags, "--background=wave"]) == 0
+    said = capsys.readouterr().out
+    assert "videos that have segments: 3 of 4" in said
+    assert "broken.mp4" in said
+    assert "note:" not in said
     found = read_segments(output)
     labels = {x.label for entries in found.values() for x in entries}
     assert labels and labels <= set(CLASS_NAMES[1:])
-    timeline = VideoPredictor(served.path).timeline(
+    timeline = served.predictor.timeline(
         folder / "a.mp4", window=1.0, overlap=0.0
     )
     assert found[str(folder / "a.mp4")] == timeline.segments(
         background=["wave"], thresholds=[0.35]
     )
 
-    result = run_actx(
-        "predict", folder / "a.mp4", model, "--segments", "--thresholds=0.0"
-    )
-    assert result.returncode == 0, result.stderr
-    assert "     0.00 to      5.00 s" in result.stdout
-    assert "each moment is of some class" in result.stdout
-    assert "windows of 5 seconds" in result.stdout
+    video = ["predict", str(folder / "a.mp4"), model]
+    assert main([*video, "--segments", "--thresholds=0.0"]) == 0
+    said = capsys.readouterr().out
+    assert "     0.00 to      5.00 s" in said
+    assert "each moment is of some class" in said
+    assert "windows of 5 seconds" in said
 
     for flags, words in (
         (["--window=2"], "--window is for --segments"),
@@ -255,12 +255,10 @@ def test_the_command(served, folder, tmp_path):
         (["--segments", "--background=other"], "--background must be"),
         (["--memory=0.00001"], "give more `memory`"),
     ):
-        result = run_actx(
-            *("predict", folder / "a.mp4", model, *flags), cwd=tmp_path
-        )
-        assert result.returncode in (1, 2)
-        assert words in result.stderr + result.stdout
-        assert "Traceback" not in result.stderr
+        assert main([*video, *flags]) in (1, 2)
+        said = capsys.readouterr()
+        assert words in said.err + said.out
+        assert "Traceback" not in said.err
 
 
 def test_what_was_noted_holds_every_digit(served, folder, tmp_path):

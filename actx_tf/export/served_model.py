@@ -71,6 +71,8 @@ class ServedModel:
         self._windowed = self.backbone and WindowedBackbone(
             self.backbone, self.memory
         )
+        # Traced once for all signatures, not once for each of them.
+        self._classify = tf.function(model.classify, autograph=False)
         outputs = model.classify(tf.zeros((1, 2, 2, 2, self.channels)))
         self.has_maps = "action_map" in outputs
         is_switched = isinstance(model, ActX) and (
@@ -192,8 +194,9 @@ class ServedModel:
             checks += _check_numbers(lengths, features, "lengths")
         with tf.control_dependencies(checks):
             features = tf.identity(features)
-        classify: Callable[..., dict[str, Tensor]] = self.model.classify
-        if context is not None:
+        classify: Callable[..., dict[str, Tensor]] = self._classify
+        if isinstance(self.model, ActX) and self.contexts:
+            context = context or self.model.context
             classify = functools.partial(classify, context=context)
         return self._answer(features, lengths, "features", classify)
 
@@ -349,7 +352,7 @@ class ServedModel:
         )
 
     def _answer(self, features, lengths, name, classify=None):
-        classify = classify or self.model.classify
+        classify = classify or self._classify
         # ReLU makes 0 of a NaN on some processors: outputs do not tell it.
         finite = tf.reduce_all(tf.math.is_finite(features), axis=(2, 3, 4))
         if lengths is None:

@@ -1,5 +1,7 @@
 """A backbone over clips of any length, in graphs and in bounded memory."""
 
+import functools
+
 import tensorflow as tf
 
 from actx_tf.backbones.backbone import Backbone
@@ -29,7 +31,10 @@ class WindowedBackbone:
 
     def __init__(self, backbone: Backbone, memory: float) -> None:
         self.description = backbone.description
-        self._backbone = backbone
+        # Traced once for all signatures, not once for each of them.
+        self._features = tf.function(
+            functools.partial(backbone, training=False), autograph=False
+        )
         self._pixels = _pixels_in_memory(self.description, memory)
         self._map_bytes = min(int(memory * 2**30), tf.int64.max)
         self._memory = f"the {memory:g} GiB of `memory` of the export"
@@ -145,7 +150,7 @@ class WindowedBackbone:
             begin = number * hop * stride
             stop = tf.minimum(begin + length, total)
             frames = clip.read(begin, stop, description.size)
-            features = self._backbone(frames[tf.newaxis], training=False)[0]
+            features = self._features(frames[tf.newaxis])[0]
             last = tf.where(
                 number < count - 1, hop + overlap, tf.shape(features)[0]
             )

@@ -215,10 +215,12 @@ def _write_gif(path, images, frame_rate):
 def _common_palette(images):
     Image = import_optional("PIL.Image", "Writing films")
     chosen = images[:: max(1, len(images) // 8)]
-    width, height = images[0].size
+    # Of each, a sixteenth of the pixels: all of them would take seconds.
+    width, height = (-(-side // 4) for side in images[0].size)
     sheet = Image.new("RGB", (width, height * len(chosen)))
     for k, image in enumerate(chosen):
-        sheet.paste(image, (0, k * height))
+        part = image.resize((width, height), Image.Resampling.NEAREST)
+        sheet.paste(part, (0, k * height))
     # What is small and rare, such as the action, keeps its color.
     return sheet.quantize(256, method=Image.Quantize.MAXCOVERAGE)
 
