@@ -110,33 +110,6 @@ def assert_same_training(one, other, tolerance=0.0):
         assert_close(value, expected, tolerance)
 
 
-def test_the_step_is_traced_once():
-    """To trace one takes seconds; Keras' own `fit` traces it twice."""
-
-    class Counted(keras.Model):
-        calls = 0
-
-        def __init__(self):
-            super().__init__()
-            self.dense = keras.layers.Dense(3)
-
-        def call(self, inputs, training=None):
-            self.calls += training is True
-            return self.dense(keras.ops.mean(inputs["features"], (1, 2, 3)))
-
-    model = Counted()
-    model.compile(
-        optimizer="adam",
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-    )
-    history = fit(model, 2)
-    assert model.calls == 1
-    # What made the variables of the metrics is not in what they say.
-    correct = history["accuracy"][0] * len(LENGTHS)
-    assert correct == pytest.approx(round(correct), abs=1e-4)
-
-
 def test_goes_on_from_the_checkpoint_as_if_never_interrupted(traced, tmp_path):
     whole = renew(traced)
     history = fit(whole, 4)

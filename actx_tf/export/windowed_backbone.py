@@ -1,7 +1,5 @@
 """A backbone over clips of any length, in graphs and in bounded memory."""
 
-import functools
-
 import tensorflow as tf
 
 from actx_tf.backbones.backbone import Backbone
@@ -31,10 +29,12 @@ class WindowedBackbone:
 
     def __init__(self, backbone: Backbone, memory: float) -> None:
         self.description = backbone.description
+
+        def features(clips):
+            return backbone(clips, training=False)
+
         # Traced once for all signatures, not once for each of them.
-        self._features = tf.function(
-            functools.partial(backbone, training=False), autograph=False
-        )
+        self._features = tf.function(features, autograph=False)
         self._pixels = _pixels_in_memory(self.description, memory)
         self._map_bytes = min(int(memory * 2**30), tf.int64.max)
         self._memory = f"the {memory:g} GiB of `memory` of the export"
