@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from actx_tf.backbones import I3DResNet34
+from actx_tf.cli import extract
+from actx_tf.cli.main import make_parser
 from tests.harness import assert_close
 from tests.harness import clips
 from tests.i3d_in_torch import randomize
@@ -94,6 +96,20 @@ def test_files_of_arrays(images, images_path, tmp_path):
             model.get_weights(), expected.get_weights(), strict=True
         ):
             np.testing.assert_array_equal(weight, value)
+
+
+def test_the_command_makes_the_same_backbone(images_path):
+    flags = make_parser().parse_args(
+        [
+            *("extract", "--index=a.csv", "--output=f", "--size=32"),
+            *("--backbone=i3d_resnet34", f"--weights={images_path}"),
+        ]
+    )
+    made = extract.make_backbone(
+        flags.backbone, extract.backbone_settings(flags)
+    )
+    expected = I3DResNet34(images_path, ANY_SIZE, size=32)
+    assert made.description == expected.description
 
 
 def test_mistakes_are_told(images, tmp_path):
