@@ -89,15 +89,29 @@ def test_what_lies_outside_the_frame_is_cut_off():
 
 def test_padding_changes_nothing_and_is_no_part_of_the_frame():
     features, boxes = clips(1, 3, 4, 5, 6), random_boxes(1, 3, 2)
-    expected = RegionPooling()(features, boxes)
+    larger, other_boxes = clips(1, 5, 7, 6, 6, seed=1), random_boxes(1, 5, 2)
+    expected = np.concatenate(
+        [
+            to_numpy(RegionPooling()(features, boxes)),
+            to_numpy(RegionPooling()(larger, other_boxes)),
+        ]
+    )
     pad = ((0, 0), (0, 2), (0, 3), (0, 1))
     mask = np.pad(np.ones((1, 3, 4, 5), "bool"), pad)
+    mask = np.concatenate([mask, np.ones((1, 5, 7, 6), "bool")])
     features = np.pad(features, (*pad, (0, 0)), constant_values=np.nan)
+    features = np.concatenate([features, larger])
     for value in (0.0, 0.5, np.nan):
         padded = np.pad(
             boxes, (*pad[:2], (0, 0), (0, 0)), constant_values=value
         )
+        padded = np.concatenate([padded, other_boxes])
         assert_close(RegionPooling()(features, padded, mask=mask), expected)
+
+
+def test_the_shape_is_known_before():
+    pooled = RegionPooling()(keras.Input((3, 4, 5, 6)), keras.Input((3, 2, 4)))
+    assert pooled.shape == (None, 6)
 
 
 def test_boxes_of_masked_steps_do_not_count():
