@@ -23,7 +23,13 @@ ROOT = Path(__file__).parents[1]
 
 # Its processes are forks of one that has imported what takes long to import.
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["tests.harness", "av", "cv2", "matplotlib"])
+PROCESSES.set_forkserver_preload(
+    [
+        *("tests.harness", "actx_tf.cli.main", "actx_tf.experiments"),
+        *("av", "cv2", "matplotlib", "tqdm.keras", "tensorboard.summary.v2"),
+        *("pytest", "torch"),
+    ]
+)
 
 
 def run_layer_test(layer_class, init_kwargs, **kwargs):

@@ -26,6 +26,7 @@ def resnet(input_shape=(None, 224, 224, 3), **kwargs):
 
 
 BUILDERS = (mobilenet, inception, resnet)
+SHAPE = (None, 32, 32, 3)
 
 
 @pytest.mark.parametrize("make", BUILDERS)
@@ -33,9 +34,14 @@ def test_size_and_stream_are_those_of_the_input(make):
     description = make((None, 64, 96, 3)).description
     assert description.size == (64, 96)
     assert (description.stream, description.flow_method) == ("rgb", None)
-    description = make((None, None, None, 2)).description
-    assert description.size == 256
-    assert (description.stream, description.flow_method) == ("flow", "dis")
+    of_flow = make((None, None, None, 2)).description
+    assert of_flow.size == 256
+    assert (of_flow.stream, of_flow.flow_method) == ("flow", "dis")
+    other = make((None, None, None, 2), flow_method="tvl1").description
+    assert of_flow.name == other.name
+    assert of_flow.differences(other) == ["flow_method=tvl1 (not dis)"]
+    with pytest.raises(ValueError, match="`flow_method` must be"):
+        make((None, None, None, 2), flow_method="farneback")
     with pytest.raises(ValueError, match=r"`size` must be \(64, 96\)"):
         make((None, 64, 96, 3), size=64)
     with pytest.raises(ValueError, match="must both be given"):
@@ -46,48 +52,40 @@ def test_size_and_stream_are_those_of_the_input(make):
     )
 
 
-@pytest.mark.parametrize("make", BUILDERS)
-def test_frames_take_the_place_of_the_default_rate(make):
-    shape = (None, 32, 32, 3)
-    assert make(shape).description.frame_rate > 1
-    for frames in (
-        make(shape, num_frames=32),
-        make(shape, frame_rate=None, num_frames=32),
-        make((32, *shape[1:])),
-    ):
-        description = frames.description
-        assert description.num_frames == 32
-        assert description.frame_rate is None
-    with pytest.raises(ValueError, match="At most one"):
-        make(shape, frame_rate=8.0, num_frames=32)
-    with pytest.raises(ValueError, match="`num_frames` must be 32"):
-        make((32, *shape[1:]), frame_rate=8.0)
-    with pytest.raises(ValueError, match="`num_frames` must be 32"):
-        make((32, *shape[1:]), num_frames=16)
-    every_frame = make(shape, frame_rate=None).description
+def assert_32_frames(backbone):
+    assert backbone.description.num_frames == 32
+    assert backbone.description.frame_rate is None
+
+
+def test_frames_are_given_by_their_number_or_by_the_input():
+    assert_32_frames(mobilenet(SHAPE, frame_rate=None, num_frames=32))
+    assert_32_frames(mobilenet((32, *SHAPE[1:])))
+    every_frame = mobilenet(SHAPE, frame_rate=None).description
     assert every_frame.frame_rate is None
     assert every_frame.num_frames is None
 
 
 @pytest.mark.parametrize("make", BUILDERS)
-def test_descriptions_tell_methods_of_flow_apart(make):
-    shape = (None, 32, 32, 2)
-    one, other = (
-        make(shape, flow_method=method).description
-        for method in ("dis", "tvl1")
-    )
-    assert one.name == other.name
-    assert one.differences(other) == ["flow_method=tvl1 (not dis)"]
-    with pytest.raises(ValueError, match="`flow_method` must be"):
-        make(shape, flow_method="farneback")
+def test_frames_take_the_place_of_the_default_rate(make):
+    assert make(SHAPE).description.frame_rate > 1
+    assert_32_frames(make(SHAPE, num_frames=32))
+    with pytest.raises(ValueError, match="At most one"):
+        make(SHAPE, frame_rate=8.0, num_frames=32)
+    with pytest.raises(ValueError, match="`num_frames` must be 32"):
+        make((32, *SHAPE[1:]), frame_rate=8.0)
+    with pytest.raises(ValueError, match="`num_frames` must be 32"):
+        make((32, *SHAPE[1:]), num_frames=16)
 
 
 @pytest.mark.parametrize("steps", [1, 4, 9, 16])
 def test_frames_per_step(steps):
     backbone = mobilenet((None, 32, 32, 3), frames_per_step=steps)
     assert backbone.description.frames_per_step == steps
+
+
+def test_frames_per_step_of_the_others():
     for make in (inception, resnet):
-        assert make().description.frames_per_step == 8
+        assert make(SHAPE).description.frames_per_step == 8
     assert synthetic.backbone().description.frames_per_step == 4
 
 

@@ -23,6 +23,9 @@ def compiled(dtype=None, **kwargs):
     model = actx_tf.models.ActX(2, dtype=dtype, **kwargs)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile("adam", loss)
+    if "backbone" not in kwargs:  # a step that makes variables is traced twice
+        model.build((None, *FEATURES.shape[1:]))
+        model.optimizer.build(model.trainable_variables)
     return model
 
 

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import http.server
 import io
+import itertools
 import json
 import socket
 import threading
@@ -165,25 +166,26 @@ def video_file(tmp_path_factory):
 
 
 @pytest.fixture
-def server_of(tmp_path):
-    """Serves a model for a test; returns its addresses."""
+def servers_of(tmp_path):
+    """Serves a model for a test; returns its addresses, one a kind."""
     with contextlib.ExitStack() as stack:
 
         def start(model, **kwargs):
             export_saved_model(model, tmp_path / "model", **kwargs)
-            rest, grpc = stack.enter_context(serve(tmp_path / "model", "model"))
-            return {"rest": rest, "grpc": grpc}
+            return stack.enter_context(serve(tmp_path / "model", "model"))
 
         yield start
 
 
-@pytest.mark.parametrize("kind", KINDS)
 def test_a_server_answers_what_the_model_itself_does(
-    served, servers, video_file, kind
+    served, servers, video_file
 ):
-    for part in ({}, {"start": 0.5, "end": 1.25}):
+    parts = [{}, {"start": 0.5, "end": 1.25}]
+    predictions = [predict_video(video_file, served.path, **x) for x in parts]
+    for kind, (part, expected) in itertools.product(
+        KINDS, zip(parts, predictions, strict=True)
+    ):
         asked = client.ask(video_file, servers[kind], "wave", **part)
-        expected = predict_video(video_file, served.path, **part)
         for name in ("scores", "action_map", "context_map"):
             np.testing.assert_allclose(
                 getattr(asked, name), getattr(expected, name), atol=1e-5
@@ -216,59 +218,56 @@ def test_images_of_frames(shape):
     assert sum(map(len, images)) <= sum(map(len, best))
 
 
-@pytest.mark.parametrize("kind", KINDS)
 def test_what_is_sent_is_what_the_backbone_is_described_to_see(
-    server_of, video_file, kind
+    servers_of, video_file
 ):
     known = synthetic.backbone()
     description = dataclasses.replace(known.description, num_frames=7, size=24)
     backbone = Backbone(known.network, description)
     model = ActX(2, backbone=backbone, activation="sigmoid")
     model.build((None, None, None, None, 3))
-    asked = client.ask(video_file, server_of(model)[kind], "model")
-    assert asked.frames.shape == (7, 90, 54, 3)
-    # The shorter side is 24 pixels: 40 x 24, in steps of 8.
-    assert asked.action_map.shape == (2, 5, 3)
-    assert asked.class_names == ["0", "1"]
-    assert asked.scores.sum() != pytest.approx(1)
     expected = predict_video(video_file, model)
-    np.testing.assert_allclose(asked.scores, expected.scores, atol=1e-5)
+    for server in servers_of(model):
+        asked = client.ask(video_file, server, "model")
+        assert asked.frames.shape == (7, 90, 54, 3)
+        # The shorter side is 24 pixels: 40 x 24, in steps of 8.
+        assert asked.action_map.shape == (2, 5, 3)
+        assert asked.class_names == ["0", "1"]
+        assert asked.scores.sum() != pytest.approx(1)
+        np.testing.assert_allclose(asked.scores, expected.scores, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_models_without_maps_answer_scores(server_of, video_file, kind):
+def test_models_without_maps_answer_scores(servers_of, video_file):
     model = ACF(2)
     model.build((None, None, None, None, CHANNELS))
-    server = server_of(model, backbone=synthetic.backbone())[kind]
-    asked = client.ask(video_file, server, "model")
-    assert asked.scores.sum() == pytest.approx(1, abs=1e-5)
-    assert asked.action_map is asked.context_map is asked.centers is None
-    with pytest.raises(ValueError, match="must have maps"):
-        prediction_figure(asked)
+    for server in servers_of(model, backbone=synthetic.backbone()):
+        asked = client.ask(video_file, server, "model")
+        assert asked.scores.sum() == pytest.approx(1, abs=1e-5)
+        assert asked.action_map is asked.context_map is asked.centers is None
+        with pytest.raises(ValueError, match="must have maps"):
+            prediction_figure(asked)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_models_that_take_no_frames(server_of, video_file, kind):
+def test_models_that_take_no_frames(servers_of, video_file):
     # It knows what its features are made of, and has no backbone.
     description = synthetic.backbone().description
-    model = ActX(2, description=description)
+    model = ACF(2, description=description)
     model.build((None, None, None, None, CHANNELS))
-    server = server_of(model)[kind]
-    assert client.describe(server, "model")["backbone"] == description
-    with pytest.raises(client.ServingError, match="no frames"):
-        client.ask(video_file, server, "model")
+    for server in servers_of(model):
+        assert client.describe(server, "model")["backbone"] == description
+        with pytest.raises(client.ServingError, match="no frames"):
+            client.ask(video_file, server, "model")
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_models_that_do_not_describe_themselves(tmp_path, video_file, kind):
+def test_models_that_do_not_describe_themselves(tmp_path, video_file):
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     model.export(tmp_path / "other" / "1", verbose=False)
     with serve(tmp_path / "other", "other") as addresses:
-        server = dict(zip(KINDS, addresses, strict=True))[kind]
-        with pytest.raises(
-            client.ServingError, match="does not say how it sees"
-        ):
-            client.ask(video_file, server, "other")
+        for server in addresses:
+            with pytest.raises(
+                client.ServingError, match="does not say how it sees"
+            ):
+                client.ask(video_file, server, "other")
 
 
 def test_what_cannot_be_asked(servers, video_file):
@@ -313,9 +312,14 @@ def test_rest_takes_the_standard_library_and_numpy_alone(servers):
     assert float(total) == pytest.approx(1, abs=1e-5)
 
 
+@pytest.fixture(scope="module")
+def prediction(served, video_file):
+    return predict_video(video_file, served.path)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_command_prints_scores_and_draws_maps(
-    served, servers, video_file, tmp_path, kind
+    servers, video_file, prediction, tmp_path, kind
 ):
     result = run_actx(
         "ask",
@@ -326,12 +330,11 @@ def test_the_command_prints_scores_and_draws_maps(
     )
     assert result.returncode == 0, result.stderr
     lines = [line.split(maxsplit=1) for line in result.stdout.splitlines()]
-    expected = predict_video(video_file, served.path)
-    order = np.argsort(-expected.scores)
+    order = np.argsort(-prediction.scores)
     assert [name for _, name in lines[:3]] == [CLASS_NAMES[i] for i in order]
     np.testing.assert_allclose(
         [float(score) for score, _ in lines[:3]],
-        expected.scores[order],
+        prediction.scores[order],
         atol=6e-4,
     )
     assert (tmp_path / "maps.png").stat().st_size > 10_000

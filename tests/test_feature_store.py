@@ -1,3 +1,4 @@
+import contextlib
 import dataclasses
 import json
 import os
@@ -6,8 +7,6 @@ import re
 import resource
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
 
@@ -335,48 +334,47 @@ def test_an_interruption_within_add(path, monkeypatch):
         store.attributes("a")
 
 
-WRITE = """if True:
-    import sys
-    import types
-    import numpy as np
-    # Past the packages, which would import TensorFlow each time.
-    for name in ("actx_tf", "actx_tf.backbones", "actx_tf.data"):
-        sys.modules[name] = types.ModuleType(name)
-        sys.modules[name].__path__ = [name.replace(".", "/")]
-    from actx_tf.data.feature_store_writer import FeatureStoreWriter
-    with FeatureStoreWriter(sys.argv[1], "net", "float32") as writer:
-        for k in range(int(sys.argv[2])):
+def _write(path, count, sender):
+    with FeatureStoreWriter(path, "net", "float32") as writer:
+        for k in range(count):
             if str(k) in writer:
                 continue
-            writer.add(
-                str(k), np.full((4, 8, 8, 64), k), "run", "train", 25.0, 16
-            )
-            print(k, flush=True)
-    print("finished", flush=True)
-"""
+            add(writer, str(k), np.full((4, 8, 8, 64), k))
+            sender.send(str(k))
+    sender.send("finished")
 
 
 def start_writing(path, count):
-    return subprocess.Popen(
-        [sys.executable, "-c", WRITE, str(path), str(count)],
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=pathlib.Path(__file__).parents[1],
-    )
+    """A process that writes clips, and what it says of each when it is safe."""
+    receiver, sender = PROCESSES.Pipe(duplex=False)
+    process = PROCESSES.Process(target=_write, args=(path, count, sender))
+    process.start()
+    sender.close()
+    return process, receiver
+
+
+def rest_of(process, receiver):
+    """What it still says until it ends."""
+    words = []
+    with contextlib.suppress(EOFError, OSError):  # killed within a word
+        while True:
+            words.append(receiver.recv())
+    process.join()
+    return words
 
 
 def test_kill_at_any_moment_loses_nothing(path):
     random = np.random.default_rng(0)
-    count = 60
+    count = 40
     finished = set()
-    for clips_before_kill in (1, 7, 20):
-        process = start_writing(path, count)
+    for clips_before_kill in (1, 7, 13):
+        process, receiver = start_writing(path, count)
         for _ in range(clips_before_kill):
-            finished.add(process.stdout.readline().strip())
+            finished.add(receiver.recv())
         time.sleep(random.uniform(0, 0.01))
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         # What was said before the kill has been finished, too.
-        finished.update(process.communicate()[0].split())
+        finished.update(rest_of(process, receiver))
         if list(path.rglob("*.h5")):
             FeatureStore(path).close()  # whole
 
@@ -390,9 +388,9 @@ def test_kill_at_any_moment_loses_nothing(path):
             assert (array == int(clip)).all() and array.shape == (4, 8, 8, 64)
             assert store.attributes(clip)["label"] == "run"
 
-    process = start_writing(path, count)
-    assert process.communicate()[0].split()[-1] == "finished"
-    assert process.returncode == 0
+    process, receiver = start_writing(path, count)
+    assert rest_of(process, receiver)[-1] == "finished"
+    assert process.exitcode == 0
     assert all(file.suffix == ".h5" for file in path.iterdir())
     with FeatureStore(path) as store:
         assert sorted(map(int, store)) == list(range(count))
@@ -400,18 +398,17 @@ def test_kill_at_any_moment_loses_nothing(path):
 
 def test_kill_while_a_file_is_finished(path):
     for delay in (0.0, 0.002, 0.005):
-        process = start_writing(path, 30)
-        for line in process.stdout:
-            if line.strip() == "29":
-                break
+        process, receiver = start_writing(path, 10)
+        while receiver.recv() != "9":
+            pass
         time.sleep(delay)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+        process.kill()
+        process.join()
         for _ in range(2):
             with FeatureStoreWriter(path, "net", "float32") as writer:
-                assert len(writer) == 30
+                assert len(writer) == 10
         with FeatureStore(path) as store:
-            assert len(store) == 30
+            assert len(store) == 10
             assert all((array == int(k)).all() for k, array in store.items())
         assert len(list(path.iterdir())) == 1
         shutil.rmtree(path)
@@ -574,9 +571,9 @@ def test_two_writers_at_once(path):
         with pytest.raises(RuntimeError, match="another writer"):
             FeatureStoreWriter(path, "net")
         add(writer, "a")
-        other = start_writing(path, 1)
-        other.communicate()
-        assert other.returncode
+        other, receiver = start_writing(path, 1)
+        assert rest_of(other, receiver) == []
+        assert other.exitcode == 1
     with FeatureStore(path) as store:
         assert list(store) == ["a"]
 

@@ -1,8 +1,10 @@
 """Folders of videos as people keep them, and the splits that are drawn."""
 
 import collections
+import contextlib
 import csv
 import dataclasses
+import io
 import os
 import re
 import shutil
@@ -442,14 +444,12 @@ def test_clips_of_odd_folders_survive_an_index(tmp_path):
 NAMES = ["跳跃", "Händeschütteln", "прыжок"]
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
-def test_names_that_the_terminal_cannot_show(tmp_path, encoding):
-    fill(tmp_path, *(f"v/{x}/{i}.mp4" for x in NAMES for i in range(3)))
-    fill(tmp_path, f"v/{NAMES[0]}/\udce9.mp4", "v/\udce9/1.txt")
+INDEX = ["index", "--root=v", "--output=index.csv"]
+
+
+def index_in_a_process(encoding):
     result = subprocess.run(
-        [sys.executable, "-m", "actx_tf.cli.start", "index", "--root=v"]
-        + ["--output=index.csv"],
-        cwd=tmp_path,
+        [sys.executable, "-m", "actx_tf.cli.start", *INDEX],
         env={
             **os.environ,
             "PYTHONPATH": str(ROOT),
@@ -458,8 +458,35 @@ def test_names_that_the_terminal_cannot_show(tmp_path, encoding):
         },
         capture_output=True,
     )
-    printed = result.stdout.decode(encoding)
     assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def index_in_this_process(encoding):
+    with (
+        io.TextIOWrapper(io.BytesIO(), encoding) as terminal,
+        contextlib.redirect_stdout(terminal),
+    ):
+        assert main(INDEX) == 0
+        terminal.flush()
+        return terminal.buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("run", "encoding"),
+    [
+        (index_in_a_process, "ascii"),
+        (index_in_this_process, "cp1252"),
+        (index_in_this_process, "utf-8"),
+    ],
+)
+def test_names_that_the_terminal_cannot_show(
+    tmp_path, monkeypatch, run, encoding
+):
+    fill(tmp_path, *(f"v/{x}/{i}.mp4" for x in NAMES for i in range(3)))
+    fill(tmp_path, f"v/{NAMES[0]}/\udce9.mp4", "v/\udce9/1.txt")
+    monkeypatch.chdir(tmp_path)
+    printed = run(encoding).decode(encoding)
     assert "1 name is not UTF-8" in printed and "\\udce9" in printed
     for name in NAMES:
         assert name.encode(encoding, "backslashreplace").decode(encoding) in (

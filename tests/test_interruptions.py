@@ -33,7 +33,7 @@ COMMANDS = {
     ),
     "similarities": (f"--background=none {STORED}", "similarities"),
     "train": (
-        f"{STORED} {TRAINING} --epochs=2 --seeds=1 --batch_size=2",
+        f"{STORED} --background=none --epochs=2 --seeds=1 --batch_size=2",
         "runs",
     ),
     "fine-tune": (
@@ -48,10 +48,10 @@ COMMANDS = {
     ),
     "view": (f"{STORED} --model=actx.keras", "clips.html"),
     "localize": (f"{STORED} --model=actx.keras --boxes=boxes.json", "maps.csv"),
-    "export": ("--model=actx.keras --backbone=backbone.keras", "models"),
+    "export": ("--model=actx.keras", "models"),
     "fit": (f"videos {TRAINING} --epochs=2", "mine"),
 }
-TRAIN = {"train", "fine-tune"}
+TRAIN = {"train", "fine-tune", "fit"}
 GO_ON = {"extract", "similarities", "train", "fine-tune", "predict", "fit"}
 
 
@@ -100,7 +100,7 @@ def run(moment, name, output, world):
     arguments = (moment, flags, world, files[:2], files[2])
     process = PROCESSES.Process(target=run_interrupted, args=arguments)
     process.start()
-    process.join(120)
+    process.join(300)
     _, error, looks = (file.read_text("utf-8") for file in files)
     assert "Traceback" not in error, error
     return process.exitcode, error, int(looks)
