@@ -297,7 +297,7 @@ def test_features_of_other_frames_than_the_model_s_are_refused(folder):
     other = actx_tf.models.ActX.from_config(config)
     other.build((None, None, None, None, 8))
     other.save(folder / "other.keras")
-    with pytest.raises(ValueError, match=r"`features`.*frame_rate=None \(not"):
+    with pytest.raises(ValueError, match=r"`model`.*frame_rate=None \(not"):
         experiments.localize(
             folder / "other.keras",
             index=folder / "index.csv",

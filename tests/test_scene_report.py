@@ -357,7 +357,7 @@ def test_what_cannot_be_asked(index, tmp_path, kinds):
     other = describe("other", CHANNELS)
     with FeatureStoreWriter(tmp_path / "others", other) as writer:
         writer.add("c0", np.ones((2, 2, 2, CHANNELS)), "run", "test", 8.0, 16)
-    with pytest.raises(ValueError, match="made as those that `model` was"):
+    with pytest.raises(ValueError, match="`model` must be trained on features"):
         scene_report(index, **{**model, "features": tmp_path / "others"})
     write_clip_index(
         tmp_path / "unpaired.csv", [Clip("a", "a.mp4", "run", "test")]

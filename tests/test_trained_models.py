@@ -191,7 +191,9 @@ def test_what_cannot_be_evaluated(made, tmp_path):
     with FeatureStoreWriter(tmp_path / "features", other) as writer:
         writer.add("c0", made.features[0], "wave", "test", 8.0, 16)
     for model in ("model.keras", "wave"):
-        with pytest.raises(ValueError, match="made as those that `model` was"):
+        with pytest.raises(
+            ValueError, match="`model` must be trained on features"
+        ):
             evaluate_stored(
                 made.folder / model,
                 features=tmp_path / "features",

@@ -349,7 +349,7 @@ def test_a_store_without_a_description_has_equal_cells(
         (
             {"description": dataclasses.replace(DESCRIPTION, frame_rate=5.0)},
             ValueError,
-            "`store`.*frame_rate",
+            "`model` must be trained on .*frame_rate",
         ),
         ({"class_names": ["a", "b", "c"]}, ValueError, "no classes of the"),
     ],

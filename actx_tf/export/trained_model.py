@@ -177,7 +177,7 @@ def check_features(
         return
     if differences := model.description.differences(description):
         raise ValueError(
-            "features must be made as those that `model` was trained on. "
+            "`model` must be trained on features that were made as these. "
             f"Received: {source}, with {', '.join(differences)}"
         )
 
