@@ -18,6 +18,7 @@ from benchmarks import train_step
 from benchmarks.measuring import in_new_process
 from benchmarks.measuring import keep_those_that_run
 from benchmarks.measuring import peak_mebibytes
+from tests.harness import PROCESSES
 from tests.harness import run_actx
 
 
@@ -31,6 +32,18 @@ def table(monkeypatch, capsys):
         return capsys.readouterr().out.splitlines()
 
     return run
+
+
+@pytest.fixture
+def warm(monkeypatch):
+    """Starts a benchmark's new processes with what takes long to import."""
+
+    def in_warm_process(function, *arguments):
+        with PROCESSES.Pool(1) as pool:
+            return pool.apply(function, arguments)
+
+    for benchmark in (inference, long_video, memory):
+        monkeypatch.setattr(benchmark, "in_new_process", in_warm_process)
 
 
 def numbers(line):
@@ -51,7 +64,7 @@ def test_peak_of_a_new_process_leaves_out_its_parents():
     assert len(held) / 2**20 < held_here
 
 
-def test_memory_grows_with_the_clips(table):
+def test_memory_grows_with_the_clips(table, warm):
     lines = table(
         memory,
         *("--time", "2", "16"),
@@ -99,7 +112,7 @@ def test_what_does_not_run_stops_nothing(capsys):
     assert errors == dict.fromkeys(["made", "making"], "MemoryError: no room")
 
 
-def test_inference(table):
+def test_inference(table, warm):
     lines = table(inference, "--sizes", "2x3", "--repeats=1")
     batch, time, answer, _, clips, video, peak = numbers(lines[-1])
     assert (batch, time) == (2, 3)
@@ -118,18 +131,17 @@ def test_input_pipeline(table, monkeypatch):
     assert ratios[0] == 1
 
 
-def test_long_video(table, tmp_path):
+def test_long_video(table, warm, tmp_path):
     path = tmp_path / "backbone.keras"
     synthetic.backbone().save(path)
     lines = table(
         long_video,
-        *("--seconds", "2", "12", "--height=96", f"--backbone={path}"),
+        *("--seconds", "12", "--height=96", f"--backbone={path}"),
         "--window=1",
     )
-    for line, seconds in zip(lines[-2:], (2, 12), strict=True):
-        length, peak, took, speed, share = numbers(line.rstrip(" |"))
-        assert length == seconds and 100 < peak < 2000 and share >= 0
-        assert speed == pytest.approx(seconds / took, rel=0.1, abs=0.01)
+    seconds, peak, took, speed, share = numbers(lines[-1].rstrip(" |"))
+    assert seconds == 12 and 100 < peak < 2000 and share >= 0
+    assert speed == pytest.approx(12 / took, rel=0.1, abs=0.01)
 
 
 def test_accuracy(table, monkeypatch):

@@ -336,7 +336,7 @@ def test_one_view_is_the_plain_answer_and_several_are_their_mean(trained):
 
 def test_two_devices_equal_one():
     code = """
-import dataclasses, pathlib, sys, tempfile
+import pathlib, tempfile
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(
@@ -348,13 +348,14 @@ two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 with tempfile.TemporaryDirectory() as folder:
     folder = pathlib.Path(folder)
     index = t.make_index(folder / "clips", train=6)
-    settings = dataclasses.replace(t.SETTINGS, epochs=2)
-    one, *_ = t.tune(index, folder / "one", settings, batch_size=4)
+    # An epoch has two steps, the last of fewer clips.
+    one, *_ = t.tune(index, folder / "one", batch_size=4)
     fine_tuning.make_strategy = lambda name: two
-    other, *_ = t.tune(index, folder / "two", settings, batch_size=4)
+    other, *_ = t.tune(index, folder / "two", batch_size=4)
+    t.assert_same_weights(other, one, 1e-4)
     for size in (3, 5):
         try:
-            t.tune(index, folder / "three", settings, batch_size=size)
+            t.tune(index, folder / "three", batch_size=size)
         except ValueError as error:
             assert "`batch_size` must be a multiple of 2" in str(error)
         else:
@@ -394,12 +395,11 @@ def test_the_command(index, tmp_path):
         "--temporal_views=2",
         f"--output={tmp_path / 'out'}",
     ]
-    for epochs in (1, 2):
-        result = run_actx("fine-tune", *flags, f"--epochs={epochs}")
-        assert result.returncode == 0, result.stderr
-        assert "left out: gone: " in result.stderr
-        assert re.search(r"^accuracy: \d\.\d{3}$", result.stdout, re.MULTILINE)
-        assert len(history(tmp_path / "out")) == epochs
+    result = run_actx("fine-tune", *flags, "--epochs=1")
+    assert result.returncode == 0, result.stderr
+    assert "left out: gone: " in result.stderr
+    assert re.search(r"^accuracy: \d\.\d{3}$", result.stdout, re.MULTILINE)
+    assert len(history(tmp_path / "out")) == 1
     init = f"--init={tmp_path / 'out' / 'actx.keras'}"
     result = run_actx(
         "fine-tune", *flags[:-1], f"--output={tmp_path / 'more'}", init

@@ -1,6 +1,7 @@
 """Long videos, which are sent to servers part by part."""
 
 import functools
+import itertools
 import pickle
 import re
 
@@ -118,17 +119,19 @@ def test_several_clips_of_a_request(ask):
         )
 
 
-@pytest.mark.parametrize("kind", ["rest", "grpc"])
-def test_a_server_answers_what_predict_does(served, servers, tmp_path, kind):
+def test_a_server_answers_what_predict_does(served, servers, tmp_path):
     path, _ = films(tmp_path, 150)
     predictor = VideoPredictor(served.path)
-    for options in (
+    choices = [
         {"window": 2.0},
         {"window": 1.0, "overlap": 0.0, "start": 1.0, "end": 9.3},
         {"window": 100.0, "end": 3.0},
+    ]
+    timelines = [predictor.timeline(path, **options) for options in choices]
+    for server, (options, expected) in itertools.product(
+        servers.values(), zip(choices, timelines, strict=True)
     ):
-        asked = client.ask_timeline(path, servers[kind], "wave", **options)
-        expected = predictor.timeline(path, **options)
+        asked = client.ask_timeline(path, server, "wave", **options)
         for name in ("times", "scores", "action_map", "context_map"):
             np.testing.assert_allclose(
                 getattr(asked, name), getattr(expected, name), atol=1e-5
@@ -143,10 +146,13 @@ def test_a_server_answers_what_predict_does(served, servers, tmp_path, kind):
         for a, b in zip(found, ours, strict=True):
             assert (a.start, a.end, a.label) == (b.start, b.end, b.label)
             assert a.score == pytest.approx(b.score, abs=1e-5)
-    with pytest.raises(ValueError, match="`window` must be shorter.*50 steps"):
-        client.ask_timeline(path, servers[kind], "wave", window=30.0)
+    for server in servers.values():
+        with pytest.raises(
+            ValueError, match="`window` must be shorter.*50 steps"
+        ):
+            client.ask_timeline(path, server, "wave", window=30.0)
     with pytest.raises(ValueError, match="`overlap` must be a number"):
-        client.ask_timeline(path, servers[kind], "wave", overlap=1)
+        client.ask_timeline(path, servers["rest"], "wave", overlap=1)
 
 
 def test_the_command_finds_what_predict_does(served, servers, tmp_path):
