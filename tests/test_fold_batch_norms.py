@@ -189,7 +189,7 @@ BACKBONES = {
 }
 
 
-@pytest.fixture(params=BACKBONES)
+@pytest.fixture(scope="module", params=BACKBONES)
 def backbone_and_clip(request):
     make, frames = BACKBONES[request.param]
     keras.utils.set_random_seed(0)

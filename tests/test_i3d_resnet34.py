@@ -41,59 +41,62 @@ def of_clips(tmp_path_factory):
     return port, path
 
 
-@pytest.mark.parametrize("shape", [(1, 16, 64, 64, 3), (2, 21, 67, 98, 3)])
-def test_equals_pytorch(of_clips, shape):
+@pytest.fixture(scope="module")
+def of_images(images_path):
+    """Inflated; no test changes it."""
+    return I3DResNet34(images_path, ANY_SIZE, **PLAIN)
+
+
+def test_equals_pytorch(of_clips):
     port, path = of_clips
-    clip = clips(*shape)
     backbone = I3DResNet34(path, ANY_SIZE, **PLAIN)
-    with torch.no_grad():
-        features = port.features(to_torch(clip)).permute(0, 2, 3, 4, 1)
-    assert_close(backbone(clip), features.numpy(), 1e-4)
+    for shape in ((1, 16, 64, 64, 3), (2, 21, 67, 98, 3)):
+        clip = clips(*shape)
+        with torch.no_grad():
+            features = port.features(to_torch(clip)).permute(0, 2, 3, 4, 1)
+        assert_close(backbone(clip), features.numpy(), 1e-4)
 
 
-def test_a_still_clip_gives_what_its_image_gives(images, images_path):
+def test_a_still_clip_gives_what_its_image_gives(images, of_images):
     image = clips(1, 32, 48, 3)
     # Long enough for a step that sees no end of the clip.
     clip = np.repeat(image[:, np.newaxis], 496, axis=1)
-    features = I3DResNet34(images_path, ANY_SIZE, **PLAIN)(clip)
+    features = of_images(clip)
     with torch.no_grad():
         expected = images.features(torch.tensor(image).permute(0, 3, 1, 2))
     assert_close(features[:, 31], expected.permute(0, 2, 3, 1).numpy(), 1e-4)
 
 
-def test_images_are_normalized_as_torchvision_does(images_path):
+def test_images_are_normalized_as_torchvision_does(images_path, of_images):
     frames = np.random.default_rng(0).uniform(0, 255, (1, 8, 32, 32, 3))
     frames = frames.astype("float32")
     mean = np.array([0.485, 0.456, 0.406], "float32")
     deviation = np.array([0.229, 0.224, 0.225], "float32")
-    plain = I3DResNet34(images_path, ANY_SIZE, **PLAIN)
     assert_close(
         I3DResNet34(images_path, ANY_SIZE)(frames),
-        plain((frames / 255 - mean) / deviation),
+        of_images((frames / 255 - mean) / deviation),
         1e-4,
     )
 
 
-def test_flow_of_equal_channels_is_a_grey_clip(images_path):
+def test_flow_of_equal_channels_is_a_grey_clip(images_path, of_images):
     grey = np.repeat(clips(1, 16, 32, 32, 1), 3, axis=-1)
-    rgb = I3DResNet34(images_path, ANY_SIZE, **PLAIN)
     flow = I3DResNet34(images_path, (None, None, None, 2))
-    assert_close(flow(grey[..., :2]), rgb(grey), 1e-4)
+    assert_close(flow(grey[..., :2]), of_images(grey), 1e-4)
     assert "flow" in flow.name
 
 
-def test_files_of_arrays(images, images_path, tmp_path):
+def test_files_of_arrays(images, of_images, tmp_path):
     arrays = {k: v.numpy() for k, v in images.state_dict().items()}
     np.savez(tmp_path / "resnet34.npz", **arrays)
     with h5py.File(tmp_path / "resnet34.h5", "w") as file:
         for name, array in arrays.items():
             file[name] = array
-    expected = I3DResNet34(images_path)
     for name in ("resnet34.npz", "resnet34.h5"):
         model = I3DResNet34(tmp_path / name)
-        assert model.name == expected.name  # the weights' checksum
+        assert model.name == of_images.name  # the weights' checksum
         for weight, value in zip(
-            model.get_weights(), expected.get_weights(), strict=True
+            model.get_weights(), of_images.get_weights(), strict=True
         ):
             np.testing.assert_array_equal(weight, value)
 

@@ -39,46 +39,48 @@ def path(port, tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize(
-    "shape", [(1, 16, 64, 64, 3), (2, 21, 99, 130, 3), (1, 1, 33, 31, 3)]
-)
-def test_feature_map_equals_the_ports(path, port, shape):
-    # Odd sizes tell TensorFlow's padding from PyTorch's at every stride.
-    clip = np.tanh(clips(*shape))
+def test_feature_map_equals_the_ports(path, port):
     backbone = InceptionI3D(
         include_top=False,
         weights=path,
         input_shape=(None, None, None, 3),
         include_preprocessing=False,
     )
-    assert_close(backbone(clip), features_of(port, clip), 1e-4)
+    # Odd sizes tell TensorFlow's padding from PyTorch's at every stride.
+    for shape in ((1, 16, 64, 64, 3), (2, 21, 99, 130, 3), (1, 1, 33, 31, 3)):
+        clip = np.tanh(clips(*shape))
+        assert_close(backbone(clip), features_of(port, clip), 1e-4)
 
 
-def test_names_of_the_common_ports(path, port, tmp_path):
-    state = port.state_dict()
-    module = {f"module.{name}": value for name, value in state.items()}
-    expected = InceptionI3D(weights=path, classes=10)
-    for other in (renamed(state), {"state_dict": module}):
-        torch.save(other, tmp_path / "other.pth")
-        model = InceptionI3D(weights=tmp_path / "other.pth", classes=10)
-        assert model.name == expected.name  # the weights' checksum
-        for weight, value in zip(
-            model.get_weights(), expected.get_weights(), strict=True
-        ):
-            np.testing.assert_array_equal(weight, value)
-
-
-def test_logits_equal_the_ports(path, port):
-    clip = np.tanh(clips(1, 24, 224, 224, 3))
-    model = InceptionI3D(
+@pytest.fixture(scope="module")
+def classifier(path):
+    """Of logits; no test changes it."""
+    return InceptionI3D(
         weights=path,
         classes=10,
         classifier_activation=None,
         include_preprocessing=False,
     )
+
+
+def test_names_of_the_common_ports(classifier, port, tmp_path):
+    state = port.state_dict()
+    module = {f"module.{name}": value for name, value in state.items()}
+    for other in (renamed(state), {"state_dict": module}):
+        torch.save(other, tmp_path / "other.pth")
+        model = InceptionI3D(weights=tmp_path / "other.pth", classes=10)
+        assert model.name == classifier.name  # the weights' checksum
+        for weight, value in zip(
+            model.get_weights(), classifier.get_weights(), strict=True
+        ):
+            np.testing.assert_array_equal(weight, value)
+
+
+def test_logits_equal_the_ports(classifier, port):
+    clip = np.tanh(clips(1, 24, 224, 224, 3))
     with torch.no_grad():
         expected = port(to_torch(clip)).numpy()
-    assert_close(model(clip), expected, 1e-4)
+    assert_close(classifier(clip), expected, 1e-4)
 
 
 def test_values_of_a_video_are_rescaled(path):
@@ -113,15 +115,20 @@ def test_a_single_step_is_classified():
     assert_close(np.sum(scores, axis=1), np.ones(2))
 
 
-@pytest.mark.parametrize("name", ["rgb", "flow"])
-@pytest.mark.parametrize("source", ["imagenet", "scratch"])
-def test_released_checkpoints_fit(name, source, tmp_path):
-    """Random values under the names and shapes that were released."""
-    released = RELEASED / f"{name}_{source}" / "model.ckpt"
+def released_shapes(name, source):
+    """Variable -> shape, of the index of what was released."""
     if not RELEASED.is_dir():
         pytest.skip("no index of the released checkpoints")
-    reader = tf.train.load_checkpoint(str(released))
-    shapes = reader.get_variable_to_shape_map()
+    path = RELEASED / f"{name}_{source}" / "model.ckpt"
+    reader = tf.train.load_checkpoint(str(path))
+    return reader.get_variable_to_shape_map()
+
+
+@pytest.mark.parametrize("name", ["rgb", "flow"])
+def test_released_checkpoints_fit(name, tmp_path):
+    """Random values under the names and shapes that were released."""
+    shapes = released_shapes(name, "imagenet")
+    assert shapes == released_shapes(name, "scratch")
     rng = np.random.default_rng(0)
     values = {n: rng.uniform(0.1, 1, s) for n, s in sorted(shapes.items())}
     path = save_checkpoint(tmp_path / "model.ckpt", values)

@@ -1,6 +1,7 @@
 """Two workers on this machine, as they would be on two."""
 
 import collections
+import contextlib
 import json
 import os
 import signal
@@ -102,24 +103,34 @@ def work(index, ports, store, folder, lost):
     )
 
 
-def run_workers(store, folder, lost=None):
-    """Runs two, one of them perhaps lost: its number, the epoch, the signal.
+def free_ports(count):
+    """As many, each another."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("localhost", 0))
+        return [each.getsockname()[1] for each in sockets]
 
-    Returns their exit codes.
+
+def start_workers(store, folder, ports, lost=None):
+    """Starts two, one of them perhaps lost: its number, the epoch, the signal.
+
+    Returns their processes.
     """
-    with socket.socket() as one, socket.socket() as other:
-        one.bind(("localhost", 0))
-        other.bind(("localhost", 0))
-        ports = [s.getsockname()[1] for s in (one, other)]
     processes = [
         PROCESSES.Process(target=work, args=(index, ports, store, folder, lost))
         for index in range(2)
     ]
     for process in processes:
         process.start()
+    return processes
+
+
+def join_workers(processes, lost=None):
+    """Returns their exit codes; the one that is lost is not waited for."""
     try:
         for index, process in enumerate(processes):
-            if lost is None or lost[0] != index:
+            if index != lost:
                 process.join(120)
     finally:
         for process in processes:
@@ -163,23 +174,32 @@ def assert_equals(folder, alone):
 def test_two_workers_equal_one_process_and_read_nothing_twice(
     store, alone, tmp_path
 ):
-    assert run_workers(store, tmp_path) == [0, 0]
+    assert join_workers(start_workers(store, tmp_path, free_ports(2))) == [0, 0]
     read_by_all = assert_equals(tmp_path, alone)
     assert read_by_all == collections.Counter(alone[2])
 
 
-@pytest.mark.parametrize("lost_by", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_lost_worker_ends_the_others_and_all_go_on_from_the_checkpoint(
-    store, alone, tmp_path, lost_by
+    store, alone, tmp_path
 ):
-    exit_codes = run_workers(store, tmp_path, lost=(1, 1, lost_by))
-    ended = time.time()
-    assert exit_codes == [1, -signal.SIGKILL]
-    assert "worker" in (tmp_path / "worker-0.txt").read_text()
-    checkpoint = tmp_path / "checkpoint.npz"
-    assert ended - checkpoint.stat().st_mtime < 60
-    with np.load(checkpoint) as file:
-        assert json.loads(str(file["state"]))["epochs"] == 1
-    assert run_workers(store, tmp_path) == [0, 0]
-    read_by_all = assert_equals(tmp_path, alone)
+    ways = (signal.SIGKILL, signal.SIGSTOP)
+    folders = [tmp_path / way.name for way in ways]
+    ports = free_ports(4)
+    lost = []
+    for way, folder in zip(ways, folders, strict=True):
+        folder.mkdir()
+        own = [ports.pop(), ports.pop()]
+        lost.append(start_workers(store, folder, own, lost=(1, 1, way)))
+    for workers, folder in zip(lost, folders, strict=True):
+        exit_codes = join_workers(workers, lost=1)
+        ended = time.time()
+        assert exit_codes == [1, -signal.SIGKILL]
+        assert "worker" in (folder / "worker-0.txt").read_text()
+        checkpoint = folder / "checkpoint.npz"
+        assert ended - checkpoint.stat().st_mtime < 60
+        with np.load(checkpoint) as file:
+            assert json.loads(str(file["state"]))["epochs"] == 1
+    # By whatever it was lost: what it left is the same.
+    assert join_workers(start_workers(store, folder, free_ports(2))) == [0, 0]
+    read_by_all = assert_equals(folder, alone)
     assert read_by_all < collections.Counter(alone[2])  # two of three epochs

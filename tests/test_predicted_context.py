@@ -31,7 +31,8 @@ def folder(tmp_path_factory):
     backbone = synthetic.backbone()
     about = {"description": backbone.description, "crop_steps": CROP_STEPS}
     model = ActX(3, class_names=["a", "b", "c"], **about)
-    model.compile("adam", "sparse_categorical_crossentropy")
+    loss = "sparse_categorical_crossentropy"
+    model.compile("adam", loss, run_eagerly=True)
     rng = np.random.default_rng(0)
     clips = rng.random((6, 3, 2, 2, CHANNELS), dtype="float32")
     pairs = {"features": clips, "conjugate": clips[::-1]}

@@ -20,10 +20,9 @@ def make(*more):
     return make_backbone(network, frame_rate=8.0)
 
 
-def gradients(backbone, clip):
+def gradients(backbone, clip, is_traced=True):
     import tensorflow as tf
 
-    @tf.function
     def run():
         with tf.GradientTape() as tape:
             features = backbone(clip, training=True)
@@ -31,7 +30,7 @@ def gradients(backbone, clip):
         weights = [weight.value for weight in backbone.trainable_weights]
         return features, tape.gradient(loss, weights)
 
-    return run()
+    return tf.function(run)() if is_traced else run()
 
 
 @pytest.mark.parametrize(
@@ -48,11 +47,13 @@ def test_gradients_are_the_same(make_network):
     choose_trained(backbone, ["Conv3d_1a"] if "i3d" in backbone.name else [])
     clip = np.random.default_rng(0).integers(0, 256, (2, 9, 32, 32, 3))
     clip = clip.astype("uint8")
-    expected, expected_gradients = gradients(backbone, clip)
+    # I3D is traced where its memory is measured.
+    is_traced = "i3d" not in backbone.name
+    expected, expected_gradients = gradients(backbone, clip, is_traced)
     names = [weight.path for weight in backbone.weights]
     backbone.recompute_activations()
     assert [weight.path for weight in backbone.weights] == names
-    features, found = gradients(backbone, clip)
+    features, found = gradients(backbone, clip, is_traced)
     np.testing.assert_allclose(features, expected, rtol=1e-5, atol=1e-6)
     assert len(found) == len(expected_gradients) > 2
     for one, other in zip(found, expected_gradients, strict=True):
@@ -79,7 +80,7 @@ from actx_tf.experiments.trained_layers import choose_trained
 from tests.test_recomputation import gradients
 backbone = InceptionI3D(False, None, (None, 224, 224, 3))
 choose_trained(backbone)
-clip = np.zeros((1, 64, 224, 224, 3), "uint8")
+clip = np.zeros((1, 32, 224, 224, 3), "uint8")
 if sys.argv[1] == "again":
     backbone.recompute_activations()
 gradients(backbone, clip)
@@ -88,7 +89,7 @@ print(int(re.search(r"VmHWM:\\s*(\\d+)", status)[1]) // 1024)
 """
     kept, again = (int(run_fresh(code, how)) for how in ("kept", "again"))
     print(kept, again)
-    assert kept - again > 100  # MiB; 330 to 480 where it was measured
+    assert kept - again > 100  # MiB; half of the clip of a training
 
 
 @pytest.mark.parametrize(

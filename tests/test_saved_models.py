@@ -43,7 +43,7 @@ def test_demo_is_small_and_whole():
 
 
 def test_the_script_makes_the_same_again(tmp_path):
-    flags = ["--train_clips=36", "--test_clips=8", "--epochs=2"]
+    flags = ["--train_clips=12", "--test_clips=8", "--epochs=2"]
     answers = []
     for folder in (tmp_path / "a", tmp_path / "b"):
         result = run_example(

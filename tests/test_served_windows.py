@@ -221,16 +221,21 @@ print(json.dumps(peaks))
     assert four - one < sent + features + 0.2 * (one - start)
 
 
-def test_the_backbone_computes_in_bfloat16_if_it_is_told_to(tmp_path):
-    backbone = strided_backbone()
+def test_the_backbone_computes_in_bfloat16_if_it_is_told_to(
+    served, signatures, tmp_path
+):
+    backbone = served.backbone
     video = video_of(40)[np.newaxis]
-    made = {}
-    for name in ("float32", "bfloat16"):
-        path = export(tmp_path / name, backbone, compute_dtype=name).path
-        loaded = tf.saved_model.load(str(path))
-        made[name] = loaded.signatures["video_features"](
-            frames=tf.constant(video)
-        )["features"].numpy()
+    path = export(tmp_path / "model", backbone, compute_dtype="bfloat16").path
+    loaded = tf.saved_model.load(str(path))
+    made = {
+        name: of["video_features"](frames=tf.constant(video))["features"]
+        for name, of in (
+            ("float32", signatures),
+            ("bfloat16", loaded.signatures),
+        )
+    }
+    made = {name: features.numpy() for name, features in made.items()}
     expected = backbone(video.astype("float32"), training=False).numpy()
     largest = np.abs(expected).max()
     assert_close(made["float32"], expected)

@@ -21,9 +21,12 @@ from tests.harness import clips as random_clips
 from tests.lossless import write_lossless
 from tests.served import CHANNELS
 from tests.served import CLASS_NAMES
+from tests.served import loaded_once as loaded_once  # a fixture
 from tests.served import make_served
 from tests.test_prediction import films
 from tests.test_prediction import held as held
+
+pytestmark = pytest.mark.usefixtures("loaded_once")
 
 
 @pytest.mark.parametrize(
@@ -68,7 +71,7 @@ def test_each_step_gets_the_mean_of_its_windows(total, window, hop):
 def test_one_window_is_the_whole_answer(served, tmp_path):
     path, _ = films(tmp_path, 38)
     for predictor in (
-        VideoPredictor(served.path),
+        served.predictor,
         VideoPredictor(served.model, served.backbone),
     ):
         whole = predictor(path, start=0.5)
@@ -219,7 +222,7 @@ def test_windows_that_memory_cannot_hold_are_refused(served, tmp_path):
 def test_wrong_windows(served, tmp_path, options, words):
     path, _ = films(tmp_path, 24)
     with pytest.raises(ValueError, match=words):
-        VideoPredictor(served.path).timeline(path, **options)
+        served.predictor.timeline(path, **options)
 
 
 def test_segments_of_a_timeline():
@@ -287,9 +290,8 @@ def test_where_a_model_sees_nothing_no_action_scores():
 def test_a_film_over_time_is_that_of_the_whole(served, tmp_path, monkeypatch):
     """Of one window, it is the film that the whole answer has."""
     path, video = films(tmp_path, 30)
-    predictor = VideoPredictor(served.path)
-    whole = predictor(path)
-    timeline = predictor.timeline(path, window=100.0)
+    whole = served.predictor(path)
+    timeline = served.predictor.timeline(path, window=100.0)
     images = {}
 
     def keep(path, frames, frame_rate):
@@ -316,7 +318,7 @@ def test_a_film_over_time_is_that_of_the_whole(served, tmp_path, monkeypatch):
 
 def test_a_film_holds_a_frame_at_a_time(served, tmp_path, held):
     path, _ = films(tmp_path, 150)
-    timeline = VideoPredictor(served.path).timeline(path, window=2.0)
+    timeline = served.predictor.timeline(path, window=2.0)
     held[0] = 0
     output = tmp_path / "maps.mp4"
     visualization.save_timeline_video(output, timeline, path, side=64)

@@ -213,7 +213,8 @@ def train_on_videos(
     unread = {clip.clip for clip, _ in failed}
     pairs = _mine(clips, unread, output, background, conjugates, report)
     made = [clip for clip in pairs if clip.split == CONJUGATE]
-    failed += extract_features(made, backbone, output / "features")
+    if made:
+        failed += extract_features(made, backbone, output / "features")
     _compute_similarities(pairs, output, background, settings.gamma, report)
     compare = compare or _is_compared(output, seed)
     seeds = range(seed, seed + (_SEEDS if compare else 1))
