@@ -249,7 +249,7 @@ def test_the_command(served, folder, tmp_path, monkeypatch, capsys):
 
     for flags, words in (
         (["--window=2"], "--window is for --segments"),
-        (["--segments", "--overlap=1"], "--overlap must be a share"),
+        (["--segments", "--overlap=1"], "--overlap must be a number"),
         (["--segments", "--thresholds=a"], "--thresholds"),
         (["--segments", "--output=found.txt"], "--output must end in"),
         (["--segments", "--background=other"], "--background must be"),
