@@ -1,7 +1,5 @@
 """A backbone over clips of any length, in graphs and in bounded memory."""
 
-import functools
-
 import tensorflow as tf
 
 from actx_tf.backbones.backbone import Backbone
@@ -33,7 +31,7 @@ class WindowedBackbone:
         self.description = backbone.description
         # Traced once for all signatures, not once for each of them.
         self._features = tf.function(
-            functools.partial(backbone, training=False), autograph=False
+            lambda clips: backbone(clips, training=False), autograph=False
         )
         self._pixels = _pixels_in_memory(self.description, memory)
         self._map_bytes = min(int(memory * 2**30), tf.int64.max)
