@@ -29,12 +29,10 @@ class WindowedBackbone:
 
     def __init__(self, backbone: Backbone, memory: float) -> None:
         self.description = backbone.description
-
-        def features(clips):
-            return backbone(clips, training=False)
-
         # Traced once for all signatures, not once for each of them.
-        self._features = tf.function(features, autograph=False)
+        self._features = tf.function(
+            lambda clips: backbone(clips, training=False), autograph=False
+        )
         self._pixels = _pixels_in_memory(self.description, memory)
         self._map_bytes = min(int(memory * 2**30), tf.int64.max)
         self._memory = f"the {memory:g} GiB of `memory` of the export"
