@@ -65,6 +65,18 @@ def gradients(function, tensors, upstream):
     return [x.grad for x in tensors]
 
 
+def assert_shapes_are_known_before(layer, features, **kwargs):
+    """What a layer says of symbolic features is so of an array like them."""
+    before = layer(keras.KerasTensor(features.shape), **kwargs)
+    for x, y in zip(
+        keras.tree.flatten(before),
+        keras.tree.flatten(layer(features, **kwargs)),
+        strict=True,
+    ):
+        assert tuple(x.shape) == tuple(y.shape)
+        assert x.dtype == keras.backend.standardize_dtype(y.dtype)
+
+
 def to_numpy(x):
     return ops.convert_to_numpy(x).astype("float64")
 

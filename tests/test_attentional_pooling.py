@@ -5,15 +5,18 @@ import pytest
 from actx_tf.layers import AttentionalPooling
 from tests import reference
 from tests.harness import assert_close
+from tests.harness import assert_shapes_are_known_before
 from tests.harness import clips
 from tests.harness import to_numpy
 
 
+@pytest.mark.parametrize("sizes", [(5, 4, 3), (1, 1, 1)])
 @pytest.mark.parametrize("rank", [1, 2, 5])
-def test_equals_the_bilinear_form_for_each_clip(rank):
-    features = clips(3, 5, 4, 3, 6)
+def test_equals_the_bilinear_form_for_each_clip(rank, sizes):
+    features = clips(3, *sizes, 6)
     layer = AttentionalPooling(4, rank)
     logits = layer(features)
+    assert len(layer.weights) == 2
     top_down = to_numpy(layer.top_down.kernel).reshape(6, rank, 4)
     bottom_up = to_numpy(layer.bottom_up.kernel)
     expected = [
@@ -57,6 +60,16 @@ def test_logits_do_not_depend_on_where_or_how_often_things_are():
     shuffled = features.reshape(1, 60, 6)[:, order].reshape(features.shape)
     assert_close(layer(shuffled), logits)
     assert_close(layer(np.concatenate([features, features], axis=1)), logits)
+
+
+@pytest.mark.parametrize("maps", [False, True])
+@pytest.mark.parametrize("rank", [1, 2])
+def test_shapes_are_known_before(rank, maps):
+    assert_shapes_are_known_before(
+        AttentionalPooling(9, rank, dtype="mixed_bfloat16"),
+        clips(7, 5, 4, 3, 6),
+        return_attention_maps=maps,
+    )
 
 
 def test_padding_changes_nothing_and_has_no_attention():

@@ -5,6 +5,7 @@ import pytest
 from actx_tf.layers import FactorizedAttentionPooling
 from tests import reference
 from tests.harness import assert_close
+from tests.harness import assert_shapes_are_known_before
 from tests.harness import clips
 from tests.harness import to_numpy
 
@@ -96,7 +97,7 @@ def test_a_theta_of_low_rank_is_a_theta(kernel_size):
     for name in ("phi", "psi"):
         getattr(full, name).kernel.assign(getattr(narrow, name).kernel)
     first = to_numpy(narrow.theta_narrow.kernel)
-    assert first.shape[-1] == 2
+    assert first.shape[-1] == 2 and len(narrow.weights) == 5
     full.theta.kernel.assign(first @ kernel[0, 0, 0])
     full.theta.bias.assign(np.arange(6) / 10)
     assert_close(narrow(features), full(features))
@@ -167,11 +168,25 @@ def test_large_beta_is_max_pooling():
         assert_close(pooled[i, :6], features[i][best])
 
 
-def test_padding_changes_nothing_and_has_no_attention():
+@pytest.mark.parametrize("keep_time", [False, True])
+@pytest.mark.parametrize("maps", [False, True])
+def test_shapes_are_known_before(keep_time, maps):
+    assert_shapes_are_known_before(
+        FactorizedAttentionPooling(dtype="mixed_bfloat16"),
+        clips(7, 5, 4, 3, 6),
+        keep_time=keep_time,
+        return_attention_maps=maps,
+    )
+
+
+@pytest.mark.parametrize("use_attention_map", [False, True])
+def test_padding_changes_nothing_and_has_no_attention(use_attention_map):
     clip = clips(1, 4, 4, 3, 6)
     padded = np.concatenate([clip, np.full((1, 2, 4, 3, 6), np.nan)], axis=1)
     mask = np.arange(6)[None] < 4
-    layer = FactorizedAttentionPooling(kernel_size=3)
+    layer = FactorizedAttentionPooling(
+        kernel_size=3, use_attention_map=use_attention_map
+    )
     alone = layer(clip, return_attention_maps=True)
     batched = layer(padded, mask=mask, return_attention_maps=True)
     assert_close(batched[0], alone[0])
