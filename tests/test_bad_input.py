@@ -710,7 +710,20 @@ def sparse(path):
 
 
 HEADER = "clip,file,label,split,conjugates"
-MILLION = ",".join(map(str, range(10**6)))
+
+
+def million_columns(template):
+    def make(path):
+        columns = ",".join(map(str, range(10**6)))
+        path.write_text(template.format(columns), encoding="utf-8")
+
+    return make
+
+
+def long_field(path):
+    text(f"{HEADER}\na,{'v' * 10**8},run,train,\n")(path)
+
+
 NOT_PLAIN = "not an array of numbers in the file"
 HOSTILE = {
     "external link": ("store.h5", hdf5(link_out), "'bad' is a link"),
@@ -895,15 +908,19 @@ HOSTILE = {
         "on display for 31535999 seconds",
     ),
     "image of 140 megapixels": ("image.png", png(14_000, 10_000), "image.png"),
-    "million columns": ("index.csv", text(f"{MILLION}\n"), "Missing: 'clip'"),
+    "million columns": (
+        "index.csv",
+        million_columns("{0}\n"),
+        "Missing: 'clip'",
+    ),
     "million columns, twice": (
         "index.csv",
-        text(f"{HEADER},{MILLION},{MILLION}\n"),
+        million_columns(HEADER + ",{0},{0}\n"),
         "column named more than once",
     ),
     "field of 100 MB": (
         "index.csv",
-        text(f"{HEADER}\na,{'v' * 10**8},run,train,\n"),
+        long_field,
         "index.csv:2: field larger",
     ),
     "quotes not closed": (

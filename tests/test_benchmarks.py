@@ -80,6 +80,7 @@ def test_train_step(table, monkeypatch):
     lines = table(
         train_step,
         *("--time=1", "--batch=2", "--repeats=1", "--in_a_row=2", "--peak=8"),
+        *("--steps", "exact, float32", "stored, bfloat16"),
     )
     rows = {line.split("|")[1].strip(): line for line in lines[4:]}
     assert numbers(rows["PyTorch, exact, float32"])[-1] == 1

@@ -363,7 +363,7 @@ def test_a_loss_that_is_not_finite_names_its_run(folder, tmp_path):
 def test_the_policy_of_the_caller_is_left_as_it_was(folder, tmp_path):
     before = keras.config.dtype_policy()
     model, _ = experiments.train_method(
-        "ActX",
+        "average pooling",
         experiments.load_data(settings_of(folder)),
         dataclasses.replace(SHORT, dtype_policy="mixed_bfloat16"),
         seed=0,

@@ -35,6 +35,8 @@ from tests.harness import to_numpy
 from tests.lossless import write_lossless
 
 SETTINGS = TrainingSettings(epochs=1, learning_rate=1e-2)
+# What is begun with is what comes out; without L_n there is less to trace.
+STILL = TrainingSettings(epochs=1, learning_rate=0.0, conjugate_weight=0.0)
 
 
 def tiny():
@@ -53,7 +55,9 @@ def tiny():
     return make_backbone(network, frame_rate=8.0)
 
 
-def make_index(folder, labels=("jump", "none", "run"), train=5):
+def make_index(
+    folder, labels=("jump", "none", "run"), train=5, watched="validation"
+):
     """Writes nine clips and their index; returns its path."""
     folder.mkdir(exist_ok=True)
     random = np.random.default_rng(0)
@@ -61,7 +65,7 @@ def make_index(folder, labels=("jump", "none", "run"), train=5):
     for i in range(9):
         video = random.integers(0, 256, (6 + i, 40, 56, 3), np.uint8)
         path = write_lossless(folder / f"{i}.mp4", video)
-        split = "train" if i < train else ("validation", "test")[i % 2]
+        split = "train" if i < train else (watched, "test")[i % 2]
         conjugates = ("c1",) if split == "train" and i % 3 == 0 else ()
         label = labels[i % len(labels)]
         clips.append(Clip(f"c{i}", str(path), label, split, conjugates))
@@ -73,6 +77,12 @@ def make_index(folder, labels=("jump", "none", "run"), train=5):
 @pytest.fixture(scope="module")
 def index(tmp_path_factory):
     return make_index(tmp_path_factory.mktemp("clips"))
+
+
+@pytest.fixture(scope="module")
+def unwatched(tmp_path_factory):
+    """An index without clips of validation."""
+    return make_index(tmp_path_factory.mktemp("unwatched"), watched="test")
 
 
 def data_settings(index, **settings):
@@ -208,8 +218,26 @@ def test_layers_are_in_the_order_of_the_network():
     assert names.index("block_1_expand") < names.index("Conv_1")
 
 
-def test_what_is_frozen_is_not_trained(index, tmp_path):
-    model, _, said = tune(index, tmp_path, frozen=("first",), recompute=False)
+def test_in_bfloat16_what_is_frozen_is_not_trained(unwatched, tmp_path):
+    backbone = str(tmp_path / "tiny.keras")
+    tiny().save(backbone)  # in float32
+    settings = dataclasses.replace(SETTINGS, dtype_policy="mixed_bfloat16")
+
+    def load():
+        return keras.saving.load_model(backbone)
+
+    output = tmp_path / "out"
+    model, _, said = tune(
+        unwatched, output, settings, load, frozen=("first",), recompute=False
+    )
+    second = model.backbone.network.get_layer("second")
+    assert (second.compute_dtype, second.kernel.dtype) == (
+        "bfloat16",
+        "float32",
+    )
+    assert np.isfinite(float(history(output)[0]["loss"]))
+    assert keras.config.dtype_policy().name == "float32"
+
     before = tiny()
     for old, new in zip(before.weights, model.backbone.weights, strict=True):
         trained = "second" in new.path
@@ -218,17 +246,17 @@ def test_what_is_frozen_is_not_trained(index, tmp_path):
         assert moved < 1.01e-4  # one step, at its rate
     assert re.search(r"trained: 54 of [\d,]+ weights", said[-1])
     with pytest.raises(ValueError, match="`frozen` must be.*third"):
-        tune(index, tmp_path / "other", frozen=("third",))
+        tune(unwatched, tmp_path / "other", frozen=("third",))
     assert not (tmp_path / "other").exists()
 
 
 def test_from_a_trained_model_to_other_classes(trained, tmp_path):
     output, before, *_ = trained
-    index = make_index(tmp_path / "clips", ("none", "sit", "stand", "walk"))
-    still = dataclasses.replace(SETTINGS, learning_rate=0.0)
+    classes = ("none", "sit", "stand", "walk")
+    index = make_index(tmp_path / "clips", classes, watched="test")
     init = str(output / "actx.keras")
     model, _, said = tune(
-        index, tmp_path / "out", still, backbone=None, init=init
+        index, tmp_path / "out", STILL, backbone=None, init=init
     )
     assert model.class_names == ["none", "sit", "stand", "walk"]
     assert model.head.units == 4
@@ -238,8 +266,7 @@ def test_from_a_trained_model_to_other_classes(trained, tmp_path):
     assert "not taken: the head (39 weights), the context_switch" in said[2]
 
 
-def test_from_parts_of_models(index, tmp_path):
-    still = dataclasses.replace(SETTINGS, learning_rate=0.0)
+def test_from_parts_of_models(unwatched, tmp_path):
     # A backbone with another head, which describes itself.
     backbone = tiny()
     for weight in backbone.weights:
@@ -254,9 +281,9 @@ def test_from_parts_of_models(index, tmp_path):
     )
     classifier.save(tmp_path / "classifier.keras")
     model, _, said = tune(
-        index,
+        unwatched,
         tmp_path / "one",
-        still,
+        STILL,
         backbone=None,
         init=str(tmp_path / "classifier.keras"),
     )
@@ -273,14 +300,14 @@ def test_from_parts_of_models(index, tmp_path):
     actx.build((None, None, None, None, 6))
     actx.save(tmp_path / "actx.keras")
     init = str(tmp_path / "actx.keras")
-    model, _, said = tune(index, tmp_path / "two", still, init=init)
+    model, _, said = tune(unwatched, tmp_path / "two", STILL, init=init)
     assert_same_weights(model.pooling, actx.pooling)
     assert said[1].endswith(": the attention (pooling)")
 
     for refused, words in (
         ({"backbone": None}, "`backbone` must be given, unless `init` has"),
         (
-            {"settings": dataclasses.replace(still, theta_rank=8)},
+            {"settings": dataclasses.replace(STILL, theta_rank=8)},
             "`theta_rank` must be that of `init`, 32",
         ),
         (
@@ -289,12 +316,12 @@ def test_from_parts_of_models(index, tmp_path):
         ),
     ):
         with pytest.raises(ValueError, match=words):
-            tune(index, tmp_path / "out", **{"init": init, **refused})
+            tune(unwatched, tmp_path / "out", **{"init": init, **refused})
     layers_alone = keras.Sequential([keras.Input((2,)), layers.Dense(2)])
     layers_alone.save(tmp_path / "dense.keras")
     with pytest.raises(ValueError, match="`init` must be the path of an ActX"):
         init = str(tmp_path / "dense.keras")
-        tune(index, tmp_path / "out", backbone=None, init=init)
+        tune(unwatched, tmp_path / "out", backbone=None, init=init)
     assert not (tmp_path / "out").exists()
 
 
@@ -347,7 +374,7 @@ from tests import test_fine_tune as t
 two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 with tempfile.TemporaryDirectory() as folder:
     folder = pathlib.Path(folder)
-    index = t.make_index(folder / "clips", train=6)
+    index = t.make_index(folder / "clips", train=6, watched="test")
     # An epoch has two steps, the last of fewer clips.
     one, *_ = t.tune(index, folder / "one", batch_size=4)
     fine_tuning.make_strategy = lambda name: two
@@ -363,24 +390,6 @@ with tempfile.TemporaryDirectory() as folder:
 print("equal")
 """
     assert run_fresh(code) == "equal\n"
-
-
-def test_in_bfloat16(index, tmp_path):
-    backbone = str(tmp_path / "tiny.keras")
-    tiny().save(backbone)  # in float32
-    settings = dataclasses.replace(SETTINGS, dtype_policy="mixed_bfloat16")
-
-    def load():
-        return keras.saving.load_model(backbone)
-
-    model, *_ = tune(index, tmp_path / "out", settings, backbone=load)
-    second = model.backbone.network.get_layer("second")
-    assert (second.compute_dtype, second.kernel.dtype) == (
-        "bfloat16",
-        "float32",
-    )
-    assert np.isfinite(float(history(tmp_path / "out")[0]["loss"]))
-    assert keras.config.dtype_policy().name == "float32"
 
 
 def test_the_command(index, tmp_path):
@@ -408,10 +417,10 @@ def test_the_command(index, tmp_path):
     assert "error: --backbone must be given, unless --init" in result.stderr
 
 
-def test_the_script(index, tmp_path):
+def test_the_script(unwatched, tmp_path):
     result = run_example(
         "fine_tune.py",
-        f"--index={index}",
+        f"--index={unwatched}",
         "--background=none",
         "--weights=",
         "--size=32",
