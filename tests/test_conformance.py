@@ -182,26 +182,26 @@ def test_saved_model_without_keras(tmp_path):
     def server(layer, call_kwargs):
         return lambda x, mask: call(layer, x, mask=mask, **call_kwargs)
 
-    # Not an ExportArchive, which traces all of it twice.
-    saved = tf.Module()
-    saved.weights = []
+    archive = keras.export.ExportArchive()
     for name, (*spec, shape, call_kwargs) in CASES.items():
         layer = make(*spec, shape)
         serve = server(layer, call_kwargs)
         unknown = [None] * 4 + list(shape[4:])
-        saved.weights += [variable.value for variable in layer.variables]
-        signature = [
-            tf.TensorSpec(unknown),
-            tf.TensorSpec([None, None], "bool"),
-        ]
-        function = tf.function(serve, signature, autograph=False)
-        setattr(saved, name, function)
+        archive.track(layer)
+        archive.add_endpoint(
+            name,
+            serve,
+            input_signature=[
+                tf.TensorSpec(unknown),
+                tf.TensorSpec([None, None], "bool"),
+            ],
+        )
         for i, sizes in enumerate([(2, 4, 3, 5), (1, 7, 2, 6)]):
             x = clips(*sizes, *shape[4:])
             mask = np.arange(sizes[1]) < np.full((sizes[0], 1), 3)
             outputs = [to_numpy(y) for y in serve(x, mask)]
             np.savez(tmp_path / f"{name}.{i}.npz", *outputs, x=x, mask=mask)
-    tf.saved_model.save(saved, str(tmp_path / "saved"))
+    archive.write_out(tmp_path / "saved", verbose=False)
     code = """
 import sys, pathlib
 sys.modules["keras"] = None  # as if it were not installed
