@@ -65,8 +65,14 @@ def test_missing_boxes_change_nothing():
     backwards = boxes[..., [2, 3, 0, 1]]
     outside = boxes + 1.0
     one_nan = np.where(np.arange(4) == 1, np.nan, boxes)
+    # Of one axis alone: without a width or a height, or backwards.
+    lines = [boxes[..., [0, 1, 0, 3]], boxes[..., [0, 1, 2, 1]]]
+    turned = [boxes[..., [2, 1, 0, 3]], boxes[..., [0, 3, 2, 1]]]
     expected = RegionPooling()(features, boxes)
-    for missing in (0 * boxes, np.nan * boxes, backwards, outside, one_nan):
+    for missing in (
+        *(0 * boxes, np.nan * boxes, backwards, outside, one_nan),
+        *(*lines, *turned),
+    ):
         more = np.concatenate([missing, boxes], axis=2).astype("float32")
         assert_close(RegionPooling()(features, more), expected)
 
