@@ -226,7 +226,7 @@ def from_videos_to_a_model(actx, python, folder, environment):
     maps = [f"maps/maps.{kind}" for kind in ("png", "gif", "mp4")]
     said("predict", "videos/run/0.mp4", served, "--maps=maps", leaves=maps)
     words = said("predict", "videos", served, "--output=scores.csv")
-    assert "18 of 19 videos" in words and "broken.mp4" in words, words
+    assert "scores: 18 of 19" in words and "broken.mp4" in words, words
     assert len(table(folder / "scores.csv")) == 18
     said(
         *("export", model, network, "--output=served"),
