@@ -67,7 +67,8 @@ def test_missing_boxes_change_nothing():
     one_nan = np.where(np.arange(4) == 1, np.nan, boxes)
     # Of one axis alone: without a width or a height, or backwards.
     lines = [boxes[..., [0, 1, 0, 3]], boxes[..., [0, 1, 2, 1]]]
-    turned = [boxes[..., [2, 1, 0, 3]], boxes[..., [0, 3, 2, 1]]]
+    others = random_boxes(2, 3, 2, seed=1)
+    turned = [others[..., [2, 1, 0, 3]], others[..., [0, 3, 2, 1]]]
     expected = RegionPooling()(features, boxes)
     for missing in (
         *(0 * boxes, np.nan * boxes, backwards, outside, one_nan),
