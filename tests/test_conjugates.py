@@ -488,6 +488,14 @@ def test_neighbors_of_one_scene(same, least):
         assert (row.clip in lost) == (not nearest)
 
 
+def test_a_similarity_of_just_the_least_is_enough():
+    pytest.importorskip("faiss")
+    given = [clip("a"), clip("n", label="background", file="/n.mp4")]
+    embeddings = {c.clip: np.array([0.0, 2.0]) for c in given}
+    clips, missing = nearest_negatives(given, embeddings, min_similarity=1.0)
+    assert clips[0].conjugates == ("n",) and not missing
+
+
 def test_conjugates_mined_before_are_no_negatives(files_of_ten_seconds):
     pytest.importorskip("faiss")
     given = [clip("a", 4.0, 6.0), clip("n", label="background", file="/n.mp4")]
