@@ -67,7 +67,9 @@ def add_fields(
                 f"--no{name}" if default else f"--{name}",
                 action="store_false" if default else "store_true",
                 dest=name,
-                help=f"{text}: not with this flag" if default else text,
+                help=f"turns this off: {text.removeprefix('whether ')}"
+                if default
+                else text,
             )
             continue
         parser.add_argument(
