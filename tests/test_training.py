@@ -79,8 +79,6 @@ def renew(model, seed=0):
     ):
         variable.assign(value)
     model.stop_training = False
-    # Keras keeps the validation clips of a training that was interrupted.
-    vars(model).pop("_eval_epoch_iterator", None)
     return model
 
 
