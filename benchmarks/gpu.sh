@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# All that is to be measured and checked on a GPU, in less than five minutes.
+# All that is to be measured and checked on a GPU, in less than five minutes
+# a backend.
 #
 #     benchmarks/gpu.sh
 #
@@ -10,7 +11,7 @@
 #
 #     PYTHON   the interpreter (python3)
 #     PARTS    the parts to run, such as "train_jax forms_jax" (all)
-#     LIMIT    seconds after which no part goes on (285)
+#     LIMIT    seconds after which no part goes on (285); more gives each part more
 #     SMALL=1  a trial on tiny sizes, on a CPU if there is no GPU
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -151,7 +152,7 @@ peak=(--peak=8192)
 accuracy=()
 lengths=(10 80)
 answers=(1x10 1x80 36x10 1x800)
-limit=75
+limit=$((LIMIT > 285 ? LIMIT * 75 / 285 : 75)) # of a part
 workers=5
 if [[ -n $SMALL ]]; then
     sizes=(--batch=2 --time=1)
