@@ -222,8 +222,11 @@ print(json.dumps(peaks))
 
 
 def test_the_backbone_computes_in_bfloat16_if_it_is_told_to(
-    served, signatures, tmp_path
+    served, signatures, tmp_path, monkeypatch
 ):
+    monkeypatch.setattr(
+        "actx_tf.data.compute_dtype._multiplies_bfloat16", lambda: True
+    )
     backbone = served.backbone
     video = video_of(40)[np.newaxis]
     path = export(tmp_path / "model", backbone, compute_dtype="bfloat16").path
