@@ -39,6 +39,7 @@ LEFT_OUT = re.compile(
     r"|NumberReplacer$|Variable(Inserter|Replacer)$"
 )
 SECONDS = 300  # of a mutant's tests, which may never end
+QUIETLY = ["-xq", "-pno:cacheprovider", "--assert=plain"]
 
 
 def main():
@@ -118,7 +119,7 @@ def passes(text, flags):
         os.dup2(nowhere, 1)
         os.dup2(nowhere, 2)
         sys.meta_path.insert(0, Mutant(flags.module, text))
-        os._exit(pytest.main(["-xq", "-pno:cacheprovider", *flags.tests]))
+        os._exit(pytest.main([*QUIETLY, *flags.tests]))
     return os.waitpid(process, 0)[1] == 0
 
 
