@@ -104,7 +104,9 @@ class Mutant(importlib.abc.SourceLoader, importlib.abc.MetaPathFinder):
         return importlib.util.spec_from_loader(name, self)
 
     def get_filename(self, name):
-        return str(self.path.resolve())
+        # No such file: AutoGraph, which compiles the source once more, would
+        # read that of the file.
+        return str(self.path.resolve().with_suffix(".mutant.py"))
 
     def get_data(self, path):
         return self.text.encode()
