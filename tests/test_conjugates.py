@@ -320,6 +320,27 @@ def test_negatives_of_random_indexes(seed):
                     assert not overlap(by_name[name], other)
 
 
+def test_negatives_may_touch_an_action():
+    pytest.importorskip("faiss")
+    stretches = {
+        "before": (0.0, 2.0),
+        "over its begin": (1.0, 2.1),
+        "within": (2.5, 3.0),
+        "around": (1.0, 5.0),
+        "over its end": (3.9, 5.0),
+        "after": (4.0, 6.0),
+        "later": (7.0, 9.0),
+    }
+    negatives = [
+        clip(name, *stretch, label="background")
+        for name, stretch in stretches.items()
+    ]
+    given = [clip("run", 2.0, 4.0), *negatives]
+    embeddings = {c.clip: np.ones(2) for c in given}
+    clips, _ = nearest_negatives(given, embeddings, len(given))
+    assert set(clips[0].conjugates) == {"before", "after", "later"}
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_splits_share_nothing(files_of_ten_seconds, seed):
     random = np.random.default_rng(seed)
