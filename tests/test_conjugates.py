@@ -84,6 +84,13 @@ def test_before_and_after(files_of_ten_seconds):
         (clip("a", 0.4, 2.0), {"a.after": (2.0, 3.6)}),
         (clip("a", 8.0), {"a.before": (6, 8)}),
         (clip("a", 11.0, 12.0), {"a.before": (9, 10)}),
+        # Times are thousandths of a second.
+        (
+            clip("a", 4.0, 6.0004),
+            {"a.before": (2, 4), "a.after": (6.0004, 8.001)},
+        ),
+        (clip("a", 0.4996, 9.9), {"a.before": (0, 0.4996)}),
+        (clip("a", 0.4951, 1.5), {"a.after": (1.5, 2.505)}),
         # A margin around the action.
         (
             clip(
@@ -182,6 +189,23 @@ def test_around_crops(files_of_ten_seconds):
     assert not conjugates_around_crops(given, crop_seconds=2.0)[1]
 
 
+def test_clips_that_begin_or_end_together(files_of_ten_seconds):
+    """Each has the conjugate that lies outside of both."""
+    given = [clip("a", 4.0, 6.0), clip("b", 4.0, 7.0), clip("c", 3.0, 7.0)]
+    clips, _ = conjugates_before_and_after(given[:2])
+    assert stretches(clips) == {
+        "a.before": (2.0, 4.0),
+        "b.before": (1.0, 4.0),
+        "b.after": (7.0, 10.0),
+    }
+    clips, _ = conjugates_before_and_after(given[1:])
+    assert stretches(clips) == {
+        "b.after": (7.0, 10.0),
+        "c.before": (0.0, 3.0),
+        "c.after": (7.0, 10.0),
+    }
+
+
 def test_crops_lie_evenly(files_of_ten_seconds):
     clips, missing = conjugates_around_crops(
         [clip("a")], crop_seconds=2.0, num_crops=3
@@ -191,6 +215,11 @@ def test_crops_lie_evenly(files_of_ten_seconds):
     assert [c.clip for c in crops] == ["a.crop0", "a.crop1", "a.crop2"]
     assert [c.start for c in crops] == [2.0, 4.0, 6.0]
     assert [c.end for c in crops] == [4.0, 6.0, 8.0]
+    clips, _ = conjugates_around_crops(
+        [clip("a", 0.0, 3.0)], crop_seconds=2.0, num_crops=2, min_seconds=0.3
+    )
+    crops = [(c.start, c.end) for c in clips if c.split == "train"]
+    assert crops == [(0.333, 2.333), (0.667, 2.667)]
     # What is left over on either side is shorter than the shortest stretch.
     clips, _ = conjugates_around_crops(
         [clip("a", 0.0, 2.6)], crop_seconds=2.0, num_crops=2, min_seconds=0.3
@@ -526,19 +555,6 @@ def test_conjugates_mined_before_are_no_negatives(files_of_ten_seconds):
     assert clips[0].conjugates == ("n",)
 
 
-def test_a_negative_that_shows_an_action_is_no_conjugate():
-    pytest.importorskip("faiss")
-    given = [
-        clip("a", 2.0, 4.0, label="run"),
-        clip("same", 2.0, 4.0, label="background"),
-        clip("part", 3.9, 5.0, label="background"),
-        clip("next", 4.0, 6.0, label="background"),
-    ]
-    embeddings = {c.clip: np.ones(3) for c in given}
-    clips, _ = nearest_negatives(given, embeddings)
-    assert clips[0].conjugates == ("next",)
-
-
 def test_missing_negatives():
     pytest.importorskip("faiss")
     actions, negatives = many(4, 2)
@@ -564,7 +580,14 @@ def test_missing_negatives():
     clips, missing = nearest_negatives(actions, embeddings)
     assert clips == actions
     assert [c.clip for c, _ in missing] == ["a0", "a1", "a2", "a3"]
-    assert "no clip of the label 'background'" in missing[3][1]
+    reason = (
+        "no clip of the label 'background' and the split 'train' can be its "
+        "conjugate"
+    )
+    assert missing[3][1] == reason
+    of_a_scene = [dataclasses.replace(c, source="s1") for c in actions[3:]]
+    _, missing = nearest_negatives(of_a_scene, embeddings, same="source")
+    assert missing[0][1] == f"{reason} in the same `source`, 's1'"
 
 
 def test_mean_embeddings(tmp_path):
@@ -720,6 +743,7 @@ def test_wrong_splits(way, files_of_ten_seconds):
         ("crops", {"num_crops": 1.5}),
         ("nearest", {"num_neighbors": 0}),
         ("nearest", {"min_similarity": 1.5}),
+        ("nearest", {"min_similarity": -1.5}),
         ("nearest", {"min_similarity": math.nan}),
     ],
 )

@@ -130,7 +130,7 @@ def conjugates_around_crops(
         end = duration if clip.end is None else min(clip.end, duration)
         room = end - clip.start - crop_seconds
         rows = []
-        for number in range(num_crops if room > 0 else 0):
+        for number in range(num_crops):
             start = clip.start + room * (number + 1) / (num_crops + 1)
             crop = dataclasses.replace(
                 clip,
