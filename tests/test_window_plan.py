@@ -164,6 +164,15 @@ def test_no_more_windows_than_fit(limits, count):
     assert p["next_frame"] == (20 if is_done else count)
 
 
+def test_the_next_request_sees_what_its_first_window_does():
+    """Two steps before it, but for those before the clip."""
+    time = Axis(((14, 4, 5),))
+    for begin, next_frame in ((0, 0), (1, 0), (2, 4), (8, 28)):
+        p = plan(time, 60, begin, 60, 3, 1, most=3)
+        assert p["begins"] == [begin]
+        assert (p["next_begin"], p["next_frame"]) == (begin + 1, next_frame)
+
+
 @pytest.mark.parametrize(
     ("good", "bad", "message"),
     [
