@@ -17,7 +17,6 @@ import importlib.abc
 import importlib.util
 import os
 import re
-import signal
 import sys
 from pathlib import Path
 
@@ -38,8 +37,8 @@ LEFT_OUT = re.compile(
     r"|ComparisonOperator_(NotEq|Eq)_(Gt|GtE|Lt|LtE)$"
     r"|NumberReplacer$|Variable(Inserter|Replacer)$"
 )
-SECONDS = 300  # of a mutant's tests, which may never end
 QUIETLY = ["-xq", "-pno:cacheprovider", "--assert=plain"]
+ENDS = ["-o", "timeout=60"]  # seconds of a test, which may never end
 
 
 def main():
@@ -116,12 +115,11 @@ def passes(text, flags):
     """Whether the tests pass with this text as the module."""
     process = os.fork()
     if not process:
-        signal.alarm(SECONDS)
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)
         os.dup2(nowhere, 2)
         sys.meta_path.insert(0, Mutant(flags.module, text))
-        os._exit(pytest.main([*QUIETLY, *flags.tests]))
+        os._exit(pytest.main([*QUIETLY, *ENDS, *flags.tests]))
     return os.waitpid(process, 0)[1] == 0
 
 

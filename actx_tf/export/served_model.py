@@ -107,22 +107,14 @@ class ServedModel:
 
         Keras' ExportArchive would trace each of them twice.
         """
+        weights = [variable.value for variable in self.model.variables]
         written = tf.Module()
-        written.weights = self._weights()
         for name, function in functions.items():
             setattr(written, name, function)
-        tf.saved_model.save(written, str(folder), dict(functions))
-
-    def _weights(self):
-        """What the functions read, once each."""
-        weights = [variable.value for variable in self.model.variables]
-        if self.backbone is not None:
             # Not all of a network's need be variables of Keras.
-            clips = tf.TensorSpec(self.backbone.input_shape, tf.float32)
-            network = tf.function(self.backbone, autograph=False)
-            traced = network.get_concrete_function(clips, training=False)
-            weights += traced.variables
-        return list({id(weight): weight for weight in weights}.values())
+            weights += function.get_concrete_function().variables
+        written.weights = list({id(x): x for x in weights}.values())
+        tf.saved_model.save(written, str(folder), dict(functions))
 
     def describe(self, about: tf.Tensor) -> dict[str, tf.Tensor]:
         """The metadata, once for each entry of `about`: REST needs an input."""
