@@ -479,33 +479,6 @@ def test_an_exported_model_says_what_it_sees(served, signatures):
         read_metadata(served.path.parent)
 
 
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("class_names", []),
-        ("class_names", [1, 2, 3]),
-        ("activation", "relu"),
-        ("background", ["nothing"]),
-        ("max_steps", -5),
-        ("crop_steps", 0),
-        ("crop_steps", "10"),
-        ("memory", 0.0),
-        ("memory", float("inf")),
-        ("backbone", None),
-        ("backbone", {"frame_rate": 10**400}),
-        ("backbone", {"channels": 10**30}),
-        ("backbone", {"time": {"stages": [[1, 1, 0]] * 2000}}),
-    ],
-)
-def test_metadata_that_were_edited_are_refused(served, key, value):
-    metadata = json.loads((served.path / "assets/actx_tf.json").read_text())
-    if isinstance(value, dict):
-        value = metadata["backbone"] | value
-    text = json.dumps({**metadata, key: value})
-    with pytest.raises(ValueError, match=f"file: `{key}`"):
-        parse_metadata(text, "file")
-
-
 def test_a_model_of_features_knows_what_made_them(tmp_path):
     description = synthetic.backbone().description
     model = ACF(3, description=description)

@@ -1,7 +1,6 @@
 """What contributors, reporters and those who cite read is true of the tree."""
 
 import csv
-import json
 import re
 import statistics
 
@@ -13,7 +12,6 @@ from PIL import Image
 from actx_tf.cli.main import COMMANDS
 from actx_tf.data import feature_file
 from actx_tf.data import synthetic
-from actx_tf.export import metadata
 from tests.harness import ROOT
 
 FORMS = [
@@ -191,24 +189,6 @@ def test_the_page_of_promises_says_what_is_not_public():
     public = {name.split(".")[1] for name in listed if "actx_tf." in name}
     private = {name.split(".")[1] for name in private}
     assert rooms - public == private | {"version"}
-
-
-def test_of_metadata_other_keys_are_passed_over():
-    text = metadata.metadata_text(
-        None,
-        class_names=["a"],
-        activation="softmax",
-        background=[],
-        channels=8,
-        max_steps=4,
-        crop_steps=None,
-        memory=1.0,
-        signatures=[],
-    )
-    values = json.loads(text)
-    newer = json.dumps({**values, "a key of a later version": [1]})
-    read_again = metadata.parse_metadata(newer, "server")
-    assert {name: read_again[name] for name in values} == values
 
 
 def test_the_page_of_commands_says_which_go_on():
