@@ -34,6 +34,41 @@ def block_sizes(request, monkeypatch):
     )
 
 
+@pytest.mark.parametrize("on_gpu", [False, True])
+def test_a_block_has_so_many_scores_at_most(on_gpu, monkeypatch):
+    """64 MiB in float32, 1 GiB on a GPU, and a query; or 512 queries."""
+    monkeypatch.setattr(streaming_attention, "is_on_gpu", lambda: on_gpu)
+    most = 2**30 // 4 if on_gpu else 2**26 // 4
+    for scores in (1000, 2**14, most // 600 + 1, most // 512):
+        size = 1 + most // scores
+        assert streaming_attention.max_queries(scores) == size
+        known = streaming_attention.max_queries(ops.convert_to_tensor(scores))
+        assert int(known) == size > 512
+    for scores in (most // 510, most):
+        assert streaming_attention.max_queries(scores) == 512
+        known = streaming_attention.max_queries(ops.convert_to_tensor(scores))
+        assert int(known) == 512
+
+
+def test_blocks_are_of_one_size(monkeypatch):
+    """2 x 9 scores of one query: 5 queries at most make blocks of 4 and 3."""
+    sizes = []
+    weights = streaming_attention._weights
+
+    def seen(queries, keys, mask):
+        sizes.append(queries.shape[1])
+        return weights(queries, keys, mask)
+
+    monkeypatch.setattr(streaming_attention, "_weights", seen)
+    for most, size in ((2 * 9 * 4, 4), (2 * 9 * 7, 7), (2 * 9 * 2, 3)):
+        sizes.clear()
+        monkeypatch.setattr(
+            streaming_attention, "max_queries", lambda n, m=most: 1 + m // n
+        )
+        attend(*TENSORS)
+        assert set(sizes) == {size}
+
+
 @pytest.mark.parametrize("mask", [None, MASK])
 def test_blocks_give_what_the_whole_gives(block_sizes, mask):
     assert_close(attend(*TENSORS, mask), whole(*TENSORS, mask))
