@@ -80,11 +80,13 @@ def test_padding_and_batching_change_no_basis():
         ]
     )
     mask = ~np.isnan(padded[..., 0])
-    nothing = np.zeros((1, 12), "bool")
+    # A clip that is fully masked, before others and alone.
+    padded = np.concatenate((padded[:7], padded[:1], padded[7:]))
+    mask = np.insert(mask, 7, False, axis=0)
     batches = [
         (padded[:7], mask[:7]),
         (padded[7:], mask[7:]),
-        (padded[:1], nothing),  # a clip that is fully masked
+        (padded[7:8], mask[7:8]),
     ]
     for data in (batches, iter(batches), [list(pair) for pair in batches]):
         layer = adapted(data, 3, 8)
