@@ -16,6 +16,8 @@ BACKEND_TESTS := tests/test_att_norm.py tests/test_percentile_shift.py \
 PYTEST := $(BIN)/python -m pytest --numprocesses=2 --dist=worksteal
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
+# Tests start many processes, which would each compile the package again.
+export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: demo test docs wheel-test release serve-test lint clean
 
