@@ -502,15 +502,21 @@ CHANGES = {
 @pytest.mark.parametrize("field", CHANGES)
 def test_journals_that_lie(path, field):
     for value in CHANGES[field]:
-        leave_a_draft(path)
-        [journal] = path.glob("*.journal")
-        lines = journal.read_text().splitlines()
-        entry = {**json.loads(lines[-1]), field: value}
-        lines[-1] = json.dumps(entry)
-        journal.write_text("\n".join(lines) + "\n")
-        with FeatureStoreWriter(path, NET) as writer:
-            assert "a" in writer and len(writer) == 1
-        shutil.rmtree(path)
+        for good in (["a"], ["a", "b"]):
+            leave_a_draft(path)
+            [journal] = path.glob("*.journal")
+            header, first, last = journal.read_text().splitlines()
+            lie = json.dumps({**json.loads(last), field: value})
+            lines = [header, first, lie]
+            if len(good) == 2:  # what follows is read all the same
+                lines += ["{", first, last]
+            journal.write_text("\n".join(lines) + "\n")
+            with FeatureStoreWriter(path, NET) as writer:
+                assert [clip for clip in "ab" if clip in writer] == good
+                assert len(writer) == len(good)
+            with FeatureStore(path) as store:
+                assert list(store) == good
+            shutil.rmtree(path)
 
 
 @pytest.mark.parametrize("suffix", ["journal", "h5.writing", "h5"])
