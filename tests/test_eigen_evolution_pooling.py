@@ -135,6 +135,9 @@ def test_equals_the_projections_of_each_clip(time):
         reference.eigen_evolution_pooling(clip, components) for clip in x
     ]
     assert_close(layer(x), expected)
+    assert layer.supports_masking
+    assert layer.compute_output_shape((None, time, 4)) == (None, 3 * 4)
+    assert layer(keras.Input((None, 4))).shape == (None, 3 * 4)
 
 
 def test_padding_between_and_behind_the_steps_changes_nothing():
