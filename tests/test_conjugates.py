@@ -546,6 +546,27 @@ def test_a_similarity_of_just_the_least_is_enough():
     assert clips[0].conjugates == ("n",) and not missing
 
 
+def test_similarities_are_cosines_of_four_digits():
+    pytest.importorskip("faiss")
+    given = [
+        clip("a", file="/a.mp4"),
+        *(clip(n, label="background", file=f"/{n}.mp4") for n in "npqr"),
+    ]
+    embeddings = {
+        "a": np.array([1.0, 2.0, 3.0]),
+        "n": np.array([0.1, 0.2, 0.3]),
+        "p": np.array([1.0, 1.0, 0.0]),
+        "q": np.array([-1.0, 0.0, 0.2]),
+        "r": np.array([-2.0, -4.0, -6.0]),
+    }
+    clips, _ = nearest_negatives(given, embeddings, 4)
+    assert clips[0].conjugates == ("n", "p", "q", "r")
+    a, q = embeddings["a"], embeddings["q"]
+    expected = round(float(a @ q / np.sqrt(a @ a * (q @ q))), 4)
+    assert -0.2 < expected < -0.1
+    assert clips[0].conjugate_similarities == (1.0, 0.5669, expected, -1.0)
+
+
 def test_conjugates_mined_before_are_no_negatives(files_of_ten_seconds):
     pytest.importorskip("faiss")
     given = [clip("a", 4.0, 6.0), clip("n", label="background", file="/n.mp4")]

@@ -234,12 +234,14 @@ def test_check_names_the_clips_that_cannot_be_trained_on(path, monkeypatch):
         blocks.append((clip, start, stop))
         return read(store, clip, start, stop)
 
-    # A step has 2 * 2 * 5 values of two bytes.
-    monkeypatch.setattr("actx_tf.data.feature_store._BLOCK_BYTES", 200)
     monkeypatch.setattr(FeatureStore, "read", seen)
     with FeatureStore(path) as store:
-        store.check(["b"])
-        assert blocks == [("b", k, k + 5) for k in range(0, 50, 5)]
+        # A step has 2 * 2 * 5 values of two bytes.
+        for most, steps in ((10, 1), (239, 5)):
+            monkeypatch.setattr("actx_tf.data.feature_store._BLOCK_BYTES", most)
+            blocks.clear()
+            store.check(["b"])
+            assert blocks == [("b", k, k + steps) for k in range(0, 50, steps)]
         store.check()
     [file] = path.iterdir()
     with h5py.File(file, "a") as file:
