@@ -678,6 +678,26 @@ def test_files_that_are_no_stores(path):
         FeatureStore(path)
 
 
+def test_names_and_what_they_are_made_from_have_so_many_bytes(path):
+    longest = "ä" * 5000
+    with FeatureStoreWriter(path, NET) as writer:
+        add(writer, longest, made_from=longest)
+        add(writer, "a")
+        for arguments in (
+            {"clip": longest + "a"},
+            {"made_from": longest + "a"},
+        ):
+            name = next(iter(arguments))
+            with pytest.raises(
+                ValueError, match=f"`{name}` must .*10000 bytes"
+            ):
+                add(writer, **{"clip": "b", **arguments})
+    with FeatureStore(path) as store:
+        assert list(store) == ["a", longest]
+        assert store.made_from(longest) == longest
+        assert store.made_from("a") == ""
+
+
 @pytest.mark.parametrize("version", [1, 2])
 def test_stores_of_earlier_versions(path, version):
     with h5py.File(path, "w") as file:  # a single file, as it was
@@ -695,6 +715,10 @@ def test_stores_of_earlier_versions(path, version):
 def change(file, what):
     if what == "version":
         file.attrs["version"] = 99
+    elif what == "version 0":
+        file.attrs["version"] = 0
+    elif what == "half a version":
+        file.attrs["version"] = 3.5
     elif what == "header":
         del file.attrs["made_by"]
     elif what == "field":
@@ -711,6 +735,8 @@ def change(file, what):
     "what, words",
     [
         ("version", "later version.*update actx_tf"),
+        ("version 0", "version must be a whole number.*version=0"),
+        ("half a version", "version must be a whole number.*version=3.5"),
         ("header", "`made_by` is missing"),
         ("field", "description of a backbone"),
         ("channels", "`channels` must be 5"),
@@ -735,6 +761,7 @@ def test_datasets_that_are_no_feature_maps(path):
         file.create_group("group")
         file["flat"] = np.zeros(3, np.float16)
         file["wide"] = np.zeros((1, 1, 1, 6), np.float16)
+        file["no steps"] = np.zeros((0, 1, 1, 5), np.float16)
         file["double"] = np.zeros((1, 1, 1, 5))
         file.create_dataset(
             "outside",
