@@ -11,7 +11,8 @@
 #
 #     PYTHON   the interpreter (python3)
 #     PARTS    the parts to run, such as "train_jax forms_jax" (all)
-#     LIMIT    seconds after which no part goes on (285); more gives each part more
+#     LIMIT    seconds after which no part goes on (285); above it, parts have
+#              more as well
 #     SMALL=1  a trial on tiny sizes, on a CPU if there is no GPU
 set -u
 cd "$(dirname "$0")/.." || exit 1

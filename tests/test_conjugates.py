@@ -351,7 +351,7 @@ def test_negatives_of_random_indexes(seed):
 
 def test_negatives_may_touch_an_action():
     pytest.importorskip("faiss")
-    stretches = {
+    places = {
         "before": (0.0, 2.0),
         "over its begin": (1.0, 2.1),
         "within": (2.5, 3.0),
@@ -361,8 +361,7 @@ def test_negatives_may_touch_an_action():
         "later": (7.0, 9.0),
     }
     negatives = [
-        clip(name, *stretch, label="background")
-        for name, stretch in stretches.items()
+        clip(name, *place, label="background") for name, place in places.items()
     ]
     given = [clip("run", 2.0, 4.0), *negatives]
     embeddings = {c.clip: np.ones(2) for c in given}

@@ -683,15 +683,12 @@ def test_names_and_what_they_are_made_from_have_so_many_bytes(path):
     with FeatureStoreWriter(path, NET) as writer:
         add(writer, longest, made_from=longest)
         add(writer, "a")
-        for arguments in (
-            {"clip": longest + "a"},
-            {"made_from": longest + "a"},
-        ):
-            name = next(iter(arguments))
+        for name in ("clip", "made_from"):
+            arguments = {"clip": "b", name: longest + "a"}
             with pytest.raises(
                 ValueError, match=f"`{name}` must .*10000 bytes"
             ):
-                add(writer, **{"clip": "b", **arguments})
+                add(writer, **arguments)
     with FeatureStore(path) as store:
         assert list(store) == ["a", longest]
         assert store.made_from(longest) == longest

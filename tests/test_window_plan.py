@@ -1,5 +1,6 @@
 """Plans of a long clip's windows, against a network of one number a frame."""
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -7,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 from actx_tf.backbones.description import Axis
-from actx_tf.backbones.description import BackboneDescription
 from actx_tf.export.window_plan import plan_windows
+from tests.described import describe
 
 MANY = 1000
 AXES = {
@@ -18,11 +19,6 @@ AXES = {
     "ends are cut off": Axis(((5, 3, (0, 1)),)),
     "ends are not padded": Axis(((3, 2, (0, 0)), (3, 1, (0, 0)))),
 }
-
-
-def describe(time):
-    space = Axis(((8, 8, 0),))
-    return BackboneDescription("net", 3, time, space, space)
 
 
 def run(time, clip):
@@ -46,11 +42,12 @@ def run(time, clip):
 @functools.cache
 def graph(time, most):
     """Plans in a graph, as they are made in a SavedModel."""
+    description = dataclasses.replace(describe(), time=time)
 
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.int64)] * 6)
     def run_plan(length, begin, total, window, hop, in_memory):
         result = plan_windows(
-            describe(time), length, begin, total, window, hop, most, in_memory
+            description, length, begin, total, window, hop, most, in_memory
         )
         with tf.control_dependencies(result.checks):
             values = result._asdict()

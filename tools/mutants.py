@@ -37,8 +37,8 @@ LEFT_OUT = re.compile(
     r"|ComparisonOperator_(NotEq|Eq)_(Gt|GtE|Lt|LtE)$"
     r"|NumberReplacer$|Variable(Inserter|Replacer)$"
 )
-QUIETLY = ["-xq", "-pno:cacheprovider", "--assert=plain"]
-ENDS = ["-o", "timeout=60"]  # seconds of a test, which may never end
+# A test ends after 60 seconds, as a mutant's may never.
+PYTEST = ["-xq", "-pno:cacheprovider", "--assert=plain", "-otimeout=60"]
 
 
 def main():
@@ -119,7 +119,7 @@ def passes(text, flags):
         os.dup2(nowhere, 1)
         os.dup2(nowhere, 2)
         sys.meta_path.insert(0, Mutant(flags.module, text))
-        os._exit(pytest.main([*QUIETLY, *ENDS, *flags.tests]))
+        os._exit(pytest.main([*PYTEST, *flags.tests]))
     return os.waitpid(process, 0)[1] == 0
 
 
