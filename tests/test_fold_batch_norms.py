@@ -5,6 +5,7 @@ from keras import layers
 
 from actx_tf import backbones
 from actx_tf.backbones import fold_batch_norms
+from actx_tf.data.compute_dtype import _multiplies_bfloat16
 from tests.harness import clips
 
 
@@ -244,7 +245,9 @@ def test_bfloat16_is_no_farther_off_than_without_folding(
         for network in (folded, unfolded)
     ]
     assert 0 < errors[0] < 1.1 * errors[1]
-    assert errors[0] < 0.3 * np.linalg.norm(expected)
+    # Other processors add up the products of 3D convolutions in bfloat16.
+    if _multiplies_bfloat16():
+        assert errors[0] < 0.3 * np.linalg.norm(expected)
 
 
 def test_later_training_changes_nothing():

@@ -22,7 +22,8 @@ def for_inference(backbone: Backbone, compute_dtype: str) -> Backbone:
             what is returned.
         compute_dtype: `"float32"`, or `"bfloat16"` for products that take
             about half of the time on processors that have it. On others a
-            `RuntimeWarning` says that they take longer.
+            `RuntimeWarning` says that they take longer, and that 3D
+            convolutions, which add up in bfloat16 there, are less exact.
 
     Raises:
         ValueError: If `compute_dtype` is another one, or the network cannot
@@ -34,7 +35,7 @@ def for_inference(backbone: Backbone, compute_dtype: str) -> Backbone:
             warnings.warn(
                 "this processor is not known to multiply bfloat16 "
                 "(avx512_bf16, amx_bf16, ARM's bf16, or a GPU): it may take "
-                "much longer than float32",
+                "much longer than float32, and 3D convolutions are less exact",
                 RuntimeWarning,
                 stacklevel=2,
             )

@@ -111,7 +111,7 @@ def export_saved_model(
         compute_dtype: Arithmetic of the backbone in the signatures of frames,
             `"float32"` or `"bfloat16"`. The latter takes about half of the time
             on processors that have it, which those of the server must be; on
-            others it takes longer. Defaults to `"float32"`.
+            others it takes longer and is less exact. Defaults to `"float32"`.
 
     Returns:
         Path of the version's folder.
