@@ -3,10 +3,12 @@ import numpy as np
 import pytest
 
 from actx_tf.layers import FactorizedAttentionPooling
+from actx_tf.layers import factorized_attention_pooling
 from tests import reference
 from tests.harness import assert_close
 from tests.harness import assert_shapes_are_known_before
 from tests.harness import clips
+from tests.harness import gradients
 from tests.harness import to_numpy
 
 LOCATIONS = 10 * 4 * 3
@@ -325,3 +327,21 @@ def test_a_window_has_the_statistics_of_all_that_was_seen(
         assert_close(shares, expected, tolerance)
     else:
         assert_close(maps[1][0], expected, tolerance)
+
+
+def test_the_gradient_of_relu():
+    x = np.array([-2.0, -0.0, 0.0, 1e-3, 1.0, 8.0], "float32")
+    upstream = np.array([1.0, 2.0, 3.0, 4.0, -5.0, 0.5], "float32")
+    relu = factorized_attention_pooling._relu
+    np.testing.assert_array_equal(to_numpy(relu(x)), np.maximum(x, 0.0))
+    (slope,) = gradients(relu, [x], upstream)
+    np.testing.assert_array_equal(to_numpy(slope), upstream * (x > 0))
+
+
+def test_in_float16_a_clip_is_scaled_to_at_most_8():
+    features = clips(3, 4, 3, 2, 6)
+    features /= np.abs(features).max(axis=(1, 2, 3, 4), keepdims=True)
+    features *= np.reshape([4.0, 8.5, -1600.0], (3, 1, 1, 1, 1))
+    scale = to_numpy(factorized_attention_pooling._scale(features))
+    assert scale.shape == (3, 1, 1, 1, 1)
+    np.testing.assert_allclose(scale.ravel(), [1.0, 8.5 / 8, 200.0], rtol=1e-6)

@@ -301,13 +301,16 @@ def test_errors(arrays):
         with pytest.raises(ValueError, match="`batch_size`.*Received"):
             function(arrays, CLIPS, CLASSES, batch_size=0)
         odd = {**arrays, "b": np.zeros((3, 2, 3, 5), np.float16)}
-        with pytest.raises(ValueError, match="`features`.*'a'.*'b'"):
+        words = r"in channels and dtype.*: \(4,\) float16 .*'a', \(5,\) .*'b'"
+        with pytest.raises(ValueError, match=f"`features`.*{words}"):
             function(odd, CLIPS, CLASSES)
         odd = {**arrays, "b": arrays["b"].astype(np.float32)}
-        with pytest.raises(ValueError, match="dtype.*'a'.*'b'"):
+        with pytest.raises(
+            ValueError, match="float16 of .*'a',.* float32 .*'b'"
+        ):
             function(odd, CLIPS, CLASSES)
         odd = {**arrays, "b": np.zeros((3, 2, 4), np.float16)}
-        with pytest.raises(ValueError, match="`features`.*'b'"):
+        with pytest.raises(ValueError, match=r"\(3, 2, 4\) of clip 'b'"):
             function(odd, CLIPS, CLASSES)
     with pytest.raises(ValueError, match="`crop_steps`.*Received"):
         make(arrays, crop_steps=0)
@@ -348,7 +351,10 @@ def test_an_aligned_input_must_fit_the_features(arrays):
                 r"as many steps.*\(2, .*\(3, .*'b'",
             ),
             (boxes | {"b": np.zeros(())}, r"as many steps.*\(\).*'b'"),
-            (boxes | {"b": np.zeros((3, 9))}, "must agree.*'a'.*'b'"),
+            (
+                boxes | {"b": np.zeros((3, 9))},
+                r"agree in their last axes.*: \(2, 1\) .*'a', \(9,\) .*'b'",
+            ),
         ):
             with pytest.raises(ValueError, match=f"`aligned_inputs.*{words}"):
                 function(arrays, CLIPS, CLASSES, aligned_inputs={"boxes": odd})
