@@ -81,8 +81,14 @@ def test_pairs_that_are_not_stored_are_said(arrays):
     assert sorted(given) == [False, True]
     stored = {pair_name("a", "f"): np.zeros((9, 2, 3, 1))}
     clips = [clip("a", "run", "f", "g")]
-    with pytest.warns(UserWarning, match="1 pairs.*g.*`similarities`"):
-        make_pair_dataset(arrays, clips, CLASSES, 5, similarities=stored)
+    with pytest.warns(UserWarning, match="1 pairs.*g.*`similarities`") as said:
+        dataset = make_pair_dataset(
+            arrays, clips, CLASSES, 5, similarities=stored, names=True
+        )
+    assert said[0].filename == __file__
+    for _ in range(10):
+        [(inputs, _)] = epoch(dataset)
+        assert inputs["conjugate_clip"] == b"f"
 
 
 def test_crops_are_no_longer_than_the_longest_clip(arrays):
