@@ -195,7 +195,10 @@ def random_layers(seed):
         more = int(rng.integers(1, 9 // stride + 1))
         padding = ("valid", "same")[rng.integers(2)]
         dilation = int(rng.integers(1, 3)) if more == 1 else 1
-        of.append(in_time(int(rng.integers(1, 8)), more, padding, dilation))
+        # With stride > kernel + 1 and "same", TensorFlow's result is by a frame
+        # or more another one on processors where oneDNN has no such product.
+        kernel = int(rng.integers(max(1, more - 1), 9))
+        of.append(in_time(kernel, more, padding, dilation))
         stride *= more
     return of
 
