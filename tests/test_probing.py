@@ -144,7 +144,8 @@ def test_noise_is_no_influence():
 
 def test_mistakes_are_told():
     def of_seven_steps(clip):
-        return layers.AdaptiveAveragePooling3D((7, 8, 8))(clip)
+        places = np.linspace(0, clip.shape[1] - 1, 7).astype(int)
+        return ops.take(clip, places, axis=1)
 
     with pytest.raises(ValueError, match="as many steps of any.*`num_frames`"):
         probe(of_seven_steps)

@@ -350,13 +350,15 @@ class _Prober:
     def _next(self, size, count):
         """Returns the least size that gives more locations, and how many."""
         step = 1
-        while True:
+        while size + step <= 2 * _LONGEST:
             most = self._count(size + step)
-            if most is None or size + step > 2 * _LONGEST:
+            if most is None:
                 return None
             if most > count:
                 break
             step *= 2
+        else:
+            return None
         low, high = size + step // 2, size + step
         while high - low > 1:
             middle = (low + high) // 2
