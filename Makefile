@@ -28,6 +28,8 @@ demo: $(VENV)/.video
 	@echo "Open runs/demo/clips.html in a browser. The action map should light"
 	@echo "up on the thing with the light rim while it acts; see its Help."
 
+# What XLA compiles for a test runs once: it need not be fast.
+test: export XLA_FLAGS ?= --xla_backend_optimization_level=0
 # In four parts, since a process keeps some memory of each network it has run.
 test: $(VENV)/.dev lint
 	$(PYTEST) tests/test_[a-c]*.py
