@@ -419,7 +419,7 @@ def test_a_processor_without_bfloat16_is_told(processor):
         processor(flags)
         FeatureExtractor(with_batch_norm(), compute_dtype="bfloat16")
     processor("avx512f")
-    with pytest.warns(RuntimeWarning, match="much longer.*less exact"):
+    with pytest.warns(RuntimeWarning, match="much longer than float32.*exact"):
         FeatureExtractor(with_batch_norm(), compute_dtype="bfloat16")
 
 

@@ -232,7 +232,8 @@ def test_bfloat16_is_no_farther_off_than_without_folding(
         if isinstance(layer, (layers.Conv2D, layers.Conv3D))
     ]
     assert {layer.compute_dtype for layer in products} == {"bfloat16"}
-    make, _ = BACKBONES[request.node.callspec.params["backbone_and_clip"]]
+    name = request.node.callspec.params["backbone_and_clip"]
+    make, _ = BACKBONES[name]
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         unfolded = make()
@@ -246,7 +247,7 @@ def test_bfloat16_is_no_farther_off_than_without_folding(
     ]
     assert 0 < errors[0] < 1.1 * errors[1]
     # Other processors add up the products of 3D convolutions in bfloat16.
-    if _multiplies_bfloat16():
+    if name != "resnet" or _multiplies_bfloat16():
         assert errors[0] < 0.3 * np.linalg.norm(expected)
 
 

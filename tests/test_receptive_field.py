@@ -60,12 +60,11 @@ def check(backbone, shape, axis, location, network=None):
 
     The gradient is the backbone's own, or that of a network like it.
     """
-    network = network or backbone
-    first, last = support(network, shape, axis, location)
+    first, last = support(network or backbone, shape, axis, location)
     description = backbone.description
-    map_shape = backbone.compute_output_shape((1, *shape, 3))[1:4]
-    assert map_shape == network(np.zeros((1, *shape, 3))).shape[1:4]
-    centers = description.centers(map_shape, shape)[axis]
+    map_shape = backbone.compute_output_shape((1, *shape, 3))[1:]
+    assert map_shape == backbone(np.zeros((1, *shape, 3))).shape[1:]
+    centers = description.centers(map_shape[:3], shape)[axis]
     center = centers[location] * shape[axis] - 0.5
     assert center == pytest.approx((first + last) / 2)
     seen = (description.time, description.height, description.width)[axis]
